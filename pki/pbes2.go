@@ -1,0 +1,254 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/des"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"hash"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+	"golang.org/x/crypto/scrypt"
+)
+
+// Bounds on the work that a foreign file may ask for before its password can be checked.
+const (
+	maxPBKDF2Iterations = 20_000_000
+	maxScryptMemory     = 1 << 30 // octets; OpenSSL's default needs 16 MiB
+)
+
+// DefaultPBKDF2Iterations is what GnuTLS 3.7 and 3.8 use and OWASP recommends for PBKDF2-HMAC-SHA256.
+const DefaultPBKDF2Iterations = 600_000
+
+// A Cipher is a content encryption algorithm of PBES2 (RFC 8018, appendix B.2).
+type Cipher struct {
+	Name    string // certtool's --pkcs-cipher name
+	oid     asn1.ObjectIdentifier
+	keySize int
+	new     func([]byte) (cipher.Block, error)
+}
+
+var aesArc = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1}
+
+// Ciphers are those that a private key can be encrypted with.
+var Ciphers = []Cipher{
+	{"aes-128", under(aesArc, 2), 16, aes.NewCipher},
+	{"aes-192", under(aesArc, 22), 24, aes.NewCipher},
+	{"aes-256", under(aesArc, 42), 32, aes.NewCipher},
+	{"3des", asn1.ObjectIdentifier{1, 2, 840, 113549, 3, 7}, 24, des.NewTripleDESCipher},
+}
+
+// CipherByName finds a cipher by certtool's name for it.
+func CipherByName(name string) (Cipher, bool) {
+	for _, c := range Ciphers {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Cipher{}, false
+}
+
+// AES256 is the cipher of the keys that virtls encrypts itself.
+var AES256 = Ciphers[2]
+
+var (
+	oidPBKDF2  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}
+	oidScrypt  = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}
+	rsadsi     = asn1.ObjectIdentifier{1, 2, 840, 113549, 2}
+	hmacSHA256 = under(rsadsi, 9)
+	hmacHashes = []struct {
+		oid asn1.ObjectIdentifier
+		new func() hash.Hash
+	}{
+		{under(rsadsi, 7), sha1.New},
+		{under(rsadsi, 8), sha256.New224},
+		{hmacSHA256, sha256.New},
+		{under(rsadsi, 10), sha512.New384},
+		{under(rsadsi, 11), sha512.New},
+	}
+)
+
+// ErrPassword is returned when an encrypted private key does not open with the
+// password given. A damaged file cannot be told from a wrong password.
+var ErrPassword = errors.New("the password is wrong, or the file is damaged")
+
+// EncryptPKCS8 encrypts a PKCS#8 private key with PBES2: PBKDF2 with
+// HMAC-SHA256 and a 16-octet salt, then the cipher in CBC mode (RFC 8018, 6.2).
+func EncryptPKCS8(der, password []byte, c Cipher, iterations int) ([]byte, error) {
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	key, err := pbkdf2.Key(sha256.New, string(password), salt, iterations, c.keySize)
+	if err != nil {
+		return nil, err
+	}
+	block, err := c.new(key)
+	if err != nil {
+		return nil, err
+	}
+	iv := make([]byte, block.BlockSize())
+	rand.Read(iv)
+	pad := block.BlockSize() - len(der)%block.BlockSize()
+	data := append(bytes.Clone(der), bytes.Repeat([]byte{byte(pad)}, pad)...)
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(data, data)
+
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1ObjectIdentifier(oidPBES2)
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+					b.AddASN1ObjectIdentifier(oidPBKDF2)
+					b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+						b.AddASN1OctetString(salt)
+						b.AddASN1Int64(int64(iterations))
+						AlgorithmIdentifier{hmacSHA256, derNull}.add(b)
+					})
+				})
+				b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+					b.AddASN1ObjectIdentifier(c.oid)
+					b.AddASN1OctetString(iv)
+				})
+			})
+		})
+		b.AddASN1OctetString(data)
+	})
+	return b.Bytes()
+}
+
+// DecryptPKCS8 opens an EncryptedPrivateKeyInfo and returns the PKCS#8
+// structure inside. It knows PBES2 with PBKDF2 or scrypt (RFC 8018, RFC 7914).
+func DecryptPKCS8(der, password []byte) ([]byte, error) {
+	in := cryptobyte.String(der)
+	var seq, data cryptobyte.String
+	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() {
+		return nil, errors.New("malformed encrypted private key")
+	}
+	id, ok := readAlgorithm(&seq)
+	if !ok || !seq.ReadASN1(&data, cbasn1.OCTET_STRING) || !seq.Empty() {
+		return nil, errors.New("malformed encrypted private key")
+	}
+	if !id.OID.Equal(oidPBES2) {
+		return nil, fmt.Errorf("the private key is encrypted with %v; only PBES2 is supported: rewrite it with `openssl pkcs8 -topk8`", id.OID)
+	}
+	block, iv, err := pbes2Cipher(id.Parameters, password)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) == 0 || len(data)%block.BlockSize() != 0 {
+		return nil, ErrPassword
+	}
+	plain := bytes.Clone(data)
+	cipher.NewCBCDecrypter(block, iv).CryptBlocks(plain, plain)
+	pad := int(plain[len(plain)-1])
+	if pad == 0 || pad > block.BlockSize() || !bytes.Equal(plain[len(plain)-pad:], bytes.Repeat([]byte{byte(pad)}, pad)) {
+		return nil, ErrPassword
+	}
+	plain = plain[:len(plain)-pad]
+	// One wrong password in 256 leaves a valid padding behind.
+	if in := cryptobyte.String(plain); !in.SkipASN1(cbasn1.SEQUENCE) || !in.Empty() {
+		return nil, ErrPassword
+	}
+	return plain, nil
+}
+
+// pbes2Cipher reads PBES2-params and derives the key they describe.
+func pbes2Cipher(params, password []byte) (cipher.Block, []byte, error) {
+	malformed := errors.New("malformed encryption parameters of the private key")
+	in := cryptobyte.String(params)
+	var seq, ivDER, iv cryptobyte.String
+	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() {
+		return nil, nil, malformed
+	}
+	kdf, ok1 := readAlgorithm(&seq)
+	enc, ok2 := readAlgorithm(&seq)
+	ivDER = enc.Parameters
+	if !ok1 || !ok2 || !seq.Empty() || !ivDER.ReadASN1(&iv, cbasn1.OCTET_STRING) || !ivDER.Empty() {
+		return nil, nil, malformed
+	}
+	for _, c := range Ciphers {
+		if !c.oid.Equal(enc.OID) {
+			continue
+		}
+		key, err := deriveKey(kdf, password, c.keySize)
+		if err != nil {
+			return nil, nil, err
+		}
+		block, err := c.new(key)
+		if err == nil && len(iv) != block.BlockSize() {
+			err = malformed
+		}
+		return block, iv, err
+	}
+	return nil, nil, fmt.Errorf("the private key is encrypted with cipher %v, which is not supported", enc.OID)
+}
+
+func deriveKey(kdf AlgorithmIdentifier, password []byte, size int) ([]byte, error) {
+	in := cryptobyte.String(kdf.Parameters)
+	var seq cryptobyte.String
+	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() {
+		return nil, errors.New("malformed key derivation parameters")
+	}
+	switch {
+	case kdf.OID.Equal(oidPBKDF2):
+		return derivePBKDF2(seq, password, size)
+	case kdf.OID.Equal(oidScrypt):
+		return deriveScrypt(seq, password, size)
+	}
+	return nil, fmt.Errorf("key derivation %v is not supported", kdf.OID)
+}
+
+func derivePBKDF2(seq cryptobyte.String, password []byte, size int) ([]byte, error) {
+	malformed := errors.New("malformed PBKDF2 parameters")
+	var salt cryptobyte.String
+	var iterations, keyLen int
+	if !seq.ReadASN1(&salt, cbasn1.OCTET_STRING) || !seq.ReadASN1Integer(&iterations) || iterations < 1 {
+		return nil, malformed
+	}
+	if iterations > maxPBKDF2Iterations {
+		return nil, fmt.Errorf("the private key asks for %d PBKDF2 iterations; the limit is %d", iterations, maxPBKDF2Iterations)
+	}
+	if seq.PeekASN1Tag(cbasn1.INTEGER) && (!seq.ReadASN1Integer(&keyLen) || keyLen != size) {
+		return nil, malformed
+	}
+	newHash := sha1.New // RFC 8018, A.2: the default PRF
+	if !seq.Empty() {
+		prf, ok := readAlgorithm(&seq)
+		if !ok || !seq.Empty() {
+			return nil, malformed
+		}
+		newHash = nil
+		for _, h := range hmacHashes {
+			if h.oid.Equal(prf.OID) {
+				newHash = h.new
+			}
+		}
+		if newHash == nil {
+			return nil, fmt.Errorf("PBKDF2 with %v is not supported", prf.OID)
+		}
+	}
+	return pbkdf2.Key(newHash, string(password), salt, iterations, size)
+}
+
+func deriveScrypt(seq cryptobyte.String, password []byte, size int) ([]byte, error) {
+	var salt cryptobyte.String
+	var n, r, p, keyLen int
+	if !seq.ReadASN1(&salt, cbasn1.OCTET_STRING) || !seq.ReadASN1Integer(&n) || !seq.ReadASN1Integer(&r) || !seq.ReadASN1Integer(&p) {
+		return nil, errors.New("malformed scrypt parameters")
+	}
+	if seq.PeekASN1Tag(cbasn1.INTEGER) && (!seq.ReadASN1Integer(&keyLen) || keyLen != size) || !seq.Empty() {
+		return nil, errors.New("malformed scrypt parameters")
+	}
+	if n < 2 || r < 1 || p < 1 || p > 64 || r > 1024 || n > maxScryptMemory/(128*r) {
+		return nil, fmt.Errorf("scrypt with N=%d, r=%d, p=%d is outside the limits", n, r, p)
+	}
+	return scrypt.Key(password, salt, n, r, p, size)
+}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -256,6 +255,9 @@ func checkSigned(key *PublicKey, outer, inner AlgorithmIdentifier, tbs, signatur
 	if key.Key == nil {
 		return fmt.Errorf("the issuer's key cannot be used: %w", key.Err)
 	}
+	if err := key.permits(alg); err != nil {
+		return err
+	}
 	return VerifyMessage(key.Key, alg, tbs, signature)
 }
 
@@ -295,12 +297,11 @@ func (c *Certificate) DNSNames() []string {
 	return dns
 }
 
-// String names the certificate in messages: its subject and the end of its serial.
+// String names the certificate in messages: its subject and its serial number in hexadecimal.
 func (c *Certificate) String() string {
 	subject := c.Subject.String()
 	if subject == "" {
 		subject = "(empty subject)"
 	}
-	serial := c.SerialHex()
-	return fmt.Sprintf("%s (serial %s)", subject, strings.TrimLeft(serial, "0"))
+	return fmt.Sprintf("%s (serial %x)", subject, c.Serial)
 }

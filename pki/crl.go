@@ -37,24 +37,24 @@ type RevokedCertificate struct {
 	Extensions Extensions
 }
 
-// Reason is a revocation reason (RFC 5280, 5.3.1).
-type Reason int
+// A RevocationReason tells why a certificate was revoked (RFC 5280, 5.3.1).
+type RevocationReason int
 
 // The reasons. RemoveFromCRL is for delta CRLs, which are not made here.
 const (
-	Unspecified          Reason = 0
-	KeyCompromise        Reason = 1
-	CACompromise         Reason = 2
-	AffiliationChanged   Reason = 3
-	Superseded           Reason = 4
-	CessationOfOperation Reason = 5
-	CertificateHold      Reason = 6
-	RemoveFromCRL        Reason = 8
-	PrivilegeWithdrawn   Reason = 9
-	AACompromise         Reason = 10
+	Unspecified          RevocationReason = 0
+	KeyCompromise        RevocationReason = 1
+	CACompromise         RevocationReason = 2
+	AffiliationChanged   RevocationReason = 3
+	Superseded           RevocationReason = 4
+	CessationOfOperation RevocationReason = 5
+	CertificateHold      RevocationReason = 6
+	RemoveFromCRL        RevocationReason = 8
+	PrivilegeWithdrawn   RevocationReason = 9
+	AACompromise         RevocationReason = 10
 )
 
-var reasonNames = map[Reason]string{
+var reasonNames = map[RevocationReason]string{
 	Unspecified: "unspecified", KeyCompromise: "keyCompromise", CACompromise: "cACompromise",
 	AffiliationChanged: "affiliationChanged", Superseded: "superseded", CessationOfOperation: "cessationOfOperation",
 	CertificateHold: "certificateHold", RemoveFromCRL: "removeFromCRL", PrivilegeWithdrawn: "privilegeWithdrawn",
@@ -62,16 +62,16 @@ var reasonNames = map[Reason]string{
 }
 
 // String returns the name RFC 5280 gives the reason.
-func (r Reason) String() string {
+func (r RevocationReason) String() string {
 	if s, ok := reasonNames[r]; ok {
 		return s
 	}
 	return fmt.Sprintf("reason %d", int(r))
 }
 
-// ParseReason reads a reason by the name RFC 5280 gives it. RemoveFromCRL is
+// ParseRevocationReason reads a reason by the name RFC 5280 gives it. RemoveFromCRL is
 // none that a certificate can be revoked for.
-func ParseReason(s string) (Reason, error) {
+func ParseRevocationReason(s string) (RevocationReason, error) {
 	for r, name := range reasonNames {
 		if name == s && r != RemoveFromCRL {
 			return r, nil
@@ -81,12 +81,12 @@ func ParseReason(s string) (Reason, error) {
 }
 
 // Extension returns the reason as a CRL entry extension.
-func (r Reason) Extension() Extension {
+func (r RevocationReason) Extension() Extension {
 	return Extension{OIDReasonCode, false, encode(func(b *cryptobyte.Builder) { b.AddASN1Enum(int64(r)) })}
 }
 
 // Reason returns why the certificate was revoked, [Unspecified] if the entry does not say.
-func (r *RevokedCertificate) Reason() Reason {
+func (r *RevokedCertificate) Reason() RevocationReason {
 	e := r.Extensions.Find(OIDReasonCode)
 	if e == nil {
 		return Unspecified
@@ -96,7 +96,7 @@ func (r *RevokedCertificate) Reason() Reason {
 	if !in.ReadASN1Enum(&n) {
 		return Unspecified
 	}
-	return Reason(n)
+	return RevocationReason(n)
 }
 
 // ParseCRL reads one DER CRL and nothing after it. The signature is not checked.

@@ -2,7 +2,9 @@ package pki
 
 import (
 	"encoding/asn1"
+	"fmt"
 	"net/netip"
+	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -78,6 +80,39 @@ func (n GeneralName) Text() string {
 		return string(n.Bytes)
 	}
 	return ""
+}
+
+// String names kind and value, for messages.
+func (n GeneralName) String() string {
+	switch n.Kind {
+	case EmailKind:
+		return fmt.Sprintf("email %q", n.Bytes)
+	case DNSKind:
+		return fmt.Sprintf("DNS %q", n.Bytes)
+	case URIKind:
+		return fmt.Sprintf("URI %q", n.Bytes)
+	case IPKind:
+		if ip, ok := n.IP(); ok {
+			return "IP " + ip.String()
+		}
+		if p, ok := n.Range(); ok {
+			return "IP " + p.String()
+		}
+	case DirectoryKind:
+		if name, err := n.Directory(); err == nil {
+			return "directory name " + name.String()
+		}
+	}
+	return fmt.Sprintf("name of kind %d: %x", n.Kind, n.Bytes)
+}
+
+// String lists the names, for messages.
+func (names GeneralNames) String() string {
+	list := make([]string, len(names))
+	for i, n := range names {
+		list[i] = n.String()
+	}
+	return strings.Join(list, ", ")
 }
 
 // IP returns the address of an iPAddress, false if it is none.

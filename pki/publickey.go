@@ -88,7 +88,10 @@ func readPublicKey(in *cryptobyte.String) (*PublicKey, error) {
 	}
 	p.Bits = bits.Bytes
 	p.Algorithm = keyAlgorithmOf(p.Identifier.OID)
-	p.Key, p.Err = decodePublicKey(p.Algorithm, p.Identifier, bits)
+	// A failed decoder may return a nil pointer, which is no nil interface.
+	if p.Key, p.Err = decodePublicKey(p.Algorithm, p.Identifier, bits); p.Err != nil {
+		p.Key = nil
+	}
 	return p, nil
 }
 
@@ -250,6 +253,23 @@ func curveParameters(c elliptic.Curve) ([]byte, error) {
 		}
 	}
 	return nil, errors.New("unnamed elliptic curves are not supported")
+}
+
+// permits checks the parameters that an RSA-PSS key may carry: the one hash
+// that it is used with and the least length of salts (RFC 4055, 3.3).
+func (p *PublicKey) permits(alg SignatureAlgorithm) error {
+	if p.Algorithm != RSAPSS || p.Identifier.Parameters == nil {
+		return nil
+	}
+	limit, ok := parsePSSParameters(p.Identifier.Parameters)
+	if !ok {
+		return errors.New("malformed parameters of an RSA-PSS key")
+	}
+	if limit.Hash != alg.Hash || alg.SaltLength < limit.SaltLength {
+		return fmt.Errorf("%s with a salt of %d octets from a key restricted to %s with at least %d",
+			alg, alg.SaltLength, limit, limit.SaltLength)
+	}
+	return nil
 }
 
 // Size returns the size of the key in bits as GnuTLS counts it: of the

@@ -49,7 +49,7 @@ func scanCertificate(from row) (id int64, c Certificate, err error) {
 		c.Names = strings.Split(names, "\n")
 	}
 	if reason.Valid {
-		c.Revoked = &Revocation{Serial: c.Serial, Reason: pki.Reason(reason.Int64), At: fromNull(revokedAt)}
+		c.Revoked = &Revocation{Serial: c.Serial, Reason: pki.RevocationReason(reason.Int64), At: fromNull(revokedAt)}
 	}
 	return c.ID, c, err
 }
@@ -195,7 +195,7 @@ func (db *DB) Revoked(ctx context.Context, keyID string, lastList time.Time) ite
 		[]any{keyID, lastList.Unix()}, func(from row) (id int64, r Revocation, err error) {
 			var reason, at int64
 			err = from.Scan(&id, &r.Serial, &reason, &at)
-			r.Reason, r.At = pki.Reason(reason), fromUnix(at)
+			r.Reason, r.At = pki.RevocationReason(reason), fromUnix(at)
 			return id, r, err
 		})
 }

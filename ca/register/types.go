@@ -80,7 +80,7 @@ func (c *Certificate) Parse() (*pki.Certificate, error) {
 // A Revocation is the end of a certificate before its time.
 type Revocation struct {
 	Serial string
-	Reason pki.Reason
+	Reason pki.RevocationReason
 	At     time.Time
 }
 

@@ -25,7 +25,7 @@ type Tx struct {
 	stmts map[string]*sql.Stmt
 }
 
-// Update does one act: it records the event and what f adds, all or nothing.
+// Update does one act: it records the event and what f, if not nil, adds, all or nothing.
 // The event's time is at. When Update returns without error the change is on
 // the disk. ctx can end it only before it is committed.
 func (db *DB) Update(ctx context.Context, at time.Time, act Act, f func(*Tx) error) error {
@@ -39,13 +39,15 @@ func (db *DB) Update(ctx context.Context, at time.Time, act Act, f func(*Tx) err
 	}
 	defer sqlTx.Rollback()
 	tx := &Tx{db: db, tx: sqlTx, stmts: map[string]*sql.Stmt{}}
-	tx.event, err = tx.insert("INSERT INTO events (at, asked_by, command, kind, note) VALUES (?, ?, ?, ?, ?)",
+	tx.event, err = tx.exec("INSERT INTO events (at, asked_by, command, kind, note) VALUES (?, ?, ?, ?, ?)",
 		at.Unix(), act.By, act.Command, act.Kind, act.Note)
 	if err != nil {
 		return err
 	}
-	if err := f(tx); err != nil {
-		return err
+	if f != nil {
+		if err := f(tx); err != nil {
+			return err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -53,15 +55,24 @@ func (db *DB) Update(ctx context.Context, at time.Time, act Act, f func(*Tx) err
 	return db.failed(sqlTx.Commit())
 }
 
-// insert runs one statement, kept for the next row, and returns the row's id.
-func (tx *Tx) insert(query string, args ...any) (int64, error) {
+// prepare keeps each statement for the next row.
+func (tx *Tx) prepare(query string) (*sql.Stmt, error) {
 	stmt := tx.stmts[query]
 	if stmt == nil {
 		var err error
 		if stmt, err = tx.tx.Prepare(query); err != nil {
-			return 0, tx.db.failed(err)
+			return nil, tx.db.failed(err)
 		}
 		tx.stmts[query] = stmt
+	}
+	return stmt, nil
+}
+
+// exec runs one statement and returns the id of the row inserted.
+func (tx *Tx) exec(query string, args ...any) (int64, error) {
+	stmt, err := tx.prepare(query)
+	if err != nil {
+		return 0, err
 	}
 	result, err := stmt.Exec(args...)
 	if err != nil {
@@ -72,7 +83,7 @@ func (tx *Tx) insert(query string, args ...any) (int64, error) {
 
 // AddAuthority adds an authority's certificate and returns its id.
 func (tx *Tx) AddAuthority(name string, cert *pki.Certificate) (int64, error) {
-	return tx.insert(`INSERT INTO authorities (event, name, subject, key_id, fingerprint, not_before, not_after, der)
+	return tx.exec(`INSERT INTO authorities (event, name, subject, key_id, fingerprint, not_before, not_after, der)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, tx.event, name, cert.Subject.String(), hex.EncodeToString(cert.PublicKey.ID256()),
 		fingerprint(cert), cert.NotBefore.Unix(), cert.NotAfter.Unix(), cert.Raw)
 }
@@ -98,7 +109,7 @@ func (tx *Tx) AddUnseen(authority int64, serial, subject string, notAfter time.T
 }
 
 func (tx *Tx) addCertificate(authority int64, c *Certificate) (int64, error) {
-	id, err := tx.insert(`INSERT INTO certificates
+	id, err := tx.exec(`INSERT INTO certificates
 		(event, authority, serial, how, holder, slot, subject, names, key_type, not_before, not_after, fingerprint, der)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, tx.event, authority, c.Serial, string(c.How), c.Holder, c.Slot,
 		c.Subject, strings.Join(c.Names, "\n"), c.KeyType, nullTime(c.NotBefore), nullTime(c.NotAfter), null(c.Fingerprint), c.DER)
@@ -141,10 +152,24 @@ func nameTexts(cert *pki.Certificate) []string {
 }
 
 // Revoke marks the certificate of that id as revoked. It must not be already.
-func (tx *Tx) Revoke(certificate int64, reason pki.Reason, at time.Time) error {
-	_, err := tx.insert("INSERT INTO revocations (certificate, event, reason, at) VALUES (?, ?, ?, ?)",
+func (tx *Tx) Revoke(certificate int64, reason pki.RevocationReason, at time.Time) error {
+	_, err := tx.exec("INSERT INTO revocations (certificate, event, reason, at) VALUES (?, ?, ?, ?)",
 		certificate, tx.event, int(reason), at.Unix())
 	return err
+}
+
+// FindSerial looks for a certificate by its serial number in the form of
+// [SerialText]. The id is 0 if there is none.
+func (tx *Tx) FindSerial(serial string) (id int64, revoked bool, err error) {
+	stmt, err := tx.prepare("SELECT c.id, r.certificate IS NOT NULL FROM certificates c LEFT JOIN revocations r ON r.certificate = c.id WHERE c.serial = ?")
+	if err != nil {
+		return 0, false, err
+	}
+	err = stmt.QueryRow(serial).Scan(&id, &revoked)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return id, revoked, tx.db.failed(err)
 }
 
 // AddCRL adds a revocation list that the authority of that id signed.
@@ -153,7 +178,7 @@ func (tx *Tx) AddCRL(authority int64, crl *pki.CRL) error {
 	if number == nil {
 		return fmt.Errorf("the CRL has no number")
 	}
-	_, err := tx.insert("INSERT INTO crls (event, authority, number, this_update, next_update, der) VALUES (?, ?, ?, ?, ?, ?)",
+	_, err := tx.exec("INSERT INTO crls (event, authority, number, this_update, next_update, der) VALUES (?, ?, ?, ?, ?, ?)",
 		tx.event, authority, SerialText(number), crl.ThisUpdate.Unix(), nullTime(crl.NextUpdate), crl.Raw)
 	return err
 }
@@ -164,7 +189,13 @@ func (tx *Tx) AddPending(p *Placement) error {
 	if err != nil {
 		return err
 	}
-	p.ID, err = tx.insert("INSERT INTO pending (files) VALUES (?)", files)
+	p.ID, err = tx.exec("INSERT INTO pending (files) VALUES (?)", files)
+	return err
+}
+
+// RemovePending takes a placement out of the journal.
+func (tx *Tx) RemovePending(id int64) error {
+	_, err := tx.exec("DELETE FROM pending WHERE id = ?", id)
 	return err
 }
 

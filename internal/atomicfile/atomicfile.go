@@ -113,6 +113,12 @@ func (s *Staged) fill(f *os.File, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
+// Resume returns the staged file that a journal remembers by its temporary
+// file's name and its target, so that a later run can commit it.
+func Resume(temp, path string) *Staged {
+	return &Staged{path: path, temp: temp, uid: -1, gid: -1}
+}
+
 // Path returns the file that s is to replace.
 func (s *Staged) Path() string { return s.path }
 

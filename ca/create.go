@@ -1,0 +1,284 @@
+package ca
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"virtls/ca/register"
+	"virtls/internal/atomicfile"
+	"virtls/pki"
+	"virtls/pki/dn"
+)
+
+// Defaults of authorities and of what they issue.
+const (
+	DefaultAuthorityDays = 3650
+	DefaultDays          = 365
+	DefaultCRLDays       = 30
+)
+
+// backdate is how far validity begins before now, for peers whose clock is slow.
+const backdate = 5 * time.Minute
+
+// An AuthoritySpec is an authority to be made.
+type AuthoritySpec struct {
+	Name        string // of its files; DefaultName if empty
+	Subject     dn.Name
+	Key         pki.KeySpec          // P-256 if zero
+	Days        int                  // DefaultAuthorityDays if 0
+	PathLen     int                  // how many authorities may stand between it and a certificate; -1 for any number
+	Constraints *pki.NameConstraints // nil for none
+	Passphrase  Passphrase           // protects the key; nil leaves it unencrypted
+}
+
+func (spec *AuthoritySpec) complete() error {
+	spec.Name = cmp.Or(spec.Name, DefaultName)
+	spec.Days = cmp.Or(spec.Days, DefaultAuthorityDays)
+	spec.Key = cmp.Or(spec.Key, pki.KeySpec{Algorithm: pki.ECDSA, Bits: 256})
+	if len(spec.Subject) == 0 {
+		return kindOrder.Found("authority "+spec.Name, "an empty subject").WithWant("a name, such as CN=Example CA", "").Usage()
+	}
+	if spec.Days < 1 {
+		return kindOrder.Found("authority "+spec.Name, "").WithText("an authority lives at least one day").Usage()
+	}
+	return checkName(spec.Name)
+}
+
+// extensions are those of an authority: certtool's for the keys ca,
+// cert_signing_key and crl_signing_key, in its order.
+func (spec *AuthoritySpec) extensions() pki.Extensions {
+	x := pki.Extensions{
+		pki.BasicConstraints{CA: true, PathLen: spec.PathLen}.Extension(),
+		(pki.KeyCertSign | pki.CRLSign).Extension(true),
+	}
+	if spec.Constraints != nil {
+		x = append(x, spec.Constraints.Extension())
+	}
+	return x
+}
+
+// CreateAuthority makes a root. Its key is unlocked.
+func (s *State) CreateAuthority(ctx context.Context, spec AuthoritySpec) (*Authority, error) {
+	if err := spec.complete(); err != nil {
+		return nil, err
+	}
+	if err := s.vacant(spec.Name); err != nil {
+		return nil, err
+	}
+	key, err := pki.GenerateSigner(spec.Key)
+	if err != nil {
+		return nil, err
+	}
+	id, err := pki.KeyIDFor(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	now := s.Now().Truncate(time.Second)
+	cert, err := pki.Sign(&pki.Spec{
+		Serial: pki.NewSerial(), Subject: spec.Subject, PublicKey: key.Public(),
+		NotBefore: now.Add(-backdate), NotAfter: endAfter(now, spec.Days),
+		Extensions: append(spec.extensions(), pki.SubjectKeyIDExtension(id)),
+	}, nil, key, pki.SignatureAlgorithm{})
+	if err != nil {
+		return nil, err
+	}
+	return s.enter(ctx, "create", &Authority{Name: spec.Name, Certificate: cert, key: key}, spec.Passphrase, nil)
+}
+
+// endAfter returns the end of a life of so many days, at most the last moment
+// that a certificate can express.
+func endAfter(from time.Time, days int) time.Time {
+	if to := from.AddDate(0, 0, days); to.Before(pki.NeverExpires) {
+		return to
+	}
+	return pki.NeverExpires
+}
+
+// vacant tells whether no authority of that name is there or on its way.
+func (s *State) vacant(name string) error {
+	for _, path := range []string{s.certPath(name), s.keyPath(name), s.requestPath(name)} {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return kindAuthorityExists.Found(path, "").Unable(err)
+		}
+	}
+	return s.makeAuthorityDir()
+}
+
+// enter registers an authority that was made or taken over, and places its
+// files. more, if not nil, adds to the same act and returns further files.
+func (s *State) enter(ctx context.Context, kind string, a *Authority, pass Passphrase,
+	more func(tx *register.Tx, id int64) ([]*register.Placement, error)) (*Authority, error) {
+	if _, err := checkAuthority(a.Name, a.certificates()); err != nil {
+		return nil, err
+	}
+	staged, err := s.stageAuthorityKey(a.Name, a.key, pass)
+	if err != nil {
+		return nil, err
+	}
+	placements := []*register.Placement{s.keyPlacement(a.Name, staged, encodePEM(a.certificates()), s.certPath(a.Name))}
+	err = s.update(ctx, kind, a.Certificate.Subject.String(), func(tx *register.Tx) error {
+		id, err := tx.AddAuthority(a.Name, a.Certificate)
+		if err != nil {
+			return err
+		}
+		if more != nil {
+			further, err := more(tx, id)
+			if err != nil {
+				return err
+			}
+			placements = append(placements, further...)
+		}
+		return s.journal(tx, placements)
+	})
+	if err != nil {
+		staged.Discard()
+		return nil, err
+	}
+	return s.placed(ctx, a.Name, a.key, placements)
+}
+
+// placed places an authority's files and loads it from them.
+func (s *State) placed(ctx context.Context, name string, key crypto.Signer, placements []*register.Placement) (*Authority, error) {
+	if err := s.Place(ctx, placements); err != nil {
+		return nil, err
+	}
+	a, err := s.Authority(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return a, a.useKey(key)
+}
+
+// stageAuthorityKey brings an authority's key to the disk under a temporary name.
+func (s *State) stageAuthorityKey(name string, key crypto.Signer, pass Passphrase) (*atomicfile.Staged, error) {
+	data, err := protectKey(s.keyPath(name), key, pass)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(data)
+	staged, err := atomicfile.Stage(s.keyPath(name), data, 0o600)
+	if err != nil {
+		return nil, unwritable(err)
+	}
+	if err := atomicfile.Sync([]*atomicfile.Staged{staged}); err != nil {
+		staged.Discard()
+		return nil, unwritable(err)
+	}
+	return staged, nil
+}
+
+func protectKey(subject string, key crypto.Signer, pass Passphrase) ([]byte, error) {
+	if pass == nil {
+		return pki.EncodePrivateKeyPEM(key, pki.MLDSABoth)
+	}
+	password, err := pass()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(password)
+	if len(password) == 0 {
+		return nil, kindPassphrase.Found(subject, "an empty passphrase").Usage()
+	}
+	return pki.EncodeEncryptedKeyPEM(key, password)
+}
+
+func (s *State) keyPlacement(name string, staged *atomicfile.Staged, content []byte, path string) *register.Placement {
+	return &register.Placement{Key: staged.Temp(), KeyPaths: []string{s.keyPath(name)}, Content: content, Paths: []string{path}}
+}
+
+// journal adds placements to the journal.
+func (s *State) journal(tx *register.Tx, placements []*register.Placement) error {
+	for _, p := range placements {
+		j, err := s.journalled(p)
+		if err != nil {
+			return err
+		}
+		if err := tx.AddPending(j); err != nil {
+			return err
+		}
+		p.ID = j.ID
+	}
+	return nil
+}
+
+// RequestAuthority makes a key and a request for a parent authority to sign.
+// The answer goes to [State.InstallAuthority].
+func (s *State) RequestAuthority(ctx context.Context, spec AuthoritySpec) (*pki.Request, error) {
+	if err := spec.complete(); err != nil {
+		return nil, err
+	}
+	if err := s.vacant(spec.Name); err != nil {
+		return nil, err
+	}
+	key, err := pki.GenerateSigner(spec.Key)
+	if err != nil {
+		return nil, err
+	}
+	request, err := pki.SignRequest(&pki.RequestSpec{Subject: spec.Subject, Extensions: spec.extensions()}, key, pki.SignatureAlgorithm{})
+	if err != nil {
+		return nil, err
+	}
+	staged, err := s.stageAuthorityKey(spec.Name, key, spec.Passphrase)
+	if err != nil {
+		return nil, err
+	}
+	placements := []*register.Placement{s.keyPlacement(spec.Name, staged, request.PEM(), s.requestPath(spec.Name))}
+	err = s.update(ctx, "request", spec.Subject.String(), func(tx *register.Tx) error { return s.journal(tx, placements) })
+	if err != nil {
+		staged.Discard()
+		return nil, err
+	}
+	return request, s.Place(ctx, placements)
+}
+
+// InstallAuthority takes the parent's answer to [State.RequestAuthority], or a
+// new certificate for an authority that has one: the certificate first, then
+// its chain. pass opens the key, which must be the certificate's. The
+// authority is unlocked.
+func (s *State) InstallAuthority(ctx context.Context, name string, certs []*pki.Certificate, pass Passphrase) (*Authority, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	if len(certs) == 0 {
+		return nil, kindChain.Found(name, "no certificate").Usage()
+	}
+	if _, err := checkAuthority(name, certs); err != nil {
+		return nil, err
+	}
+	key, err := s.loadKey(name, pass)
+	if err != nil {
+		return nil, err
+	}
+	if !pki.SameKey(certs[0].PublicKey.Key, key) {
+		return nil, kindKeyMismatch.Found(certs[0].String(), "").WithWant("a certificate for the key in "+s.keyPath(name), "").Wrong()
+	}
+	known, err := s.register.AuthorityOf(ctx, certs[0])
+	if err != nil {
+		return nil, err
+	}
+	placements := []*register.Placement{{Content: encodePEM(certs), Paths: []string{s.certPath(name)}}}
+	err = s.update(ctx, "install", certs[0].Subject.String(), func(tx *register.Tx) error {
+		if known == nil { // else only its chain is new
+			if _, err := tx.AddAuthority(name, certs[0]); err != nil {
+				return err
+			}
+		}
+		return s.journal(tx, placements)
+	})
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.placed(ctx, name, key, placements)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(s.requestPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unwritable(err)
+	}
+	return a, nil
+}

@@ -1,0 +1,259 @@
+package ca
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"virtls/ca/register"
+	"virtls/internal/atomicfile"
+	"virtls/pki"
+)
+
+// publicMode is the mode of what placements hold beside keys: certificates,
+// requests and revocation lists. Keys keep the mode they were staged with.
+const publicMode = 0o644
+
+// Place brings journalled files to their places, durably, and removes them
+// from the journal. After an error the journal keeps what is missing, and the
+// next OpenState places it.
+func (s *State) Place(ctx context.Context, placements []*register.Placement) error {
+	staged := make([][]*atomicfile.Staged, len(placements))
+	defer func() {
+		for i, files := range staged {
+			discardCopies(files, s.resolve(placements[i].Key))
+		}
+	}()
+	err := parallel(ctx, len(placements), func(i int) (err error) {
+		staged[i], err = s.stage(placements[i])
+		return err
+	})
+	if err != nil {
+		return unwritable(err)
+	}
+	var batch []*atomicfile.Staged
+	var ids []int64
+	for i, files := range staged {
+		batch = append(batch, files...)
+		ids = append(ids, placements[i].ID)
+	}
+	if err := atomicfile.CommitAll(batch); err != nil {
+		return unwritable(err)
+	}
+	step("placed")
+	err = s.register.Done(ctx, ids)
+	step("done")
+	return err
+}
+
+// stage returns a placement's files in the order in which they take their
+// places. The staged key itself comes after its copies, so that as long as it
+// is there nothing is lost.
+func (s *State) stage(p *register.Placement) (files []*atomicfile.Staged, err error) {
+	if p.Key != "" {
+		if files, err = s.stageKey(p); err != nil {
+			return files, err
+		}
+	}
+	for _, path := range p.Paths {
+		f, err := atomicfile.Stage(s.resolve(path), p.Content, publicMode)
+		if err != nil {
+			return files, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func (s *State) stageKey(p *register.Placement) (files []*atomicfile.Staged, err error) {
+	temp := s.resolve(p.Key)
+	info, err := os.Stat(temp)
+	if err != nil {
+		return nil, err
+	}
+	last := len(p.KeyPaths) - 1
+	for _, path := range p.KeyPaths[:last] {
+		key, err := os.ReadFile(temp)
+		if err != nil {
+			return files, err
+		}
+		f, err := atomicfile.Stage(s.resolve(path), key, info.Mode().Perm())
+		clear(key)
+		if err != nil {
+			return files, err
+		}
+		files = append(files, f)
+	}
+	return append(files, atomicfile.Resume(temp, s.resolve(p.KeyPaths[last]))), nil
+}
+
+// discardCopies removes what was staged and not committed, except the key's only copy.
+func discardCopies(files []*atomicfile.Staged, key string) {
+	for _, f := range files {
+		if f.Temp() != key {
+			f.Discard()
+		}
+	}
+}
+
+// resolve returns the path that the journal holds for a file: relative to the
+// state directory, which may have been moved, or absolute.
+func (s *State) resolve(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(s.dir, path)
+}
+
+// journalled returns a placement as the journal holds it.
+func (s *State) journalled(p *register.Placement) (*register.Placement, error) {
+	var err error
+	relative := func(path string) string {
+		abs, absErr := filepath.Abs(path)
+		err = errors.Join(err, absErr)
+		if inside, relErr := filepath.Rel(s.dir, abs); relErr == nil && filepath.IsLocal(inside) {
+			return inside
+		}
+		return abs
+	}
+	j := &register.Placement{Content: p.Content}
+	if p.Key != "" {
+		if len(p.KeyPaths) == 0 {
+			return nil, errors.New("a placement with a staged key and no place for it")
+		}
+		j.Key = relative(p.Key)
+	}
+	for _, path := range p.KeyPaths {
+		j.KeyPaths = append(j.KeyPaths, relative(path))
+	}
+	for _, path := range p.Paths {
+		j.Paths = append(j.Paths, relative(path))
+	}
+	return j, err
+}
+
+// recoverBatch is how many placements are finished at a time.
+const recoverBatch = 500
+
+// finishPending places what the journal holds, and removes temporary files
+// that nothing refers to any more.
+func (s *State) finishPending(ctx context.Context, crashed bool) error {
+	var batch []*register.Placement
+	finished := 0
+	flush := func() error {
+		finished += len(batch)
+		err := s.Place(ctx, batch)
+		batch = nil
+		return err
+	}
+	for p, err := range s.register.Pending(ctx) {
+		if err != nil {
+			return err
+		}
+		ready, err := s.revive(ctx, &p)
+		if err != nil {
+			return err
+		}
+		if ready {
+			batch = append(batch, &p)
+		}
+		if len(batch) == recoverBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	if finished > 0 {
+		s.findings = append(s.findings, kindFinished.Found(s.dir, fmt.Sprintf("%d sets of files", finished)))
+	}
+	if crashed || finished > 0 {
+		return s.sweep()
+	}
+	return nil
+}
+
+// revive prepares a placement of a killed run to be placed. It reports false
+// for one that cannot be placed any more, which leaves the journal.
+func (s *State) revive(ctx context.Context, p *register.Placement) (bool, error) {
+	if p.Key != "" {
+		switch _, err := os.Lstat(s.resolve(p.Key)); {
+		case errors.Is(err, fs.ErrNotExist) && s.keyInPlace(p):
+			p.Key = "" // its rename was the last thing that happened to it
+		case errors.Is(err, fs.ErrNotExist):
+			return false, s.giveUp(ctx, p, p.Key+" is gone")
+		case err != nil:
+			return false, unwritable(err)
+		}
+	}
+	for _, path := range p.Paths {
+		if _, err := os.Stat(filepath.Dir(s.resolve(path))); errors.Is(err, fs.ErrNotExist) {
+			return false, s.giveUp(ctx, p, filepath.Dir(path)+" is gone")
+		}
+	}
+	return true, nil
+}
+
+// keyInPlace tells whether the last of the key's places holds a key that
+// belongs to the placement's content.
+func (s *State) keyInPlace(p *register.Placement) bool {
+	data, err := os.ReadFile(s.resolve(p.KeyPaths[len(p.KeyPaths)-1]))
+	if err != nil {
+		return false
+	}
+	defer clear(data)
+	key, err := pki.ParsePrivateKeyPEM(data, nil)
+	if errors.Is(err, pki.ErrNoPassword) {
+		return true // nobody can tell; an authority's key is never replaced
+	}
+	if err != nil {
+		return false
+	}
+	if certs, err := pki.ParseCertificatesPEM(p.Content); err == nil {
+		return pki.SameKey(certs[0].PublicKey.Key, key)
+	}
+	request, err := pki.ParseRequestPEM(p.Content)
+	return err == nil && pki.SameKey(request.PublicKey.Key, key)
+}
+
+// giveUp takes a placement out of the journal, and says so in the history.
+func (s *State) giveUp(ctx context.Context, p *register.Placement, why string) error {
+	what := strings.Join(p.Paths, ", ")
+	if certs, err := pki.ParseCertificatesPEM(p.Content); err == nil {
+		what = fmt.Sprintf("%s for %s", certs[0], what)
+	}
+	s.findings = append(s.findings, kindAbandoned.Found(what, why))
+	return s.update(ctx, "abandon", what+": "+why, func(tx *register.Tx) error { return tx.RemovePending(p.ID) })
+}
+
+// sweep removes the temporary files of killed runs everywhere in the state.
+func (s *State) sweep() error {
+	if err := s.discardUnpacked(); err != nil {
+		return err
+	}
+	err := filepath.WalkDir(s.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		_, err = atomicfile.Sweep(path)
+		return err
+	})
+	if err != nil {
+		return unwritable(err)
+	}
+	return nil
+}
+
+// unwritable makes an error of the file system a finding.
+func unwritable(err error) error {
+	if err == nil || isFailure(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return kindStateUnwritable.Found("", "").Unable(err)
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -138,12 +139,21 @@ func SignRequest(s *RequestSpec, key crypto.Signer, alg SignatureAlgorithm) (*Re
 	return ParseRequest(der)
 }
 
+// addAttributes writes the attributes in the order of their encodings, for
+// they are a SET OF (X.690, 11.6).
 func (s *RequestSpec) addAttributes(b *cryptobyte.Builder) {
+	var attributes []string
 	attribute := func(oid asn1.ObjectIdentifier, value func(*cryptobyte.Builder)) {
-		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		var a cryptobyte.Builder
+		a.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			b.AddASN1ObjectIdentifier(oid)
 			b.AddASN1(cbasn1.SET, value)
 		})
+		der, err := a.Bytes()
+		if err != nil {
+			b.SetError(err)
+		}
+		attributes = append(attributes, string(der))
 	}
 	if s.ChallengePassword != "" {
 		attribute(OIDChallengePassword, func(b *cryptobyte.Builder) {
@@ -153,6 +163,10 @@ func (s *RequestSpec) addAttributes(b *cryptobyte.Builder) {
 	}
 	if len(s.Extensions) > 0 {
 		attribute(OIDExtensionRequest, s.Extensions.add)
+	}
+	slices.Sort(attributes)
+	for _, a := range attributes {
+		b.AddBytes([]byte(a))
 	}
 }
 

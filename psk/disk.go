@@ -107,6 +107,9 @@ func update(path string, narrow func(fs.FileMode) fs.FileMode, change func(*File
 	if err := change(f); err != nil {
 		return err
 	}
+	// A killed run, whose lock has been removed since, may have left keys. A
+	// directory that cannot be listed is no reason to stop.
+	_ = atomicfile.SweepFile(target)
 	if err := atomicfile.Write(target, f.Bytes(), mode, owner...); err != nil {
 		return kindUnwritable.Found(path, "").Unable(err)
 	}

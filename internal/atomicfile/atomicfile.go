@@ -189,17 +189,20 @@ var tempForm = regexp.MustCompile(`^\..+\.tmp-[a-z2-7]{8}$`)
 // package's temporary files: .NAME.tmp-XXXXXXXX.
 func IsTemp(name string) bool { return tempForm.MatchString(name) }
 
+// tempStart is how the names of a target's temporary files begin; the random
+// part follows.
+func tempStart(base string) string { return "." + base[:min(len(base), tempBase)] + ".tmp-" }
+
 // create makes the temporary file. O_EXCL makes sure that it is new and no
 // link that somebody else laid there.
 func (s *Staged) create(mode fs.FileMode) (*os.File, error) {
 	dir, base := filepath.Split(s.path)
-	base = base[:min(len(base), tempBase)]
 	for {
 		random := make([]byte, tempRandom)
 		for i := range random {
 			random[i] = tempAlphabet[rand.IntN(len(tempAlphabet))]
 		}
-		temp := dir + "." + base + ".tmp-" + string(random)
+		temp := dir + tempStart(base) + string(random)
 		f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 		if errors.Is(err, fs.ErrExist) {
 			continue

@@ -293,6 +293,18 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+func TestSweepFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".key.tmp-abcdefgh", ".key.tmp-22222222", ".key2.tmp-abcdefgh", ".key.tmp-x.tmp-abcdefgh", "key", ".key"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	t.Chdir(dir)
+	must(t, SweepFile("key"))
+	check(t, "left", tree(t, dir), []string{".key 0600 ", ".key.tmp-x.tmp-abcdefgh 0600 ", ".key2.tmp-abcdefgh 0600 ", "key 0600 "})
+	must(t, SweepFile(dir+"/key2"))
+	check(t, "left", len(tree(t, dir)), 3)
+}
+
 func TestResolveLink(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.MkdirAll(dir+"/real/sub", 0o700))

@@ -16,12 +16,27 @@ import (
 // that the directory belongs to) and has finished what a journal may still
 // want from these files.
 func Sweep(dir string) (removed []string, err error) {
+	return sweep(dir, IsTemp)
+}
+
+// SweepFile is [Sweep] for the temporary files of one target. The caller must
+// know that no other process is writing that one.
+func SweepFile(path string) error {
+	dir, base := filepath.Split(path)
+	start := tempStart(base)
+	_, err := sweep(filepath.Clean(dir), func(name string) bool {
+		return IsTemp(name) && len(name) == len(start)+tempRandom && strings.HasPrefix(name, start)
+	})
+	return err
+}
+
+func sweep(dir string, match func(name string) bool) (removed []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("sweep %s: %w", dir, reason(err))
 	}
 	for _, entry := range entries {
-		if !IsTemp(entry.Name()) || !entry.Type().IsRegular() {
+		if !match(entry.Name()) || !entry.Type().IsRegular() {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {

@@ -18,13 +18,21 @@ func (b *builder) addPurposes() error {
 	for _, text := range b.t.all("key_purpose_oid") {
 		oid, err := dn.ParseOID(text)
 		if err != nil {
-			return quit("set_key_purpose_oid (%s): %s", text, errASN1Value)
+			return quit("set_key_purpose_oid (%s): %s", text, b.unencodable(text))
 		}
 		if why := b.addPurpose(oid); why != "" {
 			return quit("set_key_purpose_oid (%s): %s", text, why)
 		}
 	}
 	return nil
+}
+
+// unencodable is what GnuTLS says of what is no object identifier.
+func (b *builder) unencodable(text string) string {
+	if b.isRequest && strings.Trim(text, "0123456789.") == "" {
+		return "ASN1 parser: Generic parsing error."
+	}
+	return errASN1Value
 }
 
 // A purposeOption is an option that asks for a key purpose.
@@ -168,6 +176,13 @@ func (b *builder) addPolicy(text string, notices, uris []string) (why string) {
 	if err != nil {
 		return errASN1Value
 	}
+	for _, old := range policies {
+		for _, q := range old.Qualifiers {
+			if q.Notice == "" && q.URI == "" {
+				return errASN1DER // GnuTLS writes it, and then cannot read it
+			}
+		}
+	}
 	p := pki.PolicyInformation{OID: oid}
 	for _, notice := range notices {
 		if len(notice) > longestNotice {
@@ -176,6 +191,9 @@ func (b *builder) addPolicy(text string, notices, uris []string) (why string) {
 		p.Qualifiers = append(p.Qualifiers, pki.PolicyQualifier{Notice: notice})
 	}
 	for _, u := range uris {
+		if u == "" {
+			return errASN1DER // GnuTLS only finds it if another policy follows
+		}
 		p.Qualifiers = append(p.Qualifiers, pki.PolicyQualifier{URI: u})
 	}
 	e, err := pki.PoliciesExtension(append(policies, p))

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
 
 	"virtls/pki"
 	"virtls/pki/dn"
@@ -173,12 +174,8 @@ func xmppName(name string) (pki.GeneralName, string) {
 	return otherName(xmppOID.String(), encodeString(cbasn1.UTF8String, ascii))
 }
 
-// The profiles of UTS 46 that GnuTLS asks libidn2 for, the second if the first
-// finds a character that it does not allow.
-var (
-	nontransitional = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.VerifyDNSLength(true))
-	transitional    = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(true), idna.VerifyDNSLength(true))
-)
+// uts46 is how libidn2 reads host names for GnuTLS.
+var uts46 = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(false), idna.Transitional(false))
 
 // toASCII turns a domain name with letters beyond ASCII into the form that DNS
 // has (RFC 5891). Other names stay as they are, whatever is in them.
@@ -186,14 +183,39 @@ func toASCII(name string) (ascii, why string) {
 	if isPrintableASCII(name) {
 		return name, ""
 	}
-	ascii, err := nontransitional.ToASCII(name)
-	if err != nil {
-		ascii, err = transitional.ToASCII(name)
-	}
-	if err != nil {
+	name = strings.Map(hostCharacter, name)
+	ascii, err := uts46.ToASCII(name)
+	if err != nil || !fitsDNS(ascii) || strings.Contains("."+strings.ToLower(name), ".xn--.") {
 		return "", errNotUTF8
 	}
 	return ascii, ""
+}
+
+// hostCharacter removes the characters that host names do not have (STD 3), and
+// those that stand for some: a wildcard, an underscore, a blank. libidn2 loses
+// them so in names with letters beyond ASCII.
+func hostCharacter(r rune) rune {
+	if r == 'ẞ' {
+		return 'ß' // since Unicode 15.1, later than the idna package's tables
+	}
+	for _, part := range norm.NFKC.String(string(r)) {
+		if part < 0x80 && part != '-' && part != '.' && !isDigit(byte(part)) && !isLetter(byte(part)) {
+			return -1
+		}
+	}
+	return r
+}
+
+// fitsDNS reports whether DNS could hold the name (RFC 1035, 2.3.4). Empty
+// labels do not matter here.
+func fitsDNS(name string) bool {
+	const longestLabel, longestName = 63, 255
+	for label := range strings.SplitSeq(name, ".") {
+		if len(label) > longestLabel || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
+			return false
+		}
+	}
+	return len(name) <= longestName
 }
 
 func isPrintableASCII(s string) bool {

@@ -41,7 +41,8 @@ func fail(format string, args ...any) error {
 }
 
 // Parse reads a template as certtool does. name is what the user called the
-// file, for messages. An error is an [*Error].
+// file, for messages. An error is an [*Error], and leaves the Template usable
+// for nothing but its Warnings and [Template.Lint].
 //
 // Whatever the file contains is a template for certtool, except a few values
 // that it decodes at once: numbers, hexadecimal identifiers and pairs.
@@ -49,7 +50,7 @@ func Parse(name string, data []byte) (*Template, error) {
 	t := &Template{Name: name}
 	var closed bool
 	if t.Entries, t.stop, closed = scan(data); !closed {
-		return nil, quit("configFileLoad: No such file or directory\nError loading template: %s", name)
+		return t, quit("configFileLoad: No such file or directory\nError loading template: %s", name)
 	}
 	t.warn()
 	return t, t.decode()

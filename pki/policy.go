@@ -50,7 +50,7 @@ type Policy struct {
 	Hashes []crypto.Hash
 
 	// AnyPSSSalt allows RSA-PSS signatures whose salt is not as long as their
-	// hash. GnuTLS and OpenSSL accept any length.
+	// hash. OpenSSL accepts any length, GnuTLS from keys made for PSS only.
 	AnyPSSSalt bool
 
 	// PublicSuffix tells whether anybody can register names directly below a

@@ -10,6 +10,8 @@ import (
 
 	"virtls/finding"
 	"virtls/internal/atomicfile"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -18,7 +20,7 @@ var (
 		"check the path and its permissions")
 	kindUnwritable = finding.Define("psk-unwritable", finding.Error,
 		"the PSK file cannot be replaced",
-		"check the directory's permissions and free space")
+		"check the permissions of file and directory, and the free space")
 	kindLocked = finding.Define("psk-locked", finding.Error,
 		"another psktool is changing the PSK file, or was killed while it did",
 		"remove the lock when no psktool is running")
@@ -68,8 +70,9 @@ const (
 // Update and no psktool, ours or GnuTLS's, can change it.
 //
 // A new file gets mode 0600. An existing one keeps its owner and group, and of
-// its mode no more than 0640. A symbolic link is followed. If change returns an
-// error, nothing is written and Update returns it.
+// its mode no more than 0640; one that the process may not write is refused. A
+// symbolic link is followed. If change returns an error, nothing is written and
+// Update returns it.
 func Update(path string, change func(*File) error) error {
 	return update(path, func(old fs.FileMode) fs.FileMode { return old & keptMode }, change)
 }
@@ -96,6 +99,11 @@ func update(path string, narrow func(fs.FileMode) fs.FileMode, change func(*File
 	var owner []atomicfile.Option
 	switch {
 	case err == nil:
+		// The directory's permissions would do, but who made the file
+		// read-only meant it.
+		if err := unix.Faccessat(unix.AT_FDCWD, target, unix.W_OK, unix.AT_EACCESS); err != nil {
+			return kindUnwritable.Found(path, "").Unable(err)
+		}
 		mode = narrow(info.Mode().Perm())
 		stat := info.Sys().(*syscall.Stat_t)
 		owner = append(owner, atomicfile.Owner(int(stat.Uid), int(stat.Gid)))

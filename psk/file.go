@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"virtls/finding"
@@ -159,19 +160,29 @@ func (f *File) SetField(field string, key Key) (replaced bool, err error) {
 
 func (f *File) put(field string, key Key, match func(line) bool) (replaced bool, err error) {
 	fresh := parseLine(field + ":" + key.Hex())
-	if len(fresh.text()) > MaxLineSize {
-		return false, kindTooLarge.Found("", fmt.Sprintf("a line of %d bytes", len(fresh.text()))).
+	if length := len(fresh.text()); length > MaxLineSize {
+		return false, kindTooLarge.Found(f.name, fmt.Sprintf("a line of %d bytes", length)).
 			WithWant(fmt.Sprintf("at most %d bytes", MaxLineSize), "").Usage()
 	}
-	for i, l := range f.lines {
+	lines := slices.Clone(f.lines)
+	for i, l := range lines {
 		if match(l) {
-			f.lines[i] = fresh
+			lines[i] = fresh
 			replaced = true
 		}
 	}
 	if !replaced {
-		f.lines = append(f.lines, fresh)
+		lines = append(lines, fresh)
 	}
+	size := 0
+	for _, l := range lines {
+		size += len(l.text()) + len("\n")
+	}
+	if size > MaxFileSize {
+		return false, kindTooLarge.Found(f.name, fmt.Sprintf("%d bytes with the new line", size)).
+			WithWant(fmt.Sprintf("at most %d bytes", MaxFileSize), "").Usage()
+	}
+	f.lines = lines
 	f.openEnd = false
 	return replaced, nil
 }

@@ -70,7 +70,14 @@ func TestServerKeyIsWhatGnutlsFinds(t *testing.T) {
 			"--priority", priority, "--pskpasswd", filepath.Join(dir, "keys.psk")).Ready()
 		for _, user := range oddUsers {
 			found, err := f.ServerKey(user)
-			for _, offered := range []string{hex1, hex2, "00112233"} {
+			offers := []string{hex1}
+			if user == "alice" {
+				offers = append(offers, hex2) // of her second line
+			}
+			if err == nil && found.Hex() != hex1 {
+				offers = append(offers, found.Hex())
+			}
+			for _, offered := range offers {
 				got := g.Run(t, peertest.Options{Stdin: strings.NewReader("")}, "gnutls-cli", "--priority", priority,
 					"--port", fmt.Sprint(server.Port), "--pskusername", user, "--pskkey", offered, "127.0.0.1")
 				if want := err == nil && found.Hex() == offered; (got.Code == 0) != want {

@@ -360,6 +360,9 @@ func TestBounds(t *testing.T) {
 	}
 	f := parse(t, strings.Repeat("#\n", MaxFileSize/2))
 	check(t, "entries", len(f.Entries()), 0)
+	_, err := f.Set("a", NewKey(make([]byte, MinKeySize)))
+	check(t, "no room", code(err), "psk-too-large")
+	check(t, "size", len(f.Bytes()), MaxFileSize)
 	parse(t, strings.Repeat("x", MaxLineSize)+"\n")
 }
 

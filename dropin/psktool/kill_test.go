@@ -35,12 +35,14 @@ func TestMain(m *testing.M) {
 // leaves, the next run removes.
 func TestKilledAtEveryStep(t *testing.T) {
 	const steps = 7
+	self, err := os.Executable()
+	must(t, err)
 	for step := 1; step <= steps+1; step++ {
 		t.Run(fmt.Sprint(step), func(t *testing.T) {
 			dir := t.TempDir()
 			must(t, write(dir, "keys", base, 0o640))
 			before := files(t, dir)[0]
-			cmd := exec.Command(os.Args[0], "-u", "new", "-p", "keys")
+			cmd := exec.Command(self, "-u", "new", "-p", "keys")
 			cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", dieVar, step))
 			cmd.Dir = dir
 			out, err := cmd.CombinedOutput()

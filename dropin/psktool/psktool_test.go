@@ -83,11 +83,13 @@ func ours(t *testing.T, dir string, args []string) outcome {
 	return outcome{code, out.String(), errs.String(), files(t, dir)}
 }
 
-// theirs runs the generation's psktool in dir.
+// theirs runs the generation's psktool in dir. It may run by its full path,
+// and then says so.
 func theirs(t *testing.T, g peertest.Generation, dir string, args []string) outcome {
 	t.Helper()
 	got := g.Run(t, peertest.Options{Dir: dir, Stdin: strings.NewReader("")}, "psktool", args...)
-	return outcome{got.Code, got.Stdout, got.Stderr, files(t, dir)}
+	stderr := strings.ReplaceAll(got.Stderr, "/usr/bin/psktool: ", "psktool: ")
+	return outcome{got.Code, got.Stdout, stderr, files(t, dir)}
 }
 
 const base = "alice:0011\n#6162:22\n #c:omment\nbob:33\nalice:44\n#c:55\n:66\n"

@@ -68,12 +68,13 @@ func writeBatch(dir string) error {
 	return CommitAll(batch)
 }
 
-// child returns a command that runs this test binary as the named child.
+// child returns a command that runs this test binary as the named child, and
+// where its standard output goes.
 func child(name, dir string, env ...string) (*exec.Cmd, *bytes.Buffer) {
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), append(env, childVar+"="+name, dirVar+"="+dir)...)
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout = &out
 	return cmd, &out
 }
 

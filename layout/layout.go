@@ -215,7 +215,7 @@ type Entry struct {
 	Mode    fs.FileMode `json:"-"`               // permission bits
 	SELinux string      `json:"selinux"`         // type; empty below a home directory
 	Secret  bool        `json:"secret"`          // holds a private key
-	SHA256  string      `json:"sha256,omitzero"` // of a file's content
+	SHA256  string      `json:"sha256,omitzero"` // of a public file's content
 }
 
 // Placeholders in entries, resolved where the files are installed.
@@ -233,15 +233,21 @@ func (l Location) File(p string) Entry { return l.entry(p, "file", false) }
 // Secret returns how a private file of the location must be.
 func (l Location) Secret(p string) Entry { return l.entry(p, "file", true) }
 
-// Directories returns the directories of the location that lead to p, parents first.
+// Directories returns the directories that lead to p and that belong to the
+// location, parents first: those from [Location.Dir] down, and /etc/pki, which
+// no distribution's package makes. What is above them is not the location's.
 func (l Location) Directories(p string) []Entry {
-	var dirs []Entry
-	top := path.Dir(l.Dir)
-	if l.naming == libvirtTree {
-		top = path.Dir(top)
+	const pkiDir = "/etc/pki"
+	home := ".pki"
+	if l.reader == HolderOnly {
+		home = path.Dir(l.Dir)
 	}
-	for d := path.Dir(p); d != top && d != "/" && d != "."; d = path.Dir(d) {
-		dirs = append(dirs, l.entry(d, "directory", path.Base(d) == "private"))
+	var dirs []Entry
+	for d := path.Dir(p); d == l.Dir || strings.HasPrefix(d, l.Dir+"/") || d == home; d = path.Dir(d) {
+		dirs = append(dirs, l.entry(d, "directory", false))
+	}
+	if l.Dir != pkiDir && strings.HasPrefix(l.Dir, pkiDir+"/") {
+		dirs = append(dirs, Location{reader: RootOnly}.entry(pkiDir, "directory", false))
 	}
 	slices.Reverse(dirs)
 	return dirs

@@ -1,0 +1,173 @@
+// Command virtls makes TLS for virtualization hosts right by construction: one
+// fleet file in, and every certificate, key and pre-shared key that QEMU and
+// libvirt need out, where they look for it, checked and proved.
+//
+// It also answers to the names certtool and psktool, as a subcommand or
+// through a symbolic link, with their arguments, output and exit codes.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"virtls/dropin"
+	"virtls/dropin/psktool"
+	"virtls/finding"
+)
+
+// dropins are the imitated programs, by the name they are called by.
+var dropins = map[string]func([]string, dropin.IO) int{
+	"psktool": psktool.Run,
+}
+
+func main() {
+	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program. It returns the exit code.
+func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
+	std := dropin.IO{In: stdin, Out: stdout, Err: stderr}
+	if imitate, ok := dropins[filepath.Base(args[0])]; ok {
+		return imitate(args[1:], std)
+	}
+	if len(args) > 1 {
+		if imitate, ok := dropins[args[1]]; ok {
+			return imitate(args[2:], std)
+		}
+	}
+	// A second signal kills at once: the handler is gone after the first.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	defer stop()
+	return command(ctx, args[1:], stdin, stdout, stderr)
+}
+
+// exitPanic carries an exit code out of kong, which ends --help by a call to exit.
+type exitPanic int
+
+// command parses and runs a command of virtls's own.
+func command(ctx context.Context, args []string, stdin, stdout, stderr *os.File) (code int) {
+	defer func() {
+		if e := recover(); e != nil {
+			exit, ok := e.(exitPanic)
+			if !ok {
+				panic(e)
+			}
+			code = int(exit)
+		}
+	}()
+	app := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
+	var cli cli
+	parser, err := kong.New(&cli,
+		kong.Name("virtls"),
+		kong.Description(description),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exitPanic(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100, NoExpandSubcommands: true}),
+		kong.Bind(app, &cli.Globals),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "virtls:", err)
+		return finding.ExitUnable
+	}
+	app.parser = parser
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return app.usageError(err)
+	}
+	app.json = cli.JSON
+	app.args = args
+	return app.finish(parsed.Run(ctx))
+}
+
+const description = `TLS for virtualization hosts: certificates, keys and pre-shared keys for QEMU and libvirt.
+
+  virtls init --org "Example Org"   an authority and a fleet.yaml here
+  virtls apply fleet.yaml           every key and certificate that the fleet lacks
+  virtls status fleet.yaml          what is where, until when, what is wrong
+
+Exit codes: 0 done and nothing wrong, 1 something is wrong, 2 wrong usage, 3 could not be done.`
+
+// app is what commands share.
+type app struct {
+	ctx    context.Context
+	stdin  *os.File
+	stdout *os.File
+	stderr *os.File
+	parser *kong.Kong
+	args   []string
+	json   bool
+	pass   passphrases
+}
+
+// usageError reports a command line that could not be understood.
+func (a *app) usageError(err error) int {
+	fmt.Fprintf(a.stderr, "virtls: error: %v\n", err)
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil && parse.Context.Command() != "" {
+		fmt.Fprintf(a.stderr, "Try: virtls %s --help\n", strings.Fields(parse.Context.Command())[0])
+	} else {
+		fmt.Fprintln(a.stderr, "Try: virtls --help")
+	}
+	return finding.ExitUsage
+}
+
+// wrong is returned by a command that has printed its findings, of which one
+// at least is an error.
+var errWrong = errors.New("something is wrong")
+
+// finish reports how a command ended.
+func (a *app) finish(err error) int {
+	switch {
+	case err == nil:
+		return finding.ExitOK
+	case errors.Is(err, errWrong):
+		return finding.ExitWrong
+	case errors.Is(err, syscall.EPIPE):
+		return finding.ExitUnable
+	case a.json:
+		a.printJSON(finding.NewReport([]finding.Finding{finding.Of(err)}))
+	default:
+		finding.Print(a.stderr, []finding.Finding{finding.Of(err)})
+	}
+	return finding.ExitCode(err)
+}
+
+// judge returns errWrong if a finding is an error, and prints them for people.
+func (a *app) judge(findings []finding.Finding) error {
+	if !a.json {
+		if err := finding.Print(a.stderr, findings); err != nil {
+			return err
+		}
+	}
+	if finding.Worst(findings) == finding.Error {
+		return errWrong
+	}
+	return nil
+}
+
+func (a *app) printJSON(v any) error {
+	b, err := finding.JSON(v)
+	if err != nil {
+		return err
+	}
+	_, err = a.stdout.Write(b)
+	return err
+}
+
+func (a *app) printf(format string, args ...any) {
+	fmt.Fprintf(a.stdout, format, args...)
+}
+
+var _ io.Writer = (*os.File)(nil)

@@ -1,0 +1,284 @@
+package fleet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"virtls/finding"
+)
+
+var (
+	kindFleetSyntax = finding.Define("fleet-file-syntax", finding.Error,
+		"the fleet file is not valid YAML", "correct the line; docs/fleet-file.md describes the file")
+	kindFleetField = finding.Define("fleet-file-field", finding.Error,
+		"the fleet file has a field that does not exist", "correct or remove the field; docs/fleet-file.md lists all fields")
+	kindFleetValue = finding.Define("fleet-file-value", finding.Error,
+		"the fleet file has a value that cannot be used", "correct the value; docs/fleet-file.md describes each field")
+	kindFleetUnreadable = finding.Define("fleet-file-unreadable", finding.Error,
+		"the fleet file cannot be read", "name an existing fleet file, or make one with virtls init")
+)
+
+// maxFleetFile bounds the file: 10,000 hosts with all fields need about 4 MiB.
+const maxFleetFile = 64 << 20
+
+// Load reads and checks a fleet file. Every error is a [finding.Failure] whose
+// subject is FILE:LINE.
+func Load(name string) (*File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, kindFleetUnreadable.Found(name, "").Unable(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFleetFile+1))
+	if err != nil {
+		return nil, kindFleetUnreadable.Found(name, "").Unable(err)
+	}
+	if len(data) > maxFleetFile {
+		return nil, kindFleetUnreadable.Found(name, fmt.Sprintf("more than %d MiB", maxFleetFile>>20)).Wrong()
+	}
+	return Parse(name, data)
+}
+
+// Parse decodes and checks the text of a fleet file.
+func Parse(name string, data []byte) (*File, error) {
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, kindFleetSyntax.Found(name, "an empty file").Wrong()
+		}
+		return nil, kindFleetSyntax.Found(name, "").WithText("the fleet file is not valid YAML: %s", strings.TrimPrefix(err.Error(), "yaml: ")).Wrong()
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, kindFleetSyntax.Found(name, "a second document after ---").Wrong()
+	}
+	d := decoder{name: name, lines: map[string]int{}}
+	f := &File{}
+	d.value(doc.Content[0], reflect.ValueOf(f).Elem(), "")
+	if d.err != nil {
+		return nil, d.err
+	}
+	f.lines, f.name = d.lines, name
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// A decoder fills a struct from a YAML tree strictly and remembers the line of
+// every field. The first error stops it.
+type decoder struct {
+	name  string
+	lines map[string]int
+	err   error
+}
+
+// lineError is an error at a place in the file, made by an UnmarshalYAML method.
+type lineError struct {
+	line int
+	text string
+}
+
+func (e *lineError) Error() string { return e.text }
+
+func fieldError(n *yaml.Node, format string, args ...any) error {
+	return &lineError{n.Line, fmt.Sprintf(format, args...)}
+}
+
+func (d *decoder) fail(kind *finding.Kind, line int, format string, args ...any) {
+	if d.err == nil {
+		d.err = kind.Found(fmt.Sprintf("%s:%d", d.name, line), "").WithText(format, args...).Wrong()
+	}
+}
+
+// unmarshaler is what yaml.v3 asks of types that decode themselves.
+type unmarshaler interface{ UnmarshalYAML(*yaml.Node) error }
+
+func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
+	if d.err != nil {
+		return
+	}
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	d.lines[path] = n.Line
+	if n.Tag == "!!null" {
+		return
+	}
+	if u, ok := v.Addr().Interface().(unmarshaler); ok {
+		d.custom(n, u, path)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		d.mapping(n, v, path)
+	case reflect.Slice:
+		d.sequence(n, v, path)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), path)
+	default:
+		if n.Kind != yaml.ScalarNode {
+			d.fail(kindFleetValue, n.Line, "%s: found %s, want %s", path, kindName(n), typeName(v.Kind()))
+			return
+		}
+		if v.Kind() == reflect.String {
+			// Whatever YAML makes of it, a field that is text takes the text: versions look like numbers.
+			v.SetString(n.Value)
+			return
+		}
+		if err := n.Decode(v.Addr().Interface()); err != nil {
+			d.fail(kindFleetValue, n.Line, "%s: found %q, want %s", path, n.Value, typeName(v.Kind()))
+		}
+	}
+}
+
+func (d *decoder) custom(n *yaml.Node, u unmarshaler, path string) {
+	err := u.UnmarshalYAML(n)
+	if err == nil {
+		return
+	}
+	line := n.Line
+	if le, ok := errors.AsType[*lineError](err); ok {
+		line = le.line
+	}
+	d.fail(kindFleetValue, line, "%s: %v", path, err)
+}
+
+func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		where := path
+		if where == "" {
+			where = "the file"
+		}
+		d.fail(kindFleetValue, n.Line, "%s: found %s, want a map of fields", where, kindName(n))
+		return
+	}
+	fields := fieldsOf(v)
+	seen := map[string]int{}
+	for i := 0; i < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		target, ok := fields[key.Value]
+		if !ok {
+			names := make([]string, 0, len(fields))
+			for name := range fields {
+				names = append(names, name)
+			}
+			where := ""
+			if path != "" {
+				where = " in " + path
+			}
+			d.fail(kindFleetField, key.Line, "unknown field %q%s%s", key.Value, where, suggest(key.Value, names))
+			return
+		}
+		if first, twice := seen[key.Value]; twice {
+			d.fail(kindFleetField, key.Line, "field %q stands here and in line %d", key.Value, first)
+			return
+		}
+		seen[key.Value] = key.Line
+		d.value(value, target, join(path, key.Value))
+		d.lines[join(path, key.Value)] = key.Line
+	}
+}
+
+func (d *decoder) sequence(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.SequenceNode {
+		d.fail(kindFleetValue, n.Line, "%s: found %s, want a list", path, kindName(n))
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, item := range n.Content {
+		d.value(item, v.Index(i), fmt.Sprintf("%s[%d]", path, i))
+	}
+}
+
+func join(path, field string) string {
+	if path == "" {
+		return field
+	}
+	return path + "." + field
+}
+
+// fieldsOf returns the fields of a struct by their YAML names, inline ones included.
+func fieldsOf(v reflect.Value) map[string]reflect.Value {
+	fields := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag.Get("yaml")
+		switch {
+		case tag == ",inline":
+			for name, f := range fieldsOf(v.Field(i)) {
+				fields[name] = f
+			}
+		case tag != "":
+			fields[tag] = v.Field(i)
+		}
+	}
+	return fields
+}
+
+func kindName(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a map"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	return fmt.Sprintf("%q", n.Value)
+}
+
+func typeName(k reflect.Kind) string {
+	switch k {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int:
+		return "a whole number"
+	}
+	return "text"
+}
+
+// suggest returns "; did you mean X?" for the nearest candidate that is near enough.
+func suggest(got string, candidates []string) string {
+	best, bestDistance := "", len(got)/2+1
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(got), c); d < bestDistance || d == bestDistance && c < best {
+			best, bestDistance = c, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+// distance is the number of insertions, deletions, replacements and swaps of
+// neighbours between two words.
+func distance(a, b string) int {
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		d[i][0] = i
+	}
+	for j := range b {
+		d[0][j+1] = j + 1
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	return d[len(a)][len(b)]
+}

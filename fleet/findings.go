@@ -1,0 +1,33 @@
+package fleet
+
+import "virtls/finding"
+
+var (
+	kindStagedUnreadable = finding.Define("staged-file-unreadable", finding.Error,
+		"a file of the staged tree cannot be read", "give yourself the right to read it; virtls runs as the user who owns the state directory")
+	kindNotInFile = finding.Define("holder-not-in-file", finding.Warning,
+		"credentials are staged for a host or client that the fleet file does not name",
+		"put it back into the file, or revoke its certificates with virtls revoke and delete its directory")
+	kindFileNotWanted = finding.Define("staged-file-not-wanted", finding.Warning,
+		"a file is staged that the fleet file does not ask for",
+		"delete it if the host no longer needs it; nothing is deleted for you")
+	kindCannotPQC = finding.Define("pqc-not-loadable", finding.Error,
+		"the fleet is to use ML-DSA alone, and this holder's GnuTLS cannot load ML-DSA keys",
+		"set ml-dsa: true if its GnuTLS is 3.8.10 or later built with leancrypto, or use pqc: hybrid")
+	kindNoParallel = finding.Define("pqc-no-parallel-identities", finding.Warning,
+		"the host can load ML-DSA keys, but its QEMU or libvirt reads one identity only, so it gets the classical one",
+		"QEMU 10.2 and libvirt 11.10 read parallel identities: set qemu and libvirt to the versions the host runs, or update it")
+	kindDowngrade = finding.Define("pqc-downgrade", finding.Warning,
+		"in a hybrid fleet whoever can forge classical signatures can pose as any host: a peer that offers no ML-DSA gets the classical identity",
+		"use pqc: exclusive once every host and client can load ML-DSA")
+	kindNotProved = finding.Define("proof-failed", finding.Error,
+		"a TLS handshake with the credentials just staged failed", "the message says which check failed; run virtls apply again after mending it")
+	kindLifeCut = finding.Define("life-cut-to-authority", finding.Info,
+		"a certificate ends with its authority, earlier than asked for", "renew the authority, or ask for fewer days")
+	kindTrustUnreadable = finding.Define("trust-file-unusable", finding.Error,
+		"a file named under authority.trust holds no usable authority", "name files with CA certificates in PEM form")
+	kindNotStaged = finding.Define("holder-not-staged", finding.Error,
+		"nothing is staged for this host or client", "run virtls apply first")
+	kindInterrupted = finding.Define("interrupted", finding.Error,
+		"the run was interrupted; what was finished is kept", "run the same command again: it does the rest")
+)

@@ -1,0 +1,243 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"virtls/ca"
+	"virtls/layout"
+	"virtls/pki"
+)
+
+// A Verdict says what an identity needs.
+type Verdict int
+
+// The verdicts.
+const (
+	Keep  Verdict = iota // it is as it should be
+	Copy                 // it is, but not in all its places
+	Issue                // a new certificate, for the key that is there if Key is set
+)
+
+// A Judgment is what is to be done about one identity, and why.
+type Judgment struct {
+	Identity    *Identity
+	Verdict     Verdict
+	Why         string           // empty for Keep
+	Certificate *pki.Certificate // the present one; nil if there is none
+	Key         crypto.Signer    // the present key, if it can stay
+	Source      *Place           // where the present certificate and key were found
+	Missing     []Place          // places without them, for Copy
+}
+
+// judge compares what is staged for an identity with what should be.
+func (r *run) judge(ctx context.Context, h *Holder, id *Identity) (Judgment, error) {
+	j := Judgment{Identity: id, Verdict: Issue, Why: "missing"}
+	for i := range id.Places {
+		p := &id.Places[i]
+		cert, key, err := r.readPair(h, p)
+		if err != nil {
+			return j, err
+		}
+		if cert != nil && key != nil && pki.SameKey(cert.PublicKey.Key, key) {
+			j.Certificate, j.Key, j.Source = cert, key, p
+			break
+		}
+		if key != nil && j.Key == nil {
+			j.Key, j.Why = key, "the certificate is missing or belongs to another key"
+		}
+	}
+	if j.Key != nil && pki.KeySpecOf(j.Key.Public()) != id.Key {
+		j.Why = fmt.Sprintf("key type changed from %s to %s", pki.KeySpecOf(j.Key.Public()), id.Key)
+		j.Key = nil
+		return j, nil
+	}
+	if j.Source == nil {
+		return j, nil
+	}
+	why, err := r.outdated(ctx, h, id, j.Certificate)
+	if err != nil || why != "" {
+		j.Why = why
+		if r.opts.Rekey || why == whyCompromised {
+			j.Key = nil
+		}
+		return j, err
+	}
+	j.Missing, err = r.missingCopies(h, id, j.Source)
+	j.Verdict, j.Why = Keep, ""
+	if len(j.Missing) > 0 {
+		j.Verdict, j.Why = Copy, "a copy is missing"
+	}
+	return j, err
+}
+
+const whyCompromised = "revoked because its key was compromised"
+
+// outdated returns why a certificate must be replaced, empty if it need not be.
+func (r *run) outdated(ctx context.Context, h *Holder, id *Identity, c *pki.Certificate) (string, error) {
+	authority := r.authority(id.PQC)
+	if authority == nil || !bytes.Equal(c.RawIssuer, authority.Certificate.RawSubject) || !authority.Certificate.Issued(c) {
+		return "another authority's", nil
+	}
+	sum := c.SHA256()
+	entry, err := r.state.Register().ByFingerprint(ctx, hex.EncodeToString(sum[:]))
+	switch {
+	case err != nil:
+		return "", err
+	case entry == nil:
+		return "not in the register", nil
+	case entry.Revoked != nil && entry.Revoked.Reason == pki.KeyCompromise:
+		return whyCompromised, nil
+	case entry.Revoked != nil:
+		return "revoked: " + entry.Revoked.Reason.String(), nil
+	case entry.Holder != h.ID():
+		return "issued for " + entry.Holder, nil
+	}
+	want, err := r.spec(h, id, c.PublicKey.Key)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case !c.Subject.Equal(want.Subject):
+		return fmt.Sprintf("subject changed from %s to %s", c.Subject, want.Subject), nil
+	case !sameExtension(c.Extensions, want.Extensions, pki.OIDSubjectAltName):
+		return "names or addresses changed", nil
+	case !sameExtension(c.Extensions, want.Extensions, pki.OIDExtKeyUsage):
+		return "roles changed", nil
+	}
+	now := r.state.Now()
+	switch due := ca.RenewalPoint(c.NotBefore, c.NotAfter); {
+	case now.After(c.NotAfter):
+		return "expired " + day(c.NotAfter), nil
+	case now.After(due) && authority.Certificate.NotAfter.After(c.NotAfter):
+		return "due for renewal since " + day(due), nil
+	case r.opts.Renew:
+		return "renewal asked for", nil
+	}
+	return "", nil
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+func sameExtension(a, b pki.Extensions, oid []int) bool {
+	x, y := a.Find(oid), b.Find(oid)
+	if x == nil || y == nil {
+		return x == y
+	}
+	return bytes.Equal(x.Value, y.Value)
+}
+
+// spec returns the certificate that an identity should be.
+func (r *run) spec(h *Holder, id *Identity, key crypto.PublicKey) (pki.Spec, error) {
+	var uses ca.Uses
+	for _, role := range id.Roles {
+		if role == layout.Server {
+			uses |= ca.Server
+		} else {
+			uses |= ca.Client
+		}
+	}
+	return ca.Leaf(h.Subject, h.Names, uses, key)
+}
+
+// readPair reads the certificate and key at a place; nil for what is not there
+// or cannot be understood, because it will be replaced. Other errors, such as a
+// file that may not be read, are returned.
+func (r *run) readPair(h *Holder, p *Place) (*pki.Certificate, crypto.Signer, error) {
+	var cert *pki.Certificate
+	var key crypto.Signer
+	data, err := r.readStaged(h, p.Cert.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if certs, err := pki.ParseCertificatesPEM(data); err == nil {
+		cert = certs[0]
+	}
+	if data, err = r.readStaged(h, p.Key.Path); err != nil {
+		return nil, nil, err
+	}
+	if k, err := pki.ParsePrivateKeyPEM(data, nil); err == nil {
+		key, _ = k.(crypto.Signer)
+	}
+	clear(data)
+	return cert, key, nil
+}
+
+// missingCopies returns the places whose files differ from the source's.
+func (r *run) missingCopies(h *Holder, id *Identity, source *Place) ([]Place, error) {
+	cert, err := r.readStaged(h, source.Cert.Path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := r.readStaged(h, source.Key.Path)
+	if err != nil {
+		return nil, err
+	}
+	var missing []Place
+	for _, p := range id.Places {
+		c, err := r.readStaged(h, p.Cert.Path)
+		if err != nil {
+			return nil, err
+		}
+		k, err := r.readStaged(h, p.Key.Path)
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(c, cert) || !bytes.Equal(k, key) {
+			missing = append(missing, p)
+		}
+	}
+	return missing, nil
+}
+
+// staged returns where a holder's file is staged.
+func (r *run) staged(h *Holder, path string) string {
+	return filepath.Join(r.dir, h.Dir(), filepath.FromSlash(path))
+}
+
+// readStaged reads a staged file, nil if there is none.
+func (r *run) readStaged(h *Holder, path string) ([]byte, error) {
+	return readBounded(r.staged(h, path))
+}
+
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, kindStagedUnreadable.Found(path, "").Unable(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, pki.MaxFileSize+1))
+	if err != nil {
+		return nil, kindStagedUnreadable.Found(path, "").Unable(err)
+	}
+	if len(data) > pki.MaxFileSize {
+		return nil, kindStagedUnreadable.Found(path, fmt.Sprintf("more than %d octets", pki.MaxFileSize)).Unable(nil)
+	}
+	return data, nil
+}
+
+// roles names an identity's roles for people.
+func (id *Identity) roles() string {
+	var names []string
+	for _, r := range id.Roles {
+		names = append(names, r.String())
+	}
+	slices.Sort(names)
+	if len(names) == 2 {
+		return "server and client"
+	}
+	return names[0]
+}

@@ -1,0 +1,407 @@
+package fleet
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"virtls/layout"
+	"virtls/pki"
+)
+
+// A prover shows that credentials work: it loads them from the staged files, as
+// a consumer would, and has them shake hands with a peer's, each side judging
+// the other by its own CA bundle and revocation lists.
+//
+// Every identity meets, in each of its roles, a representative of each distinct
+// authority and key type among its peers; or, on request, every one of them.
+type prover struct {
+	run        *run
+	peers      map[layout.Role][]*credential // the representatives
+	everybody  []*credential                 // all that were proved, if all are to meet
+	handshakes int
+}
+
+// A credential is one identity in one role, loaded from the files of one place.
+type credential struct {
+	holder string
+	id     *Identity
+	role   layout.Role
+	name   string // that clients connect to
+	cert   tls.Certificate
+	leaf   *pki.Certificate
+	roots  []*pki.Certificate
+	crls   []*pki.CRL
+}
+
+func newProver(r *run) *prover {
+	return &prover{run: r, peers: map[layout.Role][]*credential{}}
+}
+
+// representatives names the first holder of each kind of credential in the
+// file. They are made first, so that everybody else can be proved with them.
+func (f *File) representatives() (map[string]bool, error) {
+	kinds, holders := map[string]bool{}, map[string]bool{}
+	for h, err := range f.Holders {
+		if err != nil {
+			return nil, err
+		}
+		for i := range h.Identities {
+			id := &h.Identities[i]
+			for _, role := range id.Roles {
+				kind := role.String() + " " + id.kind()
+				if !kinds[kind] && engineFor(id) == "" {
+					kinds[kind] = true
+					holders[h.ID()] = true
+				}
+			}
+		}
+	}
+	return holders, nil
+}
+
+// kind tells apart what has to be proved with each: the authority and the type of the key.
+func (id *Identity) kind() string {
+	if id.PQC {
+		return PQCAuthority + " " + id.Key.String()
+	}
+	return ClassicalAuthority + " " + id.Key.String()
+}
+
+// adopt makes representatives of what is staged for a holder that this run
+// leaves alone. What cannot be loaded represents nobody.
+func (p *prover) adopt(h *Holder) {
+	for i := range h.Identities {
+		if engineFor(&h.Identities[i]) != "" {
+			continue
+		}
+		creds, err := p.load(h, &h.Identities[i])
+		if err != nil {
+			continue
+		}
+		for _, c := range creds {
+			p.represent(c)
+		}
+	}
+}
+
+// engineFor returns why no handshake can be made with a key yet, empty if one can.
+func engineFor(id *Identity) string {
+	if id.PQC {
+		return "this version's TLS engine has no ML-DSA"
+	}
+	return ""
+}
+
+// prove proves the identities of a batch and fills in their rows.
+func (p *prover) prove(ctx context.Context, batch []*work) error {
+	var all []*credential
+	for _, w := range batch {
+		for i := range w.judgments {
+			j := &w.judgments[i]
+			w.row.Identities = append(w.row.Identities, identityRow(j))
+			row := &w.row.Identities[len(w.row.Identities)-1]
+			if j.Certificate == nil {
+				continue
+			}
+			switch why := engineFor(j.Identity); {
+			case p.run.opts.Prove == ProveNone:
+				row.Proof = "not proved: not asked for"
+				continue
+			case why != "":
+				row.Proof = "not proved yet: " + why
+				continue
+			}
+			creds, err := p.load(w.holder, j.Identity)
+			if err != nil {
+				p.failed(w.holder, j.Identity, row, err)
+				continue
+			}
+			all = append(all, creds...)
+		}
+	}
+	for _, c := range all {
+		p.represent(c)
+	}
+	if p.run.opts.Prove == ProveAll {
+		p.everybody = append(p.everybody, all...)
+	}
+	failures, err := p.shakeAll(ctx, p.withPeers(all, p.peers))
+	if err != nil {
+		return err
+	}
+	for _, w := range batch {
+		p.report(w, failures)
+	}
+	return nil
+}
+
+func identityRow(j *Judgment) IdentityRow {
+	row := IdentityRow{Slot: j.Identity.Slot, Key: j.Identity.Key.String(), Path: j.Identity.Places[0].Cert.Path, Why: j.Why}
+	if j.Certificate != nil {
+		row.Until = j.Certificate.NotAfter.UTC().Format(time.RFC3339)
+	}
+	return row
+}
+
+func (p *prover) failed(h *Holder, id *Identity, row *IdentityRow, err error) {
+	row.Proof = "failed: " + err.Error()
+	p.run.findings = append(p.run.findings, kindNotProved.Found(h.ID()+" "+id.Slot, "").WithText("a TLS handshake with the credentials just staged failed: %v", err))
+}
+
+// report enters the outcome into the rows of a holder.
+func (p *prover) report(w *work, failures map[*Identity]error) {
+	for i := range w.judgments {
+		id, row := w.judgments[i].Identity, &w.row.Identities[i]
+		if row.Proof != "" {
+			continue
+		}
+		if err, ok := failures[id]; ok && err != nil {
+			p.failed(w.holder, id, row, err)
+			continue
+		} else if !ok {
+			row.Proof = "not proved: there is no identity of the other role to prove it with"
+			continue
+		}
+		row.Proved, row.Proof = true, "proved as "+id.roles()
+	}
+}
+
+// represent makes c a representative if it is the first of its kind.
+func (p *prover) represent(c *credential) {
+	if !slices.ContainsFunc(p.peers[c.role], func(o *credential) bool { return o.id.kind() == c.id.kind() }) {
+		p.peers[c.role] = append(p.peers[c.role], c)
+	}
+}
+
+// A meeting is a handshake to be made for the sake of subject. peer is nil if
+// nobody in the fleet has the other role.
+type meeting struct{ subject, peer *credential }
+
+func (p *prover) withPeers(creds []*credential, peers map[layout.Role][]*credential) []meeting {
+	var list []meeting
+	for _, c := range creds {
+		others := peers[1-c.role]
+		if len(others) == 0 && c.role == layout.Server {
+			list = append(list, meeting{subject: c})
+		}
+		for _, peer := range others {
+			list = append(list, meeting{c, peer})
+		}
+	}
+	return list
+}
+
+// proveAll has every server identity meet every client identity.
+func (p *prover) proveAll(ctx context.Context) error {
+	var servers []*credential
+	clients := map[layout.Role][]*credential{}
+	for _, c := range p.everybody {
+		if c.role == layout.Server {
+			servers = append(servers, c)
+		} else {
+			clients[c.role] = append(clients[c.role], c)
+		}
+	}
+	failures, err := p.shakeAll(ctx, p.withPeers(servers, clients))
+	for _, c := range servers {
+		if err := failures[c.id]; err != nil {
+			p.run.findings = append(p.run.findings, kindNotProved.Found(c.holder+" "+c.id.Slot, "").WithText("a TLS handshake with the credentials just staged failed: %v", err))
+			delete(failures, c.id)
+		}
+	}
+	return err
+}
+
+// shakeAll makes handshakes on all cores. The result has an entry for each
+// subject, nil if it succeeded with everybody.
+func (p *prover) shakeAll(ctx context.Context, meetings []meeting) (map[*Identity]error, error) {
+	outcome := map[*Identity]error{}
+	var mu sync.Mutex
+	err := parallel(ctx, len(meetings), func(i int) error {
+		server, client := meetings[i].subject, meetings[i].peer
+		if server.role == layout.Client {
+			server, client = client, server
+		}
+		err := shake(ctx, server, client)
+		mu.Lock()
+		defer mu.Unlock()
+		p.handshakes++
+		if id := meetings[i].subject.id; outcome[id] == nil {
+			outcome[id] = err
+		}
+		return nil
+	})
+	return outcome, err
+}
+
+// load reads an identity's files in each of its roles.
+func (p *prover) load(h *Holder, id *Identity) ([]*credential, error) {
+	var creds []*credential
+	for _, place := range id.Places {
+		if slices.ContainsFunc(creds, func(c *credential) bool { return c.role == place.Role }) {
+			continue
+		}
+		c, err := p.loadPlace(h, id, place)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", place.Cert.Path, err)
+		}
+		creds = append(creds, c)
+	}
+	return creds, nil
+}
+
+func (p *prover) loadPlace(h *Holder, id *Identity, place Place) (*credential, error) {
+	c := &credential{holder: h.ID(), id: id, role: place.Role, name: h.Name}
+	data, err := p.run.readStaged(h, place.Cert.Path)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := pki.ParseCertificatesPEM(data)
+	if err != nil {
+		return nil, err
+	}
+	if data, err = p.run.readStaged(h, place.Key.Path); err != nil {
+		return nil, err
+	}
+	key, err := pki.ParsePrivateKeyPEM(data, nil)
+	clear(data)
+	if err != nil {
+		return nil, err
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok || !pki.SameKey(chain[0].PublicKey.Key, key) {
+		return nil, errors.New("the private key does not belong to the certificate")
+	}
+	c.leaf = chain[0]
+	c.cert.PrivateKey = signer
+	for _, link := range chain {
+		c.cert.Certificate = append(c.cert.Certificate, link.Raw)
+	}
+	if data, err = p.run.readStaged(h, place.Location.CA()); err != nil {
+		return nil, err
+	}
+	if c.roots, err = pki.ParseCertificatesPEM(data); err != nil {
+		return nil, err
+	}
+	if data, err = p.run.readStaged(h, place.Location.CRL()); err != nil || data == nil {
+		return c, err
+	}
+	c.crls, err = pki.ParseCRLsPEM(data)
+	return c, err
+}
+
+// handshakeTimeout bounds one handshake in memory; it takes milliseconds.
+const handshakeTimeout = 30 * time.Second
+
+// shake has two credentials shake hands over a pipe. Each side judges the
+// other's chain by its own files; the client also checks the server's name.
+// Without a client, a nameless one judges the server by the server's own files.
+func shake(ctx context.Context, server, client *credential) error {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	result := make(chan error, 1)
+	go func() {
+		err := confirm(ctx, tls.Server(near, server.serverConfig(client)))
+		near.Close()
+		result <- err
+	}()
+	judge, who := client, "a client"
+	if client == nil {
+		judge = server
+	} else {
+		who = client.holder
+	}
+	err := await(ctx, tls.Client(far, judge.clientConfig(client, server)))
+	far.Close()
+	serverErr := <-result
+	switch {
+	case serverErr != nil && !isAlert(serverErr):
+		return fmt.Errorf("%s refuses %s: %w", server.holder, who, serverErr)
+	case err != nil:
+		return fmt.Errorf("%s refuses %s: %w", who, server.holder, err)
+	}
+	return serverErr
+}
+
+// confirm finishes a handshake as server and sends an octet: in TLS 1.3 the
+// client learns only by what follows the handshake whether it was accepted.
+func confirm(ctx context.Context, conn *tls.Conn) error {
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	_, err := conn.Write([]byte{1})
+	return err
+}
+
+// await finishes a handshake as client and reads the octet of confirm.
+func await(ctx context.Context, conn *tls.Conn) error {
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	_, err := conn.Read(make([]byte, 1))
+	return err
+}
+
+// isAlert tells whether an error is only the echo of the other side's.
+func isAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" || errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)
+}
+
+func (c *credential) serverConfig(client *credential) *tls.Config {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, Certificates: []tls.Certificate{c.cert},
+	}
+	if client != nil {
+		config.ClientAuth = tls.RequireAnyClientCert
+		config.VerifyPeerCertificate = c.verifier(pki.PurposeClient, "")
+	}
+	return config
+}
+
+func (c *credential) clientConfig(client, server *credential) *tls.Config {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		// Whom to trust is judged by verifier, with the rules of package pki.
+		InsecureSkipVerify: true, VerifyPeerCertificate: c.verifier(pki.PurposeServer, server.name),
+	}
+	if client != nil {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &client.cert, nil }
+	}
+	return config
+}
+
+// verifier judges a peer's chain by c's own trust anchors and revocation lists.
+func (c *credential) verifier(purpose asn1.ObjectIdentifier, name string) func([][]byte, [][]*x509.Certificate) error {
+	return func(raw [][]byte, _ [][]*x509.Certificate) error {
+		var chain []*pki.Certificate
+		for _, der := range raw {
+			cert, err := pki.ParseCertificate(der)
+			if err != nil {
+				return err
+			}
+			chain = append(chain, cert)
+		}
+		if len(chain) == 0 {
+			return errors.New("no certificate was sent")
+		}
+		_, err := pki.Verify(chain[0], pki.VerifyOptions{
+			Roots: c.roots, Intermediates: chain[1:], CRLs: c.crls, Purpose: purpose,
+			KeyUsage: pki.DigitalSignature, Hostname: name,
+		})
+		return err
+	}
+}

@@ -80,12 +80,6 @@ func splitEmail(s string) (local, host string, ok bool) {
 	return local, host, local != "" && !strings.ContainsAny(local, "\" \\") && validHost(host)
 }
 
-// A namedMember pairs a certificate with the names that constraints apply to.
-type namedMember struct {
-	*member
-	constrained GeneralNames
-}
-
 // constrainedNames returns the names in a certificate that constraints apply
 // to: the alternative names, the subject, and what is in the subject and would
 // be taken for a name: an email address if there is none among the alternative

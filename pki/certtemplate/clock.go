@@ -1,7 +1,6 @@
 package certtemplate
 
 import (
-	"math"
 	"time"
 
 	"virtls/pki"
@@ -87,12 +86,21 @@ func (t *Template) dateOrDays(date, days string, c Clock) (int64, error) {
 
 const secondsOfDay = 24 * 60 * 60
 
-// timeOf returns the time that GnuTLS writes for seconds.
+// timeOf returns the time that GnuTLS writes for seconds. Years before 1950 it
+// writes with their last two digits, which then stand for later ones.
 func timeOf(seconds int64) time.Time {
 	if seconds == never || seconds >= tooLate {
 		return pki.NeverExpires
 	}
-	return time.Unix(max(seconds, math.MinInt32), 0).UTC()
+	t := time.Unix(seconds, 0).UTC()
+	if t.Year() >= 1950 {
+		return t
+	}
+	year := 1900 + (t.Year()%100+100)%100
+	if year < 1950 {
+		year += 100
+	}
+	return time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC)
 }
 
 // Validity returns when a certificate begins and ends, which is all that

@@ -174,3 +174,10 @@ func otherSeason(t, want, dst int64, loc *time.Location) (seconds int64, found b
 	}
 	return t, false
 }
+
+// dateIsLocal reports whether a date says a day or a time of day, and no zone
+// for it.
+func dateIsLocal(text string) bool {
+	p := &dateParser{tokens: dateTokens(text, nil), pm: fullDay}
+	return p.parse() && !p.timestamp && p.dates+p.times+p.weekdays > 0 && p.zones+p.localZones == 0
+}

@@ -460,3 +460,12 @@ func checkLog(t *testing.T, j *job, template []byte, notes []string) {
 		t.Errorf("certtool's warnings (-) and ours (+) differ:\n%s", diff)
 	}
 }
+
+func readFuzzSeed(f *testing.F, name string) []byte {
+	f.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return data
+}

@@ -8,9 +8,10 @@ type Entry struct {
 	Value string // "" if there is none
 	Line  int    // of the name, from 1
 
-	end     int // the line in which the value ends
-	escapes int // backslashes that the grammar dropped, with the character after them or without
-	open    bool
+	end     int  // the line in which the value ends
+	quoted  bool // the value stands in quotes
+	open    bool // and they are never closed
+	escapes int  // backslashes that were dropped together with the character behind them
 }
 
 // The characters of the grammar. certtool looks them up with strchr, which
@@ -49,26 +50,27 @@ func (s *scanner) skip(set string) {
 }
 
 // scan reads all entries. It stops, as certtool does without a word, where a
-// name begins with a character that no name begins with; stop is the line of
-// that character, 0 if everything was read. closed is false if the data ends
-// behind a backslash inside quotes, which certtool takes for a missing file.
-func scan(data []byte) (entries []Entry, stop int, closed bool) {
+// name begins with a character that no name begins with; stop is that line, nil
+// if everything was read. closed is false if the data ends behind a backslash
+// inside quotes, which certtool takes for a missing file.
+func scan(data []byte) (entries []Entry, stop *Entry, closed bool) {
 	s := &scanner{data: data, line: 1}
 	for {
 		s.skipToName()
 		if s.done() {
-			return entries, 0, true
+			return entries, nil, true
 		}
 		if !isOneOf(nameFirst, s.data[s.pos]) {
-			return entries, s.line, true
+			text, _, _ := strings.Cut(string(s.data[s.pos:]), "\n")
+			return entries, &Entry{Value: text, Line: s.line}, true
 		}
 		e := Entry{Line: s.line}
 		e.Name = s.name()
-		if !s.value(&e) {
-			return nil, 0, false
-		}
+		closed = s.value(&e)
 		e.end = s.line
-		entries = append(entries, e)
+		if entries = append(entries, e); !closed {
+			return entries, nil, false
+		}
 	}
 }
 
@@ -128,7 +130,7 @@ func (s *scanner) value(e *Entry) bool {
 
 func (s *scanner) quoted(e *Entry, quote byte) bool {
 	var value []byte
-	e.open = true
+	e.quoted, e.open = true, true
 	for !s.done() {
 		c := s.next()
 		if c == quote {
@@ -140,6 +142,7 @@ func (s *scanner) quoted(e *Entry, quote byte) bool {
 			continue
 		}
 		if s.done() {
+			e.Value = cString(value)
 			return false
 		}
 		switch c = s.next(); c {

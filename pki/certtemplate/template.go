@@ -11,7 +11,7 @@ type Template struct {
 	Entries  []Entry  // everything that was read, known or not, in order
 	Warnings []string // lines that certtool prints to its standard error as it reads the template
 
-	stop                  int // the line at which reading ended early, 0 if it did not
+	stop                  *Entry // the line at which reading ended early, nil if it did not
 	issuerID, subjectID   []byte
 	serial, crlNumber     []byte
 	hasSerial, hasNumber  bool

@@ -129,7 +129,7 @@ func ParseOID(s string) (asn1.ObjectIdentifier, error) {
 	for part := range strings.SplitSeq(s, ".") {
 		arc, err := strconv.ParseUint(part, 10, 31)
 		if err != nil || part != strconv.FormatUint(arc, 10) {
-			return nil, fmt.Errorf("object identifier %q: found %q, wanted a number below 2^31", s, part)
+			return nil, fmt.Errorf("object identifier %.200q: found %.40q, wanted a number below 2^31", s, part)
 		}
 		oid = append(oid, int(arc))
 	}
@@ -139,7 +139,7 @@ func ParseOID(s string) (asn1.ObjectIdentifier, error) {
 		_, err = asn1.Unmarshal(der, &oid)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("object identifier %q: wanted at least two numbers, the first 0 to 2, the second below 40 unless the first is 2", s)
+		return nil, fmt.Errorf("object identifier %.200q: wanted at least two numbers, the first 0 to 2, the second below 40 unless the first is 2", s)
 	}
 	return oid, nil
 }

@@ -10,16 +10,16 @@ import (
 
 var (
 	kindEmpty = finding.Define("dn-empty", finding.Error,
-		"the distinguished name is empty, and libvirt and QEMU's access lists reject a certificate whose subject is",
+		"the distinguished name is empty, and libvirt and QEMU reject a peer whose certificate has such a subject",
 		"issue the certificate again with a common name")
 	kindEmptyValue = finding.Define("dn-empty-value", finding.Error,
-		"an attribute of the distinguished name has an empty value, so GnuTLS cannot give the name and libvirt rejects the certificate",
+		"an attribute of the distinguished name has an empty value, so GnuTLS cannot give the name, and libvirt and QEMU reject a peer whose certificate has such a subject",
 		"issue the certificate again without the attribute, or with a value for it")
 	kindBlankValue = finding.Define("dn-blank-value", finding.Warning,
 		"an attribute of the distinguished name has an empty value, which GnuTLS 3.7 and 3.8 show differently, so that access lists can match with one of them only",
 		"issue the certificate again without the attribute, or with a value for it")
 	kindUnprintable = finding.Define("dn-unprintable", finding.Error,
-		"GnuTLS cannot give the distinguished name as text, so libvirt rejects the certificate",
+		"GnuTLS cannot give the distinguished name as text, so libvirt and QEMU reject a peer whose certificate has such a subject",
 		"issue the certificate again without the attribute")
 	kindHex = finding.Define("dn-hex-value", finding.Info,
 		"an attribute of the distinguished name reads as hexadecimal digits in access lists, because GnuTLS does not know it or wants another string type for it",
@@ -37,9 +37,10 @@ var (
 const maxOIDText = 127
 
 // Check returns what is wrong or surprising about the name as the subject of
-// a certificate that GnuTLS, QEMU and libvirt read. An error among the
-// findings means that GnuTLS gives no text for the name, so that QEMU (access
-// lists) and libvirt (always) reject the certificate.
+// a certificate that GnuTLS, QEMU and libvirt read; subject says where the name
+// is from. An error among the findings means that GnuTLS gives no text for the
+// name. libvirt and QEMU ask for it whenever they judge a peer's certificate,
+// with or without access lists, and reject the peer then.
 func (n Name) Check(subject string) []finding.Finding {
 	if len(n) == 0 {
 		return []finding.Finding{kindEmpty.Found(subject, "")}

@@ -1,7 +1,10 @@
 package dn_test
 
 import (
+	"bytes"
 	"encoding/asn1"
+	"encoding/hex"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,3 +70,202 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestParseDER(t *testing.T) {
+	for _, tt := range names {
+		t.Run(tt.name, func(t *testing.T) {
+			der := tt.dn.DER()
+			n, err := dn.ParseDER(der)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.dn, n); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if !bytes.Equal(der, n.DER()) {
+				t.Errorf("DER: %x became %x", der, n.DER())
+			}
+		})
+	}
+}
+
+func TestParseDERErrors(t *testing.T) {
+	tests := []struct{ name, der, want string }{
+		{"nothing", "", "found the end, wanted an ASN.1 element"},
+		{"a set", "3100", "found ASN.1 element 0x31, wanted 0x30"},
+		{"a primitive", "1000", "found ASN.1 element 0x10, wanted 0x30"},
+		{"cut off", "3005", "truncated"},
+		{"bytes after the name", "300000", "found 1 bytes after its end"},
+		{"a sequence as RDN", "30023000", "RDN 1: found ASN.1 element 0x30, wanted 0x31"},
+		{"empty RDN", "30023100", "RDN 1: found an empty SET, wanted at least one attribute"},
+		{"no attribute", "300431020500", "found ASN.1 element 0x05, wanted 0x30"},
+		{"empty attribute", "300431023000", "attribute 1: type"},
+		{"no value", "300931073005060355040a", "value of 2.5.4.10: found the end"},
+		{"two values", "300d310b3009060355040a05000500", "value of 2.5.4.10: found 2 bytes after the value"},
+		{"bytes in the RDN", "300e310c3008060355040a0c01610500", "found ASN.1 element 0x05, wanted 0x30"},
+		{"length not minimal", "300d310b3009060355040a0c810161", "non-minimal length"},
+		{"indefinite length", "3080310a3008060355040a0c01610000", "indefinite"},
+		{"large object identifier", "300f310d300b06065504ffffffff7f0500", "type"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			der, err := hex.DecodeString(tt.der)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := dn.ParseDER(der)
+			if err == nil {
+				t.Fatalf("parsed as %q", n)
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got the error %q, wanted one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzParseDER(f *testing.F) {
+	for _, tt := range names[:len(names)-1] { // the last is long
+		f.Add(tt.dn.DER())
+	}
+	f.Fuzz(func(t *testing.T, der []byte) {
+		n, err := dn.ParseDER(der)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(n.DER(), der) {
+			t.Errorf("%x became %x", der, n.DER())
+		}
+		n.Check("")
+		n.CommonNames()
+		n.OpenSSL()
+		if !n.EqualFold(n) || !n.Equal(n) {
+			t.Errorf("%x is not equal to itself", der)
+		}
+		again, err := dn.Parse(n.String())
+		if err != nil {
+			t.Fatalf("%x prints as %q: %v", der, n, err)
+		}
+		if again.String() != n.String() && !multiValued(n) {
+			t.Errorf("%x prints as %q, and that as %q", der, n, again)
+		}
+	})
+}
+
+func TestCommonName(t *testing.T) {
+	tests := []struct {
+		name  string
+		dn    dn.Name
+		first string
+		all   []string
+	}{
+		{"none", dn.New(dn.Attr(dn.OrganizationOID, "x")), "", nil},
+		{"one", cn(`a, b`), "a, b", []string{"a, b"}},
+		{"several", dn.Name{{dn.Attr(dn.OrganizationOID, "x"), dn.Attr(dn.CommonNameOID, "a")}, {dn.Attr(dn.CommonNameOID, "b")}}, "a", []string{"a", "b"}},
+		{"BMPString", dn.New(value(dn.CommonNameOID, bmpTag, "\x00a")), "a", []string{"a"}},
+		{"no text", dn.New(value(dn.CommonNameOID, ia5Tag, "a")), "#160161", []string{"#160161"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.dn.CommonName(); got != tt.first {
+				t.Errorf("CommonName = %q, want %q", got, tt.first)
+			}
+			if diff := cmp.Diff(tt.all, tt.dn.CommonNames()); diff != "" {
+				t.Errorf("CommonNames (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestEqual(t *testing.T) {
+	o, c := dn.Attr(dn.OrganizationOID, "Example Org"), dn.Attr(dn.CommonNameOID, "a")
+	tests := []struct {
+		name        string
+		a, b        dn.Name
+		equal, fold bool
+	}{
+		{"same", dn.New(o, c), dn.New(o, c), true, true},
+		{"empty", dn.Name{}, nil, true, true},
+		{"shorter", dn.New(o, c), dn.New(o), false, false},
+		{"order", dn.New(o, c), dn.New(c, o), false, false},
+		{"order in an RDN", dn.Name{{o, c}}, dn.Name{{c, o}}, false, true},
+		{"RDNs joined", dn.Name{{o, c}}, dn.New(o, c), false, false},
+		{"string type", cn("a"), dn.New(value(dn.CommonNameOID, utf8Tag, "a")), false, true},
+		{"BMPString", cn("ü"), dn.New(value(dn.CommonNameOID, bmpTag, "\x00\xfc")), false, true},
+		{"case", cn("Example"), cn("eXAMPLE"), false, true},
+		{"case beyond ASCII", cn("ÜΣς"), cn("üσσ"), false, true},
+		{"blanks", cn("  a  b "), cn("a b"), false, true},
+		{"a blank less", cn("a b"), cn("ab"), false, false},
+		{"accent", cn("u"), cn("ü"), false, false},
+		{"types", cn("a"), dn.New(dn.Attr(dn.OrganizationOID, "a")), false, false},
+		{"not UTF-8", cn("a\xff"), cn("a\xfe"), false, false},
+		{"not UTF-16", dn.New(value(dn.CommonNameOID, bmpTag, "\xd8\x00")), dn.New(value(dn.CommonNameOID, bmpTag, "\xd8\x01")), false, false},
+		{"digits", dn.New(value(dn.CommonNameOID, 4, "a")), cn("#040161"), false, false},
+		{"no text", dn.New(value(dn.CommonNameOID, 4, "a")), dn.New(value(dn.CommonNameOID, 4, "A")), false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, ab := range [][2]dn.Name{{tt.a, tt.b}, {tt.b, tt.a}} {
+				if got := ab[0].Equal(ab[1]); got != tt.equal {
+					t.Errorf("Equal = %v, want %v", got, tt.equal)
+				}
+				if got := ab[0].EqualFold(ab[1]); got != tt.fold {
+					t.Errorf("EqualFold = %v, want %v", got, tt.fold)
+				}
+			}
+			if got := bytes.Equal(tt.a.DER(), tt.b.DER()); got != tt.equal {
+				t.Errorf("the encodings are equal: %v, want %v", got, tt.equal)
+			}
+		})
+	}
+}
+
+func TestWithin(t *testing.T) {
+	parse := func(s string) dn.Name {
+		n, err := dn.Parse(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, tt := range []struct {
+		name, base string
+		want       bool
+	}{
+		{"C=GB,O=Example,CN=a", "", true},
+		{"C=GB,O=Example,CN=a", "C=gb,O=EXAMPLE", true},
+		{"C=GB,O=Example", "C=GB,O=Example", true},
+		{"C=GB", "C=GB,O=Example", false},
+		{"C=GB,O=Example2", "C=GB,O=Example", false},
+		{"ST=x,C=GB,O=Example", "C=GB,O=Example", false},
+		{"", "C=GB", false},
+	} {
+		if got := parse(tt.name).Within(parse(tt.base)); got != tt.want {
+			t.Errorf("%q within %q: %v, want %v", tt.name, tt.base, got, tt.want)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	for pair := range strings.SplitSeq(allNames, ",") {
+		name, _, _ := strings.Cut(pair, "=")
+		id, ok := dn.LookupName(strings.ToUpper(name))
+		if !ok || dn.ShortName(id) != name {
+			t.Errorf("LookupName(%q) = %v, %v, whose name is %q", name, id, ok, dn.ShortName(id))
+		}
+	}
+	for _, name := range []string{"", "emailAddress", "2.5.4.3"} {
+		if id, ok := dn.LookupName(name); ok {
+			t.Errorf("LookupName(%q) = %v", name, id)
+		}
+	}
+	if got := dn.ShortName(unknownOID); got != unknownOID.String() {
+		t.Errorf("ShortName(%v) = %q", unknownOID, got)
+	}
+}
+
+func TestUnencodableOID(t *testing.T) {
+	der := dn.New(dn.Attr(asn1.ObjectIdentifier{5, 6, 7, 8}, "a")).DER()
+	if n, err := dn.ParseDER(der); err == nil {
+		t.Errorf("DER %x is read as %q, wanted an error", der, n)
+	}
+}

@@ -118,28 +118,29 @@ func (g glob) matchFrom(s string) bool {
 // star only, because that one already has the shortest run it can have.
 func match(pattern, s string) bool {
 	p, i := 0, 0
-	after, from := -1, 0 // where pattern and s go on after the first character behind the last star
-	for {
+	after, from := -1, 0 // where pattern and s go on after the first octet behind the last star
+	for i <= len(s) {
 		switch {
 		case p == len(pattern) && i == len(s):
 			return true
 		case p < len(pattern) && pattern[p] == '*':
-			for p++; p < len(pattern) && pattern[p] == '?'; p++ {
-				var ok bool
-				if i, ok = next(s, i); !ok {
+			// Reversing what is not UTF-8 can bring stars together.
+			for p++; p < len(pattern) && (pattern[p] == '?' || pattern[p] == '*'); p++ {
+				if pattern[p] == '*' {
+					continue
+				}
+				if i >= len(s) {
 					return false
 				}
+				i += charLen(s[i])
 			}
 			if p == len(pattern) {
 				return true
 			}
 			after, from = p+1, i
 		case p < len(pattern) && pattern[p] == '?' && i < len(s):
-			var ok bool
-			if i, ok = next(s, i); !ok {
-				return false
-			}
 			p++
+			i += charLen(s[i])
 			continue
 		case p < len(pattern) && i < len(s) && pattern[p] == s[i]:
 			p++
@@ -149,27 +150,15 @@ func match(pattern, s string) bool {
 			return false
 		}
 		for i = from; i < len(s) && s[i] != pattern[after-1]; {
-			var ok bool
-			if i, ok = next(s, i); !ok {
-				return false
-			}
+			i += charLen(s[i])
 		}
-		if i == len(s) {
+		if i >= len(s) {
 			return false
 		}
 		i++
 		p, from = after, i
 	}
-}
-
-// next returns the index after the character at i; ok is false if it would
-// lie behind the end.
-func next(s string, i int) (after int, ok bool) {
-	if i >= len(s) {
-		return i, false
-	}
-	after = i + charLen(s[i])
-	return after, after <= len(s)
+	return false
 }
 
 // charLen returns the length of a UTF-8 character by its first octet, in
@@ -195,8 +184,8 @@ func reverse(s string) (string, bool) {
 	b := make([]byte, len(s))
 	end := len(s)
 	for i := 0; i < len(s); {
-		after, ok := next(s, i)
-		if !ok {
+		after := i + charLen(s[i])
+		if after > len(s) {
 			return "", false
 		}
 		end -= after - i

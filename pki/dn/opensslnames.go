@@ -75,6 +75,7 @@ const opensslNames = `
 1.2.840.113549.1.9.16 SMIME
 1.2.840.113549.1.9.20 friendlyName
 1.2.840.113549.1.9.21 localKeyID
+1.2.840.113549.1.9.52 id-aa-CMSAlgorithmProtection
 1.3.6.1.4.1.311.60.2.1.1 jurisdictionL
 1.3.6.1.4.1.311.60.2.1.2 jurisdictionST
 1.3.6.1.4.1.311.60.2.1.3 jurisdictionC

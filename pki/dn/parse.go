@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Parse reads the form that [Name.String] writes: "C=GB,O=Example,CN=host",
@@ -25,9 +26,10 @@ func Parse(s string) (Name, error) {
 
 // ParseRFC4514 reads the form that [Name.RFC4514] writes, most specific RDN
 // first, otherwise like [Parse]: certtool's template key `dn`, and what
-// certtool -i prints. certtool itself knows neither "+" nor \ and digits. The
-// names that only OpenSSL has are taken too, for what openssl prints with
-// -nameopt RFC2253.
+// certtool -i prints. certtool itself refuses "+" between attributes and \ with
+// digits, lets a comma end the text, takes the comma of \\, for part of the
+// value, and a value that is one escaped blank for a backslash. The names that
+// only OpenSSL has are taken too, for what openssl prints with -nameopt RFC2253.
 func ParseRFC4514(s string) (Name, error) {
 	p := parser{text: s, lookup: lookupAny, separators: ",+"}
 	n, err := p.name()
@@ -60,7 +62,8 @@ type parser struct {
 }
 
 func (p *parser) errorf(pos int, format string, args ...any) error {
-	return fmt.Errorf("distinguished name %q: at character %d: %s", p.text, pos+1, fmt.Sprintf(format, args...))
+	at := utf8.RuneCountInString(p.text[:pos]) + 1
+	return fmt.Errorf("distinguished name %.200q: at character %d: %s", p.text, at, fmt.Sprintf(format, args...))
 }
 
 func (p *parser) name() (Name, error) {
@@ -97,7 +100,7 @@ func (p *parser) attribute() (Attribute, error) {
 	start := p.pos
 	length := strings.IndexByte(p.text[start:], '=')
 	if length < 0 {
-		return Attribute{}, p.errorf(start, "found %q, wanted NAME=VALUE", p.text[start:])
+		return Attribute{}, p.errorf(start, "found %.40q, wanted NAME=VALUE", p.text[start:])
 	}
 	p.pos += length + 1
 	a, err := p.attributeType(start, strings.TrimRight(p.text[start:start+length], " "))
@@ -137,9 +140,9 @@ func (p *parser) attributeType(pos int, name string) (Attribute, error) {
 		return Attribute{Type: oid}, nil
 	}
 	if oid, ok := lookupAny(name); ok {
-		return Attribute{}, p.errorf(pos, "found attribute name %q, wanted GnuTLS's name for it, %s", name, ShortName(oid))
+		return Attribute{}, p.errorf(pos, "found attribute name %.40q, wanted GnuTLS's name for it, %s", name, ShortName(oid))
 	}
-	return Attribute{}, p.errorf(pos, "found attribute name %q, wanted one like C, ST, L, O, OU, CN, UID, DC or an object identifier", name)
+	return Attribute{}, p.errorf(pos, "found attribute name %.40q, wanted one like C, ST, L, O, OU, CN, UID, DC or an object identifier", name)
 }
 
 func lookupGnuTLS(name string) (asn1.ObjectIdentifier, bool) { return LookupName(name) }
@@ -255,7 +258,7 @@ func (p *parser) quoted() (string, error) {
 			p.pos++
 			p.blanks()
 			if p.pos < len(p.text) && strings.IndexByte(p.separators, p.text[p.pos]) < 0 {
-				return "", p.errorf(p.pos, "found %q after the closing quote, wanted a separator or the end", p.text[p.pos:])
+				return "", p.errorf(p.pos, "found %.40q after the closing quote, wanted a separator or the end", p.text[p.pos:])
 			}
 			return string(text), nil
 		}

@@ -11,8 +11,8 @@ import (
 	"fmt"
 	"math/big"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,80 +20,42 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"virtls/internal/peertest"
 	"virtls/pki/dn"
 )
 
-// A tree is a root directory with real programs in it: "/" or a chroot tree.
-type tree struct{ name, root string }
-
-// trees are the generations of programs that the tests compare with.
-func trees() []tree {
-	cache := os.Getenv("VIRTLS_CACHE")
-	if cache == "" {
-		dir, _ := os.UserCacheDir()
-		cache = filepath.Join(dir, "virtls")
-	}
-	return []tree{
-		{"host", "/"},
-		{"trixie", filepath.Join(cache, "roots", "trixie")},
-		{"forky", filepath.Join(cache, "roots", "forky")},
-	}
-}
-
-// need skips the test unless the tree has the program.
-func (tr tree) need(t *testing.T, program string) {
+// printedBy runs a shell command for the certificate of each subject, in the
+// file $f, and returns what it prints. The command may fail: some names are
+// there to be refused.
+func printedBy(t *testing.T, g peertest.Generation, subjects []dn.Name, program, command string) []string {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join(tr.root, "usr/bin", program)); err != nil {
-		t.Skipf("%s is missing below %s; get it with scripts/peers all", program, tr.root)
-	}
-	if tr.root != "/" && os.Getuid() != 0 {
-		t.Skipf("entering %s needs root; run the test as root", tr.root)
-	}
-}
-
-// run runs a shell script in a new directory of the tree that holds files, and
-// returns what it prints on either output.
-func (tr tree) run(t *testing.T, files map[string][]byte, script string) string {
-	t.Helper()
-	dir, err := os.MkdirTemp(filepath.Join(tr.root, "tmp"), "virtls-dn-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
+	g.Run(t, peertest.Options{}, program, "--help") // deals with a missing program
+	dir := t.TempDir()
+	var printed []string
+	for part := range slices.Chunk(subjects, 250) {
+		for i, cert := range certificates(t, part) {
+			write(t, fmt.Sprintf("%s/%d.pem", dir, i), cert)
+		}
+		script := fmt.Sprintf("i=0; while [ $i -lt %d ]; do f=$i.pem; %s >$i.out 2>&1; i=$((i+1)); done", len(part), command)
+		if r := g.Run(t, peertest.Options{Dir: dir, Env: []string{"LC_ALL=C.UTF-8"}}, "sh", "-c", script); r.Code > 1 {
+			t.Fatal(r)
+		}
+		for i := range part {
+			out, err := os.ReadFile(fmt.Sprintf("%s/%d.out", dir, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			printed = append(printed, string(out))
 		}
 	}
-	argv := []string{"sh", "-c", "cd /tmp/" + filepath.Base(dir) + " && " + script}
-	if tr.root != "/" {
-		argv = append([]string{"chroot", tr.root}, argv...)
-	}
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
+	return printed
 }
 
-// each runs a shell command for the certificate of each subject, in the file
-// $f, and returns what it prints. The command may fail: some names are there
-// to be refused.
-func (tr tree) each(t *testing.T, subjects []dn.Name, command string) []string {
+func write(t *testing.T, path string, content []byte) {
 	t.Helper()
-	const end = "\x00END\x00"
-	files := map[string][]byte{}
-	for i, cert := range certificates(t, subjects) {
-		files[fmt.Sprintf("%05d.pem", i)] = cert
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	out := tr.run(t, files, "for f in *.pem; do "+command+` 2>&1; printf '\0END\0'; done`)
-	answers := strings.Split(strings.TrimSuffix(out, end), end)
-	if len(answers) != len(subjects) {
-		t.Fatalf("%d answers for %d certificates", len(answers), len(subjects))
-	}
-	return answers
 }
 
 // certificates returns a PEM certificate for each subject.
@@ -130,10 +92,10 @@ type printer struct {
 	format  func(dn.Name) string       // what this package prints
 }
 
-func printers(tr tree) []printer {
-	opensslDefault := dn.NameDefault
-	if tr.name == "host" {
-		opensslDefault = dn.NameOneline // until OpenSSL 3.1
+func printers(t *testing.T, g peertest.Generation) []printer {
+	opensslDefault := dn.NameOneline
+	if g.Version(t, peertest.OpenSSL).AtLeast("3.2") {
+		opensslDefault = dn.NameDefault
 	}
 	openssl := func(name, nameopt string, opt dn.NameOption) printer {
 		return printer{name, "openssl", "openssl x509 -in $f -noout -subject " + nameopt, opensslSubject,
@@ -173,23 +135,22 @@ func opensslSubject(out string) string {
 	return strings.TrimSuffix(subject, "\n")
 }
 
-// onPeers runs a subtest for every printer of every tree, but for those left out.
-func onPeers(t *testing.T, subjects []dn.Name, without []string, check func(t *testing.T, p printer, printed []string)) {
-	for _, tr := range trees() {
-		for _, p := range printers(tr) {
-			if slices.Contains(without, p.name) {
+// onPeers runs a subtest for every printer of every generation that is wanted.
+func onPeers(t *testing.T, subjects []dn.Name, want func(peertest.Generation, printer) bool, check func(t *testing.T, p printer, printed []string)) {
+	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		for _, p := range printers(t, g) {
+			if !want(g, p) {
 				continue
 			}
-			t.Run(tr.name+"/"+p.name, func(t *testing.T) {
-				tr.need(t, p.program)
-				printed := tr.each(t, subjects, p.command)
+			t.Run(p.name, func(t *testing.T) {
+				printed := printedBy(t, g, subjects, p.program, p.command)
 				for i := range printed {
 					printed[i] = p.subject(printed[i])
 				}
 				check(t, p, printed)
 			})
 		}
-	}
+	})
 }
 
 // compare reports whether the program printed what this package prints.
@@ -213,7 +174,8 @@ func TestPrintAsPeers(t *testing.T) {
 	for _, tt := range names {
 		subjects = append(subjects, tt.dn)
 	}
-	onPeers(t, subjects, nil, func(t *testing.T, p printer, printed []string) {
+	all := func(peertest.Generation, printer) bool { return true }
+	onPeers(t, subjects, all, func(t *testing.T, p printer, printed []string) {
 		for i, tt := range names {
 			p.compare(t, tt.name, tt.dn, printed[i])
 		}
@@ -233,8 +195,11 @@ func TestStringTypesAsPeers(t *testing.T) {
 			}
 		}
 	}
-	// The others print values as these do, and some are slow.
-	onPeers(t, subjects, []string{"virt-pki-query-dn", "openssl", "openssl oneline"}, func(t *testing.T, p printer, printed []string) {
+	// The others print values as these do, and OpenSSL 3.0 is slow to start.
+	few := func(g peertest.Generation, p printer) bool {
+		return p.name == "certtool" || p.name == "openssl RFC2253" && g != peertest.Host
+	}
+	onPeers(t, subjects, few, func(t *testing.T, p printer, printed []string) {
 		for i, subject := range subjects {
 			p.compare(t, fmt.Sprintf("%x", subject.DER()), subject, printed[i])
 		}
@@ -248,7 +213,8 @@ func TestCheckAsPeers(t *testing.T) {
 	for _, tt := range checks {
 		subjects = append(subjects, tt.dn)
 	}
-	onPeers(t, subjects, []string{"openssl", "openssl oneline", "openssl RFC2253"}, func(t *testing.T, p printer, printed []string) {
+	gnutls := func(_ peertest.Generation, p printer) bool { return p.program != "openssl" }
+	onPeers(t, subjects, gnutls, func(t *testing.T, p printer, printed []string) {
 		for i, tt := range checks {
 			if p.program == "certtool" && len(tt.dn) == 0 {
 				continue // certtool prints the empty name as it is
@@ -279,29 +245,50 @@ func TestAttrAsCerttool(t *testing.T) {
 		{"escaped", "organization = 'Name, Of \"Org\"'\ncn = '#a+ '\nunit = ';<=>'", `CN=\#a\+\ ,OU=\;\<=\>,O=Name\, Of \"Org\"`},
 		{"fields", "country = ü\nuid = a@b\npkcs9_email = a@b\ndc = ü\ndn_oid = '2.5.4.12 Dr.'", "EMAIL=a@b,title=Dr.,DC=ü,UID=a@b,C=ü"},
 	}
-	for _, tr := range trees() {
-		t.Run(tr.name, func(t *testing.T) {
-			tr.need(t, "certtool")
-			for _, tt := range tests {
-				t.Run(tt.name, func(t *testing.T) {
-					out := tr.run(t, map[string][]byte{"t.tmpl": []byte(tt.template + "\nexpiration_days = 2\n")},
-						"certtool --generate-privkey --key-type ecdsa --outfile key.pem 2>/dev/null && certtool --generate-self-signed --load-privkey key.pem --template t.tmpl 2>&1")
-					_, cert, _ := strings.Cut(out, "-----BEGIN CERTIFICATE")
-					block, _ := pem.Decode([]byte("-----BEGIN CERTIFICATE" + cert))
-					if block == nil {
-						t.Fatal(out)
-					}
-					want, err := dn.ParseRFC4514(tt.want)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if !bytes.Contains(block.Bytes, want.DER()) {
-						t.Errorf("ours %x\nnot in %x", want.DER(), block.Bytes)
-					}
-				})
+	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		dir := t.TempDir()
+		if r := g.Run(t, peertest.Options{Dir: dir}, "certtool", "--generate-privkey", "--key-type", "ecdsa", "--outfile", "key.pem"); r.Code != 0 {
+			t.Fatal(r)
+		}
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				write(t, filepath.Join(dir, "t.tmpl"), []byte(tt.template+"\nexpiration_days = 2\n"))
+				r := g.Run(t, peertest.Options{Dir: dir}, "certtool", "--generate-self-signed", "--load-privkey", "key.pem", "--template", "t.tmpl")
+				block, _ := pem.Decode([]byte(r.Stdout))
+				if block == nil {
+					t.Fatal(r)
+				}
+				want, err := dn.ParseRFC4514(tt.want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Contains(block.Bytes, want.DER()) {
+					t.Errorf("ours %x\nnot in %x", want.DER(), block.Bytes)
+				}
+			})
+		}
+	})
+}
+
+// TestOpenSSLNames compares the names of attributes with openssl's own list.
+func TestOpenSSLNames(t *testing.T) {
+	line := regexp.MustCompile(`(?m)^(\S+) = (?:.*, )?((?:2\.5\.4|0\.9\.2342\.19200300\.100\.1|1\.2\.840\.113549\.1\.9|1\.3\.6\.1\.5\.5\.7\.9)\.\d+|` +
+		`1\.3\.6\.1\.4\.1\.311\.60\.2\.1\.\d+|1\.3\.6\.1\.5\.5\.7\.8\.5|1\.2\.643\.100\.[135]|1\.2\.643\.3\.131\.1\.1)$`)
+	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		r := g.Run(t, peertest.Options{}, "openssl", "list", "-objects")
+		listed := line.FindAllStringSubmatch(r.Stdout, -1)
+		if len(listed) < 100 {
+			t.Fatalf("found %d attributes, wanted more than 100: %v", len(listed), r)
+		}
+		for _, l := range listed {
+			if got, want := dn.New(value(oid(l[2]), utf8Tag, "x")).OpenSSL(), l[1]+" = x"; got != want {
+				t.Errorf("%s: got %q, want %q", l[2], got, want)
 			}
-		})
-	}
+			if n, err := dn.ParseOpenSSL(l[1] + "=x"); err != nil || !n[0][0].Type.Equal(oid(l[2])) {
+				t.Errorf("ParseOpenSSL(%q) = %v, %v; want the type %s", l[1]+"=x", n, err, l[2])
+			}
+		}
+	})
 }
 
 const allNames = "placeOfBirth=a,gender=a,countryOfCitizenship=a,countryOfResidence=a,C=a,street=a,title=a,O=a,OU=a,CN=a,L=a,ST=a,description=a," +

@@ -202,7 +202,7 @@ func (p *printer) crlNumber(x pki.Extensions) {
 	critical := criticality(x.Find(pki.OIDCRLNumber).Critical)
 	number, err := x.Integer(pki.OIDCRLNumber)
 	if err != nil {
-		p.line("\t\tCRL Number (%s): error: get_number: %s", critical, reason(x.Find(pki.OIDCRLNumber).Value))
+		p.line("\t\tCRL Number (%s): error: get_number: %s", critical, Reason(x.Find(pki.OIDCRLNumber).Value))
 		return
 	}
 	p.line("\t\tCRL Number (%s): %s", critical, hexString(number))

@@ -22,8 +22,9 @@ const (
 	errIllegal = "An illegal parameter was found."
 )
 
-// reason tells apart what is no DER and what is DER of another type.
-func reason(der []byte) string {
+// Reason returns GnuTLS's words for what is wrong with DER that does not decode
+// as what it should be: no DER at all, or DER of another type.
+func Reason(der []byte) string {
 	if wellFormed(der, 0) {
 		return errTag
 	}
@@ -110,7 +111,7 @@ func (p *printer) extension(indent string, e pki.Extension, again bool) {
 }
 
 // failed says that a value does not decode.
-func (p *printer) failed(what string, e pki.Extension) { p.error(what, reason(e.Value)) }
+func (p *printer) failed(what string, e pki.Extension) { p.error(what, Reason(e.Value)) }
 
 func (p *printer) error(what, why string) { p.line("error: %s: %s", what, why) }
 

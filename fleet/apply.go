@@ -113,12 +113,29 @@ func (r *run) makeAuthorities(ctx context.Context) ([]AuthorityRow, error) {
 		}
 		r.findings = append(r.findings, a.Findings...)
 		r.ca[name] = a
-		rows = append(rows, AuthorityRow{
-			Name: name, Subject: a.Certificate.Subject.String(), Path: a.CertificatePath(),
-			Key: pki.KeySpecOf(a.Certificate.PublicKey.Key).String(), Until: a.Certificate.NotAfter.UTC().Format(time.RFC3339), Made: made,
-		})
+		row := authorityRow(a)
+		row.Made = made
+		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+func authorityRow(a *ca.Authority) AuthorityRow {
+	c := a.Certificate
+	return AuthorityRow{
+		Name: a.Name, Subject: c.Subject.String(), Path: a.CertificatePath(),
+		Key: pki.KeySpecOf(c.PublicKey.Key).String(), Until: c.NotAfter.UTC().Format(time.RFC3339),
+	}
+}
+
+// MakeAuthorities makes the authorities that the file asks for and the state
+// directory lacks.
+func MakeAuthorities(ctx context.Context, file *File, state *ca.State, pass ca.Passphrase) ([]AuthorityRow, error) {
+	r, err := newRun(file, state, Options{Passphrase: pass})
+	if err != nil {
+		return nil, err
+	}
+	return r.makeAuthorities(ctx)
 }
 
 // unlocked returns an authority that can sign. The passphrase is asked for

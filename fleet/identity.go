@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"virtls/ca"
@@ -68,7 +69,8 @@ func (r *run) judge(ctx context.Context, h *Holder, id *Identity) (Judgment, err
 	why, err := r.outdated(ctx, h, id, j.Certificate)
 	if err != nil || why != "" {
 		j.Why = why
-		if r.opts.Rekey || why == whyCompromised {
+		// Why a certificate was revoked is seldom known for certain; its key is not used again.
+		if r.opts.Rekey || strings.HasPrefix(why, whyRevoked) {
 			j.Key = nil
 		}
 		return j, err
@@ -81,7 +83,12 @@ func (r *run) judge(ctx context.Context, h *Holder, id *Identity) (Judgment, err
 	return j, err
 }
 
-const whyCompromised = "revoked because its key was compromised"
+// Reasons that others look for.
+const (
+	whyRevoked = "revoked"
+	whyExpired = "expired"
+	whyDue     = "due for renewal"
+)
 
 // outdated returns why a certificate must be replaced, empty if it need not be.
 func (r *run) outdated(ctx context.Context, h *Holder, id *Identity, c *pki.Certificate) (string, error) {
@@ -96,10 +103,8 @@ func (r *run) outdated(ctx context.Context, h *Holder, id *Identity, c *pki.Cert
 		return "", err
 	case entry == nil:
 		return "not in the register", nil
-	case entry.Revoked != nil && entry.Revoked.Reason == pki.KeyCompromise:
-		return whyCompromised, nil
 	case entry.Revoked != nil:
-		return "revoked: " + entry.Revoked.Reason.String(), nil
+		return whyRevoked + ": " + entry.Revoked.Reason.String(), nil
 	case entry.Holder != h.ID():
 		return "issued for " + entry.Holder, nil
 	}
@@ -118,9 +123,9 @@ func (r *run) outdated(ctx context.Context, h *Holder, id *Identity, c *pki.Cert
 	now := r.state.Now()
 	switch due := ca.RenewalPoint(c.NotBefore, c.NotAfter); {
 	case now.After(c.NotAfter):
-		return "expired " + day(c.NotAfter), nil
+		return whyExpired + " " + day(c.NotAfter), nil
 	case now.After(due) && authority.Certificate.NotAfter.After(c.NotAfter):
-		return "due for renewal since " + day(due), nil
+		return whyDue + " since " + day(due), nil
 	case r.opts.Renew:
 		return "renewal asked for", nil
 	}

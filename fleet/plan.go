@@ -1,10 +1,10 @@
 package fleet
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
 
@@ -19,7 +19,7 @@ type Change struct {
 	Slot   string `json:"slot,omitempty"`
 	Path   string `json:"path"` // staged file
 	Why    string `json:"why,omitempty"`
-	Diff   string `json:"diff,omitempty"` // unified, of text files that change
+	Diff   string `json:"diff,omitempty"` // unified, of settings that change
 }
 
 // Plan yields what Apply would do and changes nothing. state is nil if there
@@ -130,7 +130,7 @@ func (p *planner) documents(h *Holder) error {
 		c := Change{Action: "update", Holder: h.ID(), Path: p.run.staged(h, d.entry.Path)}
 		if have == nil {
 			c.Action = "create"
-		} else if !d.entry.Secret && !bytes.Contains(d.data, []byte("-----BEGIN")) {
+		} else if strings.HasPrefix(d.entry.Path, activationDir+"/") {
 			c.Diff = string(diff.Diff(c.Path, have, c.Path, d.data))
 		}
 		p.change(c)

@@ -10,12 +10,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path"
 	"slices"
 	"sync"
 	"time"
 
 	"virtls/layout"
 	"virtls/pki"
+	"virtls/psk"
 )
 
 // A prover shows that credentials work: it loads them from the staged files, as
@@ -141,8 +143,35 @@ func (p *prover) prove(ctx context.Context, batch []*work) error {
 	}
 	for _, w := range batch {
 		p.report(w, failures)
+		w.row.Identities = append(w.row.Identities, p.run.pskRows(w.holder)...)
 	}
 	return nil
+}
+
+// pskRows lists a holder's pre-shared keys, which no engine can prove yet.
+func (r *run) pskRows(h *Holder) []IdentityRow {
+	loc := h.pskLocation()
+	row := func(slot, dir string) IdentityRow {
+		return IdentityRow{
+			Slot: slot, Key: fmt.Sprintf("psk%d", 8*psk.DefaultKeySize), Path: path.Join(dir, layout.PSKFile),
+			Proof: "not proved yet: this version's TLS engine has no pre-shared keys",
+		}
+	}
+	var rows []IdentityRow
+	for _, u := range r.file.PSK {
+		if h.host != nil && slices.Contains(u.Servers, h.Name) {
+			rows = append(rows, row("psk/server "+u.User, layout.PSKServer(loc)))
+		}
+		if !slices.Contains(u.Holders, h.Name) {
+			continue
+		}
+		for _, server := range u.Servers {
+			if h.host == nil || server != h.Name {
+				rows = append(rows, row("psk/client "+u.User, layout.PSKClient(loc, server)))
+			}
+		}
+	}
+	return rows
 }
 
 func identityRow(j *Judgment) IdentityRow {

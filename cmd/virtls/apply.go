@@ -19,6 +19,9 @@ type applyCmd struct {
 	Fleet string   `arg:"" help:"Fleet file." default:"fleet.yaml" placeholder:"FLEET"`
 	Prove string   `help:"Handshakes that prove the result: each identity once in each role with a representative of its peers, all pairs, or none." enum:"each,all,none" default:"each"`
 	Only  []string `help:"Only these hosts and clients." placeholder:"NAME"`
+
+	Install string `help:"Put this host's staged tree on this machine when all is done, with owners, modes and labels." placeholder:"HOST"`
+	Root    string `help:"With --install: the root directory to install below." default:"/" placeholder:"DIR"`
 	PassphraseFlags
 }
 
@@ -33,15 +36,23 @@ nothing half done, and the next one does the rest.
 Examples:
   virtls apply fleet.yaml
   virtls apply --no-passphrase examples/fleet.yaml
-  virtls apply --only kvm1.example.com --prove all fleet.yaml`
+  virtls apply --only kvm1.example.com --prove all fleet.yaml
+  virtls apply --install kvm1.example.com fleet.yaml`
 }
 
 func (c *applyCmd) Run(a *app, g *Globals) error {
-	return a.apply(g, c.Fleet, c.PassphraseFlags, fleet.Options{Prove: fleet.ProveLevel(c.Prove), Only: c.Only})
+	return a.apply(g, c.Fleet, c.PassphraseFlags, fleet.Options{Prove: fleet.ProveLevel(c.Prove), Only: c.Only},
+		func(report *applyReport) error {
+			if c.Install == "" {
+				return nil
+			}
+			return a.install(g.stateDir(c.Fleet), c.Install, c.Root, report)
+		})
 }
 
-// apply is what apply and renew do.
-func (a *app) apply(g *Globals, name string, pass PassphraseFlags, opts fleet.Options) error {
+// apply is what apply and renew do. after is called when all went well, and
+// may add to the report; it may be nil.
+func (a *app) apply(g *Globals, name string, pass PassphraseFlags, opts fleet.Options, after func(*applyReport) error) error {
 	file, err := fleet.Load(name)
 	if err != nil {
 		return err
@@ -66,20 +77,29 @@ func (a *app) apply(g *Globals, name string, pass PassphraseFlags, opts fleet.Op
 		}
 		return err
 	}
-	if a.json {
-		if err := a.printJSON(applyReport{finding.NewReport(result.Findings), result, progress.rows}); err != nil {
+	report := &applyReport{Result: result, Rows: progress.rows}
+	if !a.json {
+		progress.table(result)
+	}
+	if after != nil && finding.Worst(result.Findings) < finding.Error {
+		if err := after(report); err != nil {
 			return err
 		}
-		return a.judge(result.Findings)
 	}
-	progress.table(result)
+	if a.json {
+		report.Report = finding.NewReport(result.Findings)
+		if err := a.printJSON(report); err != nil {
+			return err
+		}
+	}
 	return a.judge(result.Findings)
 }
 
 type applyReport struct {
 	finding.Report
 	*fleet.Result
-	Rows []fleet.Row `json:"rows"`
+	Rows      []fleet.Row       `json:"rows"`
+	Installed []fleet.Installed `json:"installed,omitempty"`
 }
 
 // tableRows is how many identities a table may have before a summary is better.
@@ -158,13 +178,7 @@ func holderName(id string) string { return strings.Replace(id, ":", " ", 1) }
 // table prints what was made, where it lies, until when, and whether it was proved.
 func (p *progress) table(result *fleet.Result) {
 	out := p.app.stdout
-	for _, authority := range result.Authorities {
-		made := ""
-		if authority.Made {
-			made = ", made now"
-		}
-		fmt.Fprintf(out, "authority %s (%s%s)\n  %s, until %s\n", authority.Subject, authority.Key, made, tilde(authority.Path), day(authority.Until))
-	}
+	printAuthorities(out, result.Authorities)
 	if p.small {
 		fmt.Fprintln(out)
 		writeRows(out, p.rows)
@@ -194,6 +208,9 @@ func writeRows(out io.Writer, rows []fleet.Row) {
 func happened(id fleet.IdentityRow) string {
 	switch id.Why {
 	case "":
+		if id.Until == "" {
+			return "-"
+		}
 		return "unchanged"
 	case "missing":
 		return "issued"

@@ -18,10 +18,24 @@ type Globals struct {
 type cli struct {
 	Globals
 
-	Plan  planCmd  `cmd:"" help:"Show what apply would do, and change nothing." group:"fleet"`
-	Apply applyCmd `cmd:"" help:"Make, lay out and prove everything that the fleet file asks for." group:"fleet"`
+	Init   initCmd   `cmd:"" help:"Make an authority and a fleet file in this directory." group:"The fleet"`
+	Plan   planCmd   `cmd:"" help:"Show what apply would do, and change nothing." group:"The fleet"`
+	Apply  applyCmd  `cmd:"" help:"Make, lay out and prove everything that the fleet file asks for." group:"The fleet"`
+	Status statusCmd `cmd:"" help:"Show what is where, until when, and what is wrong." group:"The fleet"`
+	Renew  renewCmd  `cmd:"" help:"Renew certificates before their time." group:"The fleet"`
+	Revoke revokeCmd `cmd:"" help:"Revoke certificates and sign a new revocation list." group:"The fleet"`
+	Bundle bundleCmd `cmd:"" help:"Pack a host's tree with an installer, for carrying by hand." group:"The fleet"`
 
-	Psktool dropinCmd `cmd:"" help:"GnuTLS's psktool, word for word." group:"as other programs" passthrough:""`
+	Issue issueCmd `cmd:"" help:"Issue one certificate, from flags, a template or a request." group:"Certificates"`
+	List  listCmd  `cmd:"" help:"List and search what was issued." group:"Certificates"`
+	Show  showCmd  `cmd:"" help:"Say what a certificate, key, request, CRL or PSK file is." group:"Certificates"`
+	CA    caCmd    `cmd:"" name:"ca" help:"The authority: show it, back it up, take one over, have it signed." group:"Certificates"`
+
+	Certtool dropinCmd `cmd:"" help:"GnuTLS's certtool, word for word." group:"As other programs" passthrough:""`
+	Psktool  dropinCmd `cmd:"" help:"GnuTLS's psktool, word for word." group:"As other programs" passthrough:""`
+
+	Version    versionCmd    `cmd:"" help:"Print the version." group:"Other"`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell." group:"Other"`
 }
 
 // dropinCmd is listed in the help; run takes the imitated programs before

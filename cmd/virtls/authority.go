@@ -1,0 +1,305 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"virtls/ca"
+	"virtls/finding"
+	"virtls/internal/atomicfile"
+	"virtls/pki"
+	"virtls/pki/dn"
+)
+
+type caCmd struct {
+	Fleet string `help:"Fleet file, beside which the state directory is." default:"fleet.yaml" placeholder:"FILE"`
+
+	Show    caShowCmd    `cmd:"" help:"Show the authorities."`
+	Export  caExportCmd  `cmd:"" help:"Back up authorities and register to one file."`
+	Import  caImportCmd  `cmd:"" help:"Restore a backup, or take over an authority made by certtool, OpenSSL or easy-rsa."`
+	Request caRequestCmd `cmd:"" help:"Make an intermediate authority's key and a request for its parent to sign."`
+	Install caInstallCmd `cmd:"" help:"Install the parent's answer to a request."`
+	CRL     caCRLCmd     `cmd:"" name:"crl" help:"Sign a new revocation list now."`
+}
+
+type caShowCmd struct{}
+
+func (*caShowCmd) Help() string {
+	return `Example:
+  virtls ca show`
+}
+
+type caShowReport struct {
+	finding.Report
+	Authorities []item `json:"authorities"`
+}
+
+func (c *caShowCmd) Run(a *app, g *Globals, parent *caCmd) error {
+	state, err := a.open(g, g.stateDir(parent.Fleet), ca.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	names, err := state.Authorities()
+	if err != nil {
+		return err
+	}
+	report := caShowReport{Authorities: []item{}}
+	var findings []finding.Finding
+	for _, name := range names {
+		authority, err := state.Authority(a.ctx, name)
+		if err != nil {
+			return err
+		}
+		findings = append(findings, authority.Findings...)
+		for _, cert := range append([]*pki.Certificate{authority.Certificate}, authority.Chain...) {
+			it := certificateItem(authority.CertificatePath(), cert, time.Now())
+			report.Authorities = append(report.Authorities, it)
+			findings = append(findings, judgeCertificate(it.File, cert, time.Now())...)
+			if !a.json {
+				it.print(a.stdout)
+			}
+		}
+	}
+	if a.json {
+		report.Report = finding.NewReport(findings)
+		if err := a.printJSON(report); err != nil {
+			return err
+		}
+	}
+	return a.judge(findings)
+}
+
+type caExportCmd struct {
+	File string `arg:"" help:"File to write; only you will be able to read it." placeholder:"FILE"`
+}
+
+func (*caExportCmd) Help() string {
+	return `Writes a tar file with the authorities' certificates, keys (encrypted as they are) and a consistent
+copy of the register. virtls ca import restores it into an empty state directory.
+
+Example:
+  virtls ca export /media/safe/ca-backup.tar`
+}
+
+func (c *caExportCmd) Run(a *app, g *Globals, parent *caCmd) error {
+	state, err := a.open(g, g.stateDir(parent.Fleet), ca.Options{})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	if err := state.Export(a.ctx, c.File); err != nil {
+		return err
+	}
+	return a.said(state.Findings(), "%s written.\n", c.File)
+}
+
+type caImportCmd struct {
+	Backup  string `arg:"" optional:"" help:"Backup made by ca export." placeholder:"FILE"`
+	Cert    string `help:"Certificate of an authority to take over, with its chain if it has one." placeholder:"FILE"`
+	Key     string `help:"Its private key." placeholder:"FILE"`
+	KeyPass string `name:"key-passphrase-file" help:"File with the passphrase that opens the key now." placeholder:"FILE"`
+	Index   string `help:"OpenSSL's or easy-rsa's index.txt: what was issued and revoked so far." placeholder:"FILE"`
+	Certs   string `help:"Directory with the certificates in the index, named SERIAL.pem." placeholder:"DIR"`
+	CRL     string `name:"crl" help:"Newest revocation list." placeholder:"FILE"`
+	Name    string `help:"Name of the authority's files." default:"ca"`
+	PassphraseFlags
+}
+
+func (*caImportCmd) Help() string {
+	return `Restores a backup into an empty state directory, or takes over an authority made elsewhere. A key
+that does not belong to the certificate, and a certificate that is no authority's, are refused. From
+then on the key is encrypted with a passphrase of your choice.
+
+Examples:
+  virtls ca import /media/safe/ca-backup.tar
+  virtls ca import --cert cacert.pem --key cakey.pem
+  virtls ca import --cert pki/ca.crt --key pki/private/ca.key --index pki/index.txt --certs pki/certs_by_serial`
+}
+
+func (c *caImportCmd) Run(a *app, g *Globals, parent *caCmd) error {
+	dir := g.stateDir(parent.Fleet)
+	if c.Backup != "" {
+		if c.Cert != "" || c.Key != "" {
+			return kindUsage.Found("virtls ca import", "").WithText("a backup holds certificate and key itself").WithFix("give either FILE, or --cert and --key").Usage()
+		}
+		if err := ca.Restore(a.ctx, c.Backup, dir, ca.Options{Wait: g.Wait, Command: "virtls ca import"}); err != nil {
+			return err
+		}
+		return a.said(nil, "%s restored to %s.\n", c.Backup, dir)
+	}
+	if c.Cert == "" || c.Key == "" {
+		return kindUsage.Found("virtls ca import", "").WithText("there is nothing to import").WithFix("give a backup, or --cert FILE and --key FILE").Usage()
+	}
+	adoption := ca.Adoption{Name: c.Name, Passphrase: a.passphrase(c.PassphraseFlags, true)}
+	if err := c.read(a, &adoption); err != nil {
+		return err
+	}
+	defer clear(adoption.Key)
+	state, err := a.open(g, dir, ca.Options{Create: true})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	authority, err := state.AdoptAuthority(a.ctx, adoption)
+	if err != nil {
+		return err
+	}
+	return a.said(append(state.Findings(), authority.Findings...), "%s taken over, until %s.\n",
+		authority.Certificate.Subject, authority.Certificate.NotAfter.UTC().Format(time.DateOnly))
+}
+
+// read collects the files of the authority to take over.
+func (c *caImportCmd) read(a *app, ad *ca.Adoption) (err error) {
+	if ad.Certificate, err = readInput(c.Cert); err != nil {
+		return err
+	}
+	if ad.Key, err = readInput(c.Key); err != nil {
+		return err
+	}
+	if c.KeyPass != "" {
+		ad.KeyPassword = func() ([]byte, error) {
+			return a.readPassphrase(PassphraseFlags{PassphraseFile: c.KeyPass}, false)
+		}
+	}
+	if c.CRL != "" {
+		if ad.CRL, err = readInput(c.CRL); err != nil {
+			return err
+		}
+	}
+	if c.Index != "" {
+		index, err := os.Open(c.Index)
+		if err != nil {
+			return kindUnreadable.Found(c.Index, "").Unable(err)
+		}
+		ad.Index = index // closed with the process, which ends with the import
+	}
+	if c.Certs != "" {
+		ad.Issued = func(serial string) []byte {
+			data, err := readInput(filepath.Join(c.Certs, filepath.Base(serial)+".pem"))
+			if err != nil {
+				return nil
+			}
+			return data
+		}
+	}
+	return nil
+}
+
+type caRequestCmd struct {
+	Org  string `help:"Name of the organization." required:"" placeholder:"NAME"`
+	CN   string `name:"cn" help:"Name of the authority (default: ORGANIZATION CA)." placeholder:"NAME"`
+	Key  string `help:"Key type." default:"ec" placeholder:"TYPE"`
+	Name string `help:"Name of the authority's files." default:"ca"`
+	Out  string `short:"o" help:"File for the request." default:"ca-request.pem" placeholder:"FILE"`
+	PassphraseFlags
+}
+
+func (*caRequestCmd) Help() string {
+	return `For an intermediate authority: makes its key, and a certificate request for the parent to sign. The
+parent's answer goes to virtls ca install.
+
+Example:
+  virtls ca request --org "Example Org" --cn "Example Org virtualization CA"`
+}
+
+func (c *caRequestCmd) Run(a *app, g *Globals, parent *caCmd) error {
+	key, err := pki.ParseKeySpec(c.Key)
+	if err != nil {
+		return kindUsage.Found("--key", "").WithText("%v", err).Usage()
+	}
+	if c.CN == "" {
+		c.CN = c.Org + " CA"
+	}
+	state, err := a.open(g, g.stateDir(parent.Fleet), ca.Options{Create: true})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	request, err := state.RequestAuthority(a.ctx, ca.AuthoritySpec{
+		Name: c.Name, Subject: dn.New(dn.Attr(dn.OrganizationOID, c.Org), dn.Attr(dn.CommonNameOID, c.CN)),
+		Key: key, PathLen: -1, Passphrase: a.passphrase(c.PassphraseFlags, true),
+	})
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(c.Out, request.PEM(), 0o644); err != nil {
+		return err
+	}
+	return a.said(state.Findings(), "%s written. Have the parent sign it as an authority, then run: virtls ca install ANSWER PARENT...\n", c.Out)
+}
+
+type caInstallCmd struct {
+	File []string `arg:"" help:"The signed certificate, then the parents' certificates up to the root, in one file or several."`
+	Name string   `help:"Name of the authority's files." default:"ca"`
+	PassphraseFlags
+}
+
+func (*caInstallCmd) Help() string {
+	return `Example:
+  virtls ca install signed.pem root.pem`
+}
+
+func (c *caInstallCmd) Run(a *app, g *Globals, parent *caCmd) error {
+	var certs []*pki.Certificate
+	for _, path := range c.File {
+		data, err := readInput(path)
+		if err != nil {
+			return err
+		}
+		more, err := pki.ParseCertificatesPEM(data)
+		if err != nil {
+			return kindUnreadable.Found(path, "").Unable(err)
+		}
+		certs = append(certs, more...)
+	}
+	state, err := a.open(g, g.stateDir(parent.Fleet), ca.Options{})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	authority, err := state.InstallAuthority(a.ctx, c.Name, certs, a.passphrase(c.PassphraseFlags, false))
+	if err != nil {
+		return err
+	}
+	return a.said(append(state.Findings(), authority.Findings...), "%s installed, until %s.\n",
+		authority.Certificate.Subject, authority.Certificate.NotAfter.UTC().Format(time.DateOnly))
+}
+
+type caCRLCmd struct {
+	Days int    `help:"Days until the next list is due." default:"30"`
+	Name string `help:"Authority." default:"ca"`
+	PassphraseFlags
+}
+
+func (*caCRLCmd) Help() string {
+	return `apply signs revocation lists by itself when they are due. This signs one now.
+
+Example:
+  virtls ca crl --days 7`
+}
+
+func (c *caCRLCmd) Run(a *app, g *Globals, parent *caCmd) error {
+	state, err := a.open(g, g.stateDir(parent.Fleet), ca.Options{})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	if err := a.newCRL(state, c.Name, c.PassphraseFlags, c.Days); err != nil {
+		return err
+	}
+	return a.said(state.Findings(), "%s written.\n", tilde(filepath.Join(state.Dir(), "ca", c.Name+"-crl.pem")))
+}
+
+// said ends a command that has one thing to say.
+func (a *app) said(findings []finding.Finding, format string, args ...any) error {
+	if a.json {
+		if err := a.printJSON(finding.NewReport(findings)); err != nil {
+			return err
+		}
+	} else {
+		a.printf(format, args...)
+	}
+	return a.judge(findings)
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+
+	"virtls/finding"
+	"virtls/fleet"
+	"virtls/pki"
+)
+
+var (
+	kindUsage = finding.Define("usage", finding.Error,
+		"the command was called wrongly", "virtls COMMAND --help shows how")
+	kindUnreadable = finding.Define("input-unreadable", finding.Error,
+		"a file cannot be read or understood", "name a readable file of the kind wanted, in PEM form")
+	kindNotOurs = finding.Define("certificate-not-ours", finding.Error,
+		"the certificate is not in the register: it was not issued by this authority",
+		"use the state directory of the authority that issued it, or issue a new one with virtls issue")
+	kindNothingFound = finding.Define("nothing-found", finding.Error,
+		"no certificate in the register fits", "virtls list shows all")
+)
+
+// readInput reads a file that a user names, "-" for standard input.
+func readInput(path string) ([]byte, error) {
+	f := os.Stdin
+	if path != "-" {
+		var err error
+		if f, err = os.Open(path); err != nil {
+			return nil, kindUnreadable.Found(path, "").Unable(err)
+		}
+		defer f.Close()
+	}
+	data, err := io.ReadAll(io.LimitReader(f, pki.MaxFileSize+1))
+	if err != nil {
+		return nil, kindUnreadable.Found(path, "").Unable(err)
+	}
+	if len(data) > pki.MaxFileSize {
+		return nil, kindUnreadable.Found(path, "a file of more than 1 MiB").Unable(nil)
+	}
+	return data, nil
+}
+
+// absolute makes a path independent of the working directory, as the journal
+// of the state directory needs it.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+func shortName(host string) string { return fleet.ShortName(host) }

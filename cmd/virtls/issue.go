@@ -1,0 +1,295 @@
+package main
+
+import (
+	"crypto"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"virtls/ca"
+	"virtls/ca/register"
+	"virtls/finding"
+	"virtls/pki"
+	"virtls/pki/certtemplate"
+	"virtls/pki/dn"
+)
+
+type issueCmd struct {
+	CN       string   `help:"Common name: the host's full name, or the client's." placeholder:"NAME"`
+	Subject  string   `help:"Whole subject instead of --cn, in the order of the certificate: \"C=GB,O=Example Org,CN=kvm1\"." placeholder:"DN"`
+	Server   bool     `help:"For a server."`
+	Client   bool     `help:"For a client. With --server: for both."`
+	DNS      []string `help:"DNS name. The CN of a server and its short form are added." placeholder:"NAME" name:"dns"`
+	IP       []string `help:"IP address." placeholder:"ADDRESS" name:"ip"`
+	KeyType  string   `help:"Type of the new key." default:"ec" placeholder:"TYPE"`
+	Key      string   `help:"Use this private key instead of a new one." placeholder:"FILE" xor:"key"`
+	Request  string   `help:"Issue for a certificate request made elsewhere. Subject and names come from it unless flags give them." placeholder:"FILE" xor:"key"`
+	Template string   `help:"Take everything from a certtool template. Its traps are errors here." placeholder:"FILE"`
+	Days     int      `help:"Life in days; never past the authority's." default:"365"`
+	Out      string   `short:"o" help:"Where the files go: PREFIX-cert.pem and PREFIX-key.pem (default: the CN)." placeholder:"PREFIX"`
+	CA       string   `name:"ca" help:"Authority that signs." default:"ca" placeholder:"NAME"`
+	Fleet    string   `help:"Fleet file, beside which the state directory is." default:"fleet.yaml" placeholder:"FILE"`
+	PassphraseFlags
+}
+
+func (*issueCmd) Help() string {
+	return `Issues one certificate outside any fleet file and enters it into the register. By default what it
+makes works unchanged with libvirt 9.0 to 12.8 and QEMU 7.2 to 11.1.
+
+Examples:
+  virtls issue --cn kvm1.example.com --server --ip 192.0.2.11
+  virtls issue --cn admin --client --key-type rsa --out admin
+  virtls issue --request host.csr --server --out host
+  virtls issue --template server.info --key server-key.pem --out server`
+}
+
+func (c *issueCmd) Run(a *app, g *Globals) error {
+	state, err := a.open(g, g.stateDir(c.Fleet), ca.Options{})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	authority, err := state.Authority(a.ctx, c.CA)
+	if err != nil {
+		return err
+	}
+	order, findings, err := c.order(authority.Certificate)
+	if err != nil {
+		return err
+	}
+	if err := a.judge(findings); err != nil {
+		if a.json {
+			a.printJSON(finding.NewReport(findings))
+		}
+		return err
+	}
+	return a.issueOne(state, c.CA, c.PassphraseFlags, order)
+}
+
+// order makes the order, with its key and its files.
+func (c *issueCmd) order(issuer *pki.Certificate) (order ca.Order, findings []finding.Finding, err error) {
+	order = ca.Order{Days: c.Days, How: register.Issue, Place: &register.Placement{}}
+	public, newKey, request, err := c.publicKey()
+	if err != nil {
+		return order, nil, err
+	}
+	if request != nil {
+		order.How = register.Request
+	}
+	if c.Template != "" {
+		order.Spec, findings, err = c.fromTemplate(public, issuer, request)
+	} else {
+		order.Spec, err = c.fromFlags(public, issuer, request)
+	}
+	if err != nil || finding.Worst(findings) == finding.Error {
+		return order, findings, err
+	}
+	prefix := c.Out
+	if prefix == "" {
+		if prefix = order.Spec.Subject.CommonName(); prefix == "" || prefix != filepath.Base(prefix) {
+			return order, findings, kindUsage.Found("--out", "").WithText("the files need a name").WithFix("say where they go with --out PREFIX").Usage()
+		}
+	}
+	order.Holder = "issue:" + order.Spec.Subject.CommonName()
+	order.Place.Paths = []string{absolute(prefix + "-cert.pem")}
+	if newKey != nil {
+		err = stageKey(order.Place, absolute(prefix+"-key.pem"), newKey)
+	}
+	return order, findings, err
+}
+
+// publicKey returns the key to certify, the new private key if one was made,
+// and the request if there is one.
+func (c *issueCmd) publicKey() (public crypto.PublicKey, newKey pki.PrivateKey, request *pki.Request, err error) {
+	switch {
+	case c.Request != "":
+		data, err := readInput(c.Request)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if request, err = pki.ParseRequestPEM(data); err != nil {
+			return nil, nil, nil, kindUnreadable.Found(c.Request, "").Unable(err)
+		}
+		return request.PublicKey.Key, nil, request, ca.CheckRequest(c.Request, request)
+	case c.Key != "":
+		data, err := readInput(c.Key)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		defer clear(data)
+		key, err := pki.ParsePrivateKeyPEM(data, nil)
+		if err != nil {
+			return nil, nil, nil, kindUnreadable.Found(c.Key, "").Unable(err)
+		}
+		return key.Public(), nil, nil, nil
+	}
+	spec, err := pki.ParseKeySpec(c.KeyType)
+	if err != nil {
+		return nil, nil, nil, kindUsage.Found("--key-type", "").WithText("%v", err).Usage()
+	}
+	key, err := pki.GenerateSigner(spec)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return key.Public(), key.(pki.PrivateKey), nil, nil
+}
+
+func (c *issueCmd) fromTemplate(public crypto.PublicKey, issuer *pki.Certificate, request *pki.Request) (pki.Spec, []finding.Finding, error) {
+	if c.CN != "" || c.Subject != "" || c.Server || c.Client || c.DNS != nil || c.IP != nil {
+		return pki.Spec{}, nil, kindUsage.Found("--template", "").WithText("a template gives subject, names and uses itself").
+			WithFix("leave the other flags out, or write their values into the template").Usage()
+	}
+	data, err := readInput(c.Template)
+	if err != nil {
+		return pki.Spec{}, nil, err
+	}
+	t, err := certtemplate.Parse(c.Template, data)
+	if err != nil {
+		return pki.Spec{}, nil, kindUnreadable.Found(c.Template, "").Unable(err)
+	}
+	in := certtemplate.CertInput{Clock: certtemplate.Clock{Now: time.Now(), Location: time.Local}, PublicKey: public, Issuer: issuer, Request: request}
+	findings := t.Lint(in)
+	if finding.Worst(findings) == finding.Error {
+		return pki.Spec{}, findings, nil
+	}
+	spec, _, err := t.Certificate(in)
+	if err != nil {
+		return pki.Spec{}, findings, kindUnreadable.Found(c.Template, "").Unable(err)
+	}
+	return *spec, findings, nil
+}
+
+func (c *issueCmd) fromFlags(public crypto.PublicKey, issuer *pki.Certificate, request *pki.Request) (pki.Spec, error) {
+	if !c.Server && !c.Client {
+		return pki.Spec{}, kindUsage.Found("virtls issue", "").WithText("what is the certificate for?").WithFix("give --server, --client or both").Usage()
+	}
+	subject, err := c.subject(issuer, request)
+	if err != nil {
+		return pki.Spec{}, err
+	}
+	names, err := c.names(subject, request)
+	if err != nil {
+		return pki.Spec{}, err
+	}
+	var uses ca.Uses
+	if c.Server {
+		uses |= ca.Server
+	}
+	if c.Client {
+		uses |= ca.Client
+	}
+	return ca.Leaf(subject, names, uses, public)
+}
+
+// subject returns the whole subject if it was given, the request's if nothing
+// was, else the CN under the authority's organization.
+func (c *issueCmd) subject(issuer *pki.Certificate, request *pki.Request) (dn.Name, error) {
+	switch {
+	case c.Subject != "":
+		name, err := dn.Parse(c.Subject)
+		if err != nil {
+			return nil, kindUsage.Found("--subject", "").WithText("%v", err).Usage()
+		}
+		return name, nil
+	case c.CN == "" && request != nil:
+		return request.Subject, nil
+	case c.CN == "":
+		return nil, kindUsage.Found("virtls issue", "").WithText("whose certificate is it?").WithFix("give --cn NAME or --subject DN").Usage()
+	}
+	var attrs []dn.Attribute
+	for _, rdn := range issuer.Subject {
+		for _, attr := range rdn {
+			if attr.Type.Equal(dn.OrganizationOID) {
+				attrs = append(attrs, attr)
+			}
+		}
+	}
+	return dn.New(append(attrs, dn.Attr(dn.CommonNameOID, c.CN))...), nil
+}
+
+// names returns the alternative names: those given, else the request's; for a
+// server its CN and short name too.
+func (c *issueCmd) names(subject dn.Name, request *pki.Request) (pki.GeneralNames, error) {
+	var names pki.GeneralNames
+	if c.DNS == nil && c.IP == nil && request != nil {
+		asked, err := request.Extensions.SubjectAltName()
+		if err != nil {
+			return nil, kindUnreadable.Found(c.Request, "").Unable(err)
+		}
+		names = asked
+	}
+	if cn := subject.CommonName(); c.Server && cn != "" {
+		names = addHost(names, cn)
+	}
+	for _, n := range c.DNS {
+		names = addName(names, pki.DNSName(n))
+	}
+	for _, s := range c.IP {
+		ip, err := netip.ParseAddr(s)
+		if err != nil || ip.Zone() != "" {
+			return nil, kindUsage.Found("--ip", "").WithText("%q is not an IPv4 or IPv6 address", s).WithFix("host names go to --dns").Usage()
+		}
+		names = addName(names, pki.IPAddress(ip))
+	}
+	return names, nil
+}
+
+// issueOne issues a certificate with the key's and its own file, and says so.
+func (a *app) issueOne(state *ca.State, name string, pass PassphraseFlags, order ca.Order) error {
+	authority, err := state.Authority(a.ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := authority.Unlock(a.passphrase(pass, false)); err != nil {
+		return err
+	}
+	issued, err := authority.Issue(a.ctx, []ca.Order{order})
+	if err != nil {
+		return err
+	}
+	done := issued[0]
+	if err := state.Place(a.ctx, []*register.Placement{done.Place}); err != nil {
+		return err
+	}
+	findings := append(state.Findings(), done.Findings...)
+	c := done.Certificate
+	if a.json {
+		report := struct {
+			finding.Report
+			Serial   string    `json:"serial"`
+			Subject  string    `json:"subject"`
+			NotAfter time.Time `json:"notAfter"`
+			Files    []string  `json:"files"`
+		}{finding.NewReport(findings), register.SerialText(c.Serial), c.Subject.String(), c.NotAfter, append(done.Place.Paths, done.Place.KeyPaths...)}
+		if err := a.printJSON(report); err != nil {
+			return err
+		}
+		return a.judge(findings)
+	}
+	a.printf("%s, until %s, serial %s\n", c.Subject, c.NotAfter.UTC().Format(time.DateOnly), register.SerialText(c.Serial))
+	for _, path := range append(done.Place.Paths, done.Place.KeyPaths...) {
+		a.printf("  %s\n", tilde(path))
+	}
+	return a.judge(findings)
+}
+
+// addHost adds a host's name, or address, and its short form.
+func addHost(names pki.GeneralNames, host string) pki.GeneralNames {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return addName(names, pki.IPAddress(ip))
+	}
+	names = addName(names, pki.DNSName(host))
+	if short := shortName(host); short != "" {
+		names = addName(names, pki.DNSName(short))
+	}
+	return names
+}
+
+func addName(names pki.GeneralNames, n pki.GeneralName) pki.GeneralNames {
+	for _, have := range names {
+		if have.Kind == n.Kind && string(have.Bytes) == string(n.Bytes) {
+			return names
+		}
+	}
+	return append(names, n)
+}

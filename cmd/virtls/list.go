@@ -1,0 +1,183 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"virtls/ca"
+	"virtls/ca/register"
+)
+
+type listCmd struct {
+	Text           string `arg:"" optional:"" help:"Part of a holder, subject or name, or the beginning of a serial number."`
+	ExpiringWithin string `help:"Only what is valid and ends within a time, such as 30d or 12h." placeholder:"TIME"`
+	Holder         string `help:"Only the certificates of a holder, such as host:kvm1.example.com." placeholder:"HOLDER"`
+	Current        bool   `help:"Only the newest certificate of each identity."`
+	Valid          bool   `help:"Only what is neither revoked nor expired."`
+	Fleet          string `help:"Fleet file, beside which the state directory is." default:"fleet.yaml" placeholder:"FILE"`
+}
+
+func (*listCmd) Help() string {
+	return `Reads the register, in which every certificate that was ever issued stands, with who asked for it and
+how. It can be read while another virtls works.
+
+Examples:
+  virtls list
+  virtls list kvm1
+  virtls list --expiring-within 30d --current --json`
+}
+
+type listRow struct {
+	Serial      string    `json:"serial"`
+	Holder      string    `json:"holder,omitempty"`
+	Slot        string    `json:"slot,omitempty"`
+	Subject     string    `json:"subject"`
+	Names       []string  `json:"names,omitempty"`
+	Key         string    `json:"key,omitempty"`
+	Authority   string    `json:"authority"`
+	NotBefore   time.Time `json:"notBefore"`
+	NotAfter    time.Time `json:"notAfter"`
+	DaysLeft    int       `json:"daysLeft"`
+	Fingerprint string    `json:"sha256,omitempty"`
+	How         string    `json:"how"`
+	By          string    `json:"by"`
+	Command     string    `json:"command"`
+	Revoked     string    `json:"revoked,omitempty"` // reason
+	RevokedAt   string    `json:"revokedAt,omitempty"`
+}
+
+func rowOf(c *register.Certificate, now time.Time) listRow {
+	row := listRow{
+		Serial: c.Serial, Holder: c.Holder, Slot: c.Slot, Subject: c.Subject, Names: c.Names, Key: c.KeyType,
+		Authority: c.Authority, NotBefore: c.NotBefore, NotAfter: c.NotAfter, DaysLeft: int(c.NotAfter.Sub(now).Hours() / 24),
+		Fingerprint: c.Fingerprint, How: string(c.How), By: c.Event.By, Command: c.Event.Command,
+	}
+	if c.Revoked != nil {
+		row.Revoked, row.RevokedAt = c.Revoked.Reason.String(), c.Revoked.At.UTC().Format(time.RFC3339)
+	}
+	return row
+}
+
+func (c *listCmd) Run(a *app, g *Globals) error {
+	now := time.Now()
+	filter := register.Filter{Text: c.Text, Holder: c.Holder, Current: c.Current, Valid: c.Valid || c.ExpiringWithin != ""}
+	if filter.Valid {
+		filter.ExpiresAfter = now
+	}
+	if c.ExpiringWithin != "" {
+		within, err := parseSpan(c.ExpiringWithin)
+		if err != nil {
+			return kindUsage.Found("--expiring-within", "").WithText("%v", err).Usage()
+		}
+		filter.ExpiresBefore = now.Add(within)
+	}
+	state, err := a.open(g, g.stateDir(c.Fleet), ca.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	out := newListWriter(a)
+	for entry, err := range state.Register().List(a.ctx, filter) {
+		if err != nil {
+			return err
+		}
+		if err := out.add(rowOf(&entry, now)); err != nil {
+			return err
+		}
+	}
+	return out.end()
+}
+
+// parseSpan reads a time span: Go's forms, and days.
+func parseSpan(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseFloat(days, 64)
+		if err == nil && n >= 0 && n < 1e6 {
+			return time.Duration(n * 24 * float64(time.Hour)), nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is not a time span: want something like 30d, 12h or 90m", s)
+	}
+	return d, nil
+}
+
+// A listWriter prints rows as they come, so that a register of any size can be
+// listed. Columns are as wide as their usual content.
+type listWriter struct {
+	app   *app
+	table *tabwriter.Writer
+	n     int
+}
+
+func newListWriter(a *app) *listWriter {
+	w := &listWriter{app: a}
+	if a.json {
+		a.printf("{\n  \"schema\": 1,\n  \"findings\": [],\n  \"certificates\": [")
+		return w
+	}
+	w.table = tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	return w
+}
+
+func (w *listWriter) add(row listRow) error {
+	w.n++
+	if w.table != nil {
+		// A block at a time, so that memory does not grow with the list.
+		if w.n%1000 == 1 {
+			w.table.Flush()
+			fmt.Fprintln(w.table, listHeader)
+		}
+		return writeListRow(w.table, row)
+	}
+	sep := ",\n    "
+	if w.n == 1 {
+		sep = "\n    "
+	}
+	b, err := json.Marshal(row)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w.app.stdout, "%s%s", sep, b)
+	return err
+}
+
+func (w *listWriter) end() error {
+	if w.table == nil {
+		_, err := fmt.Fprint(w.app.stdout, "\n  ]\n}\n")
+		return err
+	}
+	if w.n == 0 {
+		w.app.printf("Nothing found.\n")
+	}
+	return w.table.Flush()
+}
+
+const listHeader = "SERIAL\tHOLDER\tIDENTITY\tSUBJECT\tUNTIL\tDAYS\tHOW\tSTATE"
+
+func writeListRow(w io.Writer, r listRow) error {
+	state := "valid"
+	switch {
+	case r.Revoked != "":
+		state = "revoked: " + r.Revoked
+	case r.DaysLeft < 0:
+		state = "expired"
+	}
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Serial, r.Holder, r.Slot, r.Subject, r.NotAfter.UTC().Format(time.DateOnly), r.DaysLeft, r.How, state)
+	return err
+}
+
+func writeList(out io.Writer, rows []listRow) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, listHeader)
+	for _, r := range rows {
+		writeListRow(w, r)
+	}
+	w.Flush()
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"text/tabwriter"
+
+	"virtls/ca"
+	"virtls/finding"
+	"virtls/fleet"
+)
+
+type statusCmd struct {
+	Fleet string   `arg:"" help:"Fleet file." default:"fleet.yaml" placeholder:"FLEET"`
+	All   bool     `help:"List every identity of a large fleet, not only those that need something."`
+	Only  []string `help:"Only these hosts and clients." placeholder:"NAME"`
+}
+
+func (*statusCmd) Help() string {
+	return `Reads the staged trees and the register, changes nothing and needs no passphrase. Exits with 1 if
+something is missing, expired, revoked or not as the fleet file says; what is only due for renewal is a
+warning.
+
+Examples:
+  virtls status fleet.yaml
+  virtls status --json fleet.yaml`
+}
+
+type statusReport struct {
+	finding.Report
+	Authorities []fleet.AuthorityRow `json:"authorities"`
+	Identities  []fleet.StatusRow    `json:"identities"`
+}
+
+func (c *statusCmd) Run(a *app, g *Globals) error {
+	file, err := fleet.Load(c.Fleet)
+	if err != nil {
+		return err
+	}
+	state, err := a.open(g, g.stateDir(c.Fleet), ca.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	report := statusReport{Identities: []fleet.StatusRow{}}
+	total := 0
+	small := c.All || a.json || 2*(len(file.Hosts)+len(file.Clients)) <= tableRows
+	authorities, findings, err := fleet.Status(a.ctx, file, state, c.Only, func(row fleet.StatusRow) {
+		total++
+		if small || row.State != "ok" {
+			report.Identities = append(report.Identities, row)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	report.Report, report.Authorities = finding.NewReport(findings), authorities
+	if a.json {
+		if err := a.printJSON(report); err != nil {
+			return err
+		}
+		return a.judge(findings)
+	}
+	printAuthorities(a.stdout, authorities)
+	writeStatus(a.stdout, report.Identities)
+	a.printf("\n%s.\n", count(total, "identity", "identities"))
+	return a.judge(findings)
+}
+
+func printAuthorities(w io.Writer, authorities []fleet.AuthorityRow) {
+	for _, authority := range authorities {
+		made := ""
+		if authority.Made {
+			made = ", made now"
+		}
+		fmt.Fprintf(w, "authority %s (%s%s)\n  %s, until %s\n", authority.Subject, authority.Key, made, tilde(authority.Path), day(authority.Until))
+	}
+}
+
+func writeStatus(out io.Writer, rows []fleet.StatusRow) {
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintln(out)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "HOLDER\tIDENTITY\tUNTIL\tDAYS\tSTATE\tFILE")
+	for _, r := range rows {
+		days := fmt.Sprint(r.DaysLeft)
+		if r.Until == "" {
+			days = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", holderName(r.Holder), r.Slot, day(r.Until), days, r.State, tilde(r.Path))
+	}
+	w.Flush()
+}
+
+type bundleCmd struct {
+	Host   string `arg:"" help:"Host or client."`
+	Output string `short:"o" help:"File to write (default: HOST.tar)." placeholder:"FILE"`
+	Fleet  string `help:"Fleet file, beside which the state directory is." default:"fleet.yaml" placeholder:"FILE"`
+}
+
+func (*bundleCmd) Help() string {
+	return `Packs what apply staged for a host into a tar file that only you can read, with an installer that
+needs nothing but a shell. On the host, as root:
+
+  tar -xpf HOST.tar && sh HOST/install.sh
+
+The installer finds out the group that QEMU runs as, sets owners, modes and SELinux labels, and can be
+run again: what is right is left alone.
+
+Example:
+  virtls bundle kvm1.example.com -o /media/stick/kvm1.tar`
+}
+
+func (c *bundleCmd) Run(a *app, g *Globals) error {
+	if c.Output == "" {
+		c.Output = c.Host + ".tar"
+	}
+	if err := fleet.Bundle(g.stateDir(c.Fleet), c.Host, c.Output); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(struct {
+			finding.Report
+			File string `json:"file"`
+		}{finding.NewReport(nil), c.Output})
+	}
+	a.printf("%s: on %s, as root: tar -xpf %s && sh %s/install.sh\n", c.Output, c.Host, c.Output, c.Host)
+	return nil
+}
+
+// install puts one holder's tree on this machine.
+func (a *app) install(stateDir, holder, root string, report *applyReport) error {
+	findings, err := fleet.Installer{Root: root}.Install(a.ctx, stateDir, holder, func(i fleet.Installed) {
+		report.Installed = append(report.Installed, i)
+		if !a.json {
+			a.printf("%s: %s\n", i.Path, i.Did)
+		}
+	})
+	report.Result.Findings = append(report.Result.Findings, findings...)
+	if err == nil && !a.json {
+		a.printf("%s on this machine for %s. What makes the files live is in %s.\n",
+			count(len(report.Installed), "change", "changes"), holder, tilde(filepath.Join(stateDir, "hosts", holder, "activate")))
+	}
+	return err
+}

@@ -69,8 +69,11 @@ func (in Installer) Install(ctx context.Context, stateDir, holder string, done f
 			return findings, err
 		}
 		if e.Group == layout.QEMUGroupName {
-			e.Group = group
-		} else if e.Group != "root" && e.Group != group && len(findings) == 0 {
+			if e.Group = group; group == "" {
+				return findings, kindNoAccount.Found(e.Path, "no /etc/libvirt/qemu.conf and no /etc/os-release").
+					WithText("the group that QEMU runs as cannot be found out").WithFix("name it in the fleet file with qemu-group").Unable(nil)
+			}
+		} else if e.Group != "root" && group != "" && e.Group != group && len(findings) == 0 {
 			findings = append(findings, kindGroupDiffers.Found(e.Path, e.Group).WithWant(group, "qemu.conf or this distribution"))
 		}
 		did, err := in.install(dir, e)
@@ -224,12 +227,16 @@ func lookupAccounts(owner, group string) (uid, gid int, err error) {
 }
 
 // qemuGroup returns the group that QEMU runs as on this machine: what qemu.conf
-// says, else what the distribution's libvirt was built with.
+// says, else what the distribution's libvirt was built with; empty if neither
+// file is there.
 func (in Installer) qemuGroup() string {
 	if g := confValue(filepath.Join(in.Root, "etc/libvirt/qemu.conf"), "group"); g != "" {
 		return strings.TrimPrefix(g, "+")
 	}
 	path := filepath.Join(in.Root, "etc/os-release")
+	if confValue(path, "ID") == "" {
+		return ""
+	}
 	return layout.PlatformOf(confValue(path, "ID"), confValue(path, "VERSION_ID"), confValue(path, "VERSION_CODENAME"), confValue(path, "ID_LIKE")).QEMUGroup
 }
 

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Universal tags of the string types met in names (X.680, 8.6).
@@ -83,7 +84,7 @@ func isPrintable(text string) bool {
 	for i := range len(text) {
 		switch c := text[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case bytes.IndexByte([]byte(" ()+,-./:=?"), c) >= 0:
+		case strings.IndexByte(" ()+,-./:=?", c) >= 0:
 		default:
 			return false
 		}
@@ -184,6 +185,7 @@ func element(der []byte, tag int) (content, rest []byte, err error) {
 	return v.Bytes, rest, nil
 }
 
+// only reads an element that is all of der.
 func only(der []byte, tag int) ([]byte, error) {
 	content, rest, err := element(der, tag)
 	if err == nil && len(rest) > 0 {

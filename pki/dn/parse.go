@@ -20,7 +20,7 @@ import (
 // and values do not count. The attributes of an RDN, joined by "+", are put
 // into DER's order. No text at all is the empty name.
 func Parse(s string) (Name, error) {
-	p := parser{text: s, lookup: lookupGnuTLS, separators: ",+"}
+	p := parser{text: s, lookup: LookupName, separators: ",+"}
 	return p.name()
 }
 
@@ -145,8 +145,7 @@ func (p *parser) attributeType(pos int, name string) (Attribute, error) {
 	return Attribute{}, p.errorf(pos, "found attribute name %.40q, wanted one like C, ST, L, O, OU, CN, UID, DC or an object identifier", name)
 }
 
-func lookupGnuTLS(name string) (asn1.ObjectIdentifier, bool) { return LookupName(name) }
-
+// lookupAny takes GnuTLS's names and then OpenSSL's.
 func lookupAny(name string) (asn1.ObjectIdentifier, bool) {
 	if oid, ok := LookupName(name); ok {
 		return oid, true

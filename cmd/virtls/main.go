@@ -20,13 +20,15 @@ import (
 	"github.com/alecthomas/kong"
 
 	"virtls/dropin"
+	"virtls/dropin/certtool"
 	"virtls/dropin/psktool"
 	"virtls/finding"
 )
 
 // dropins are the imitated programs, by the name they are called by.
 var dropins = map[string]func([]string, dropin.IO) int{
-	"psktool": psktool.Run,
+	"certtool": certtool.Run,
+	"psktool":  psktool.Run,
 }
 
 func main() {

@@ -254,11 +254,13 @@ func ParseSignatureAlgorithm(id AlgorithmIdentifier) (SignatureAlgorithm, bool) 
 	return SignatureAlgorithm{}, false
 }
 
+// pssParameters writes RSASSA-PSS-params. Hashes come without the NULL that
+// OpenSSL adds, as GnuTLS writes them and RFC 5754, 2, prefers.
 func pssParameters(h crypto.Hash, salt int) []byte {
 	var id AlgorithmIdentifier
 	for _, n := range hashNames {
 		if n.hash == h {
-			id = AlgorithmIdentifier{n.oid, derNull}
+			id.OID = n.oid
 		}
 	}
 	var b cryptobyte.Builder

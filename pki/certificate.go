@@ -202,13 +202,13 @@ func (c *Certificate) readOptional(in *cryptobyte.String) error {
 // ParseCertificatesPEM reads all certificates in data, at least one, with any
 // text around them.
 func ParseCertificatesPEM(data []byte) ([]*Certificate, error) {
-	blocks, all := pemBlocks(data, PEMCertificate, "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
-	if len(blocks) == 0 {
-		return nil, &ErrNoPEM{"certificate", all}
+	blocks, err := pemBlocks(data, "certificate", PEMCertificate, "X509 CERTIFICATE")
+	if err != nil {
+		return nil, err
 	}
 	var certs []*Certificate
 	for i, block := range blocks {
-		c, err := ParseCertificate(block.Bytes)
+		c, err := ParseCertificate(block.der)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d of %d: %w", i+1, len(blocks), err)
 		}
@@ -254,9 +254,6 @@ func checkSigned(key *PublicKey, outer, inner AlgorithmIdentifier, tbs, signatur
 	}
 	if key.Key == nil {
 		return fmt.Errorf("the issuer's key cannot be used: %w", key.Err)
-	}
-	if err := key.permits(alg); err != nil {
-		return err
 	}
 	return VerifyMessage(key.Key, alg, tbs, signature)
 }

@@ -171,13 +171,13 @@ func readRevoked(in *cryptobyte.String) (revoked []RevokedCertificate, ok bool) 
 
 // ParseCRLsPEM reads all CRLs in data, at least one, with any text around them.
 func ParseCRLsPEM(data []byte) ([]*CRL, error) {
-	blocks, all := pemBlocks(data, PEMCRL)
-	if len(blocks) == 0 {
-		return nil, &ErrNoPEM{"CRL", all}
+	blocks, err := pemBlocks(data, "CRL", PEMCRL)
+	if err != nil {
+		return nil, err
 	}
 	var crls []*CRL
 	for i, block := range blocks {
-		c, err := ParseCRL(block.Bytes)
+		c, err := ParseCRL(block.der)
 		if err != nil {
 			return nil, fmt.Errorf("CRL %d of %d: %w", i+1, len(blocks), err)
 		}

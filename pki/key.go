@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
@@ -8,6 +9,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -30,30 +32,75 @@ type PrivateKey interface {
 	Public() crypto.PublicKey
 }
 
-// A PSSKey is an RSA key whose file restricts it to PSS signatures (RFC 4055).
-type PSSKey struct{ *rsa.PrivateKey }
+// A PSSKey is an RSA key whose file restricts it to PSS signatures (RFC 4055),
+// and perhaps to one hash and a least length of salts in octets: Hash is 0 if not.
+type PSSKey struct {
+	*rsa.PrivateKey
+	Hash       crypto.Hash
+	SaltLength int
+	parameters []byte // the restriction as it was read, nil if it was not
+}
 
 // A PSSPublicKey is the public half of a [PSSKey].
-type PSSPublicKey struct{ *rsa.PublicKey }
+type PSSPublicKey struct {
+	*rsa.PublicKey
+	Hash       crypto.Hash
+	SaltLength int
+	parameters []byte
+}
 
 // Public returns a *PSSPublicKey.
-func (k *PSSKey) Public() crypto.PublicKey { return &PSSPublicKey{&k.PrivateKey.PublicKey} }
+func (k *PSSKey) Public() crypto.PublicKey {
+	return &PSSPublicKey{&k.PrivateKey.PublicKey, k.Hash, k.SaltLength, k.parameters}
+}
 
 // Equal reports whether x is the same restricted key.
 func (k *PSSPublicKey) Equal(x crypto.PublicKey) bool {
 	other, ok := x.(*PSSPublicKey)
-	return ok && k.PublicKey.Equal(other.PublicKey)
+	return ok && k.PublicKey.Equal(other.PublicKey) && k.Hash == other.Hash && k.SaltLength == other.SaltLength
+}
+
+// permits tells whether the key may make such signatures.
+func (k *PSSPublicKey) permits(alg SignatureAlgorithm) bool {
+	return alg.Key == RSAPSS && (k.Hash == 0 || alg.Hash == k.Hash && alg.SaltLength >= k.SaltLength)
+}
+
+// identifier returns the algorithm with the parameters that say the restriction.
+func (k *PSSPublicKey) identifier() AlgorithmIdentifier {
+	id := AlgorithmIdentifier{OID: RSAPSS.OID()}
+	if id.Parameters = k.parameters; id.Parameters == nil && k.Hash != 0 {
+		id.Parameters = pssParameters(k.Hash, k.SaltLength)
+	}
+	return id
+}
+
+// newPSSPublicKey reads the restriction that parameters say, if there are any.
+func newPSSPublicKey(k *rsa.PublicKey, parameters []byte) (*PSSPublicKey, error) {
+	if parameters == nil {
+		return &PSSPublicKey{PublicKey: k}, nil
+	}
+	limit, ok := parsePSSParameters(parameters)
+	if !ok {
+		return nil, errors.New("malformed parameters of an RSA-PSS key")
+	}
+	return &PSSPublicKey{k, limit.Hash, limit.SaltLength, parameters}, nil
 }
 
 // An OAEPKey is an RSA key whose file restricts it to OAEP encryption (RFC
 // 4055). virtls makes and shows such keys, and uses them for nothing.
-type OAEPKey struct{ rsa *rsa.PrivateKey }
+type OAEPKey struct {
+	rsa        *rsa.PrivateKey
+	parameters []byte // as they were read
+}
 
 // An OAEPPublicKey is the public half of an [OAEPKey].
-type OAEPPublicKey struct{ *rsa.PublicKey }
+type OAEPPublicKey struct {
+	*rsa.PublicKey
+	parameters []byte
+}
 
 // Public returns an *OAEPPublicKey.
-func (k *OAEPKey) Public() crypto.PublicKey { return &OAEPPublicKey{&k.rsa.PublicKey} }
+func (k *OAEPKey) Public() crypto.PublicKey { return &OAEPPublicKey{&k.rsa.PublicKey, k.parameters} }
 
 // An X448Key is a private key for X448 key exchange (RFC 7748).
 type X448Key struct{ secret, public x448.Key }
@@ -116,7 +163,8 @@ func ParseKeySpec(s string) (KeySpec, error) {
 	return KeySpec{}, fmt.Errorf("unknown key type %q: want one of %s", s, KeySpecNames)
 }
 
-// String returns the name that [ParseKeySpec] reads back.
+// String returns the name that [ParseKeySpec] reads back, GnuTLS's name for
+// keys that it does not know.
 func (s KeySpec) String() string {
 	switch s.Algorithm {
 	case RSA:
@@ -124,7 +172,12 @@ func (s KeySpec) String() string {
 	case ECDSA:
 		return fmt.Sprintf("p%d", s.Bits)
 	}
-	return strings.ToLower(strings.ReplaceAll(strings.SplitN(s.Algorithm.String(), " (", 2)[0], "-", ""))
+	for _, k := range keySpecNames {
+		if k.spec.Algorithm == s.Algorithm {
+			return k.name
+		}
+	}
+	return s.Algorithm.String()
 }
 
 // GenerateKey makes a new key from the system's random source.
@@ -166,9 +219,9 @@ func generateRSA(spec KeySpec) (PrivateKey, error) {
 	}
 	switch spec.Algorithm {
 	case RSAPSS:
-		return &PSSKey{key}, nil
+		return &PSSKey{PrivateKey: key}, nil
 	case RSAOAEP:
-		return &OAEPKey{key}, nil
+		return &OAEPKey{rsa: key}, nil
 	}
 	return key, nil
 }
@@ -244,8 +297,8 @@ func KeySpecOf(pub crypto.PublicKey) KeySpec {
 }
 
 // PreferredSignature returns how a key signs unless told otherwise, which is
-// what certtool 3.8 chooses: the hash of an ECDSA key's size, SHA-256 for RSA.
-// hash 0 asks for that default.
+// what certtool 3.8 chooses: the hash of an ECDSA key's size, SHA-256 for RSA,
+// a PSS salt as long as the hash or as the key demands. hash 0 asks for that default.
 func PreferredSignature(pub crypto.PublicKey, hash crypto.Hash) (SignatureAlgorithm, error) {
 	alg := SignatureAlgorithm{Key: AlgorithmOf(pub), Hash: hash}
 	switch k := pub.(type) {
@@ -255,9 +308,12 @@ func PreferredSignature(pub crypto.PublicKey, hash crypto.Hash) (SignatureAlgori
 		}
 	case *PSSPublicKey:
 		if hash == 0 {
-			alg.Hash = crypto.SHA256
+			alg.Hash = cmp.Or(k.Hash, crypto.SHA256)
 		}
-		alg.SaltLength = alg.Hash.Size()
+		alg.SaltLength = max(alg.Hash.Size(), k.SaltLength)
+		if !k.permits(alg) {
+			return SignatureAlgorithm{}, fmt.Errorf("the RSA-PSS key is restricted to %s; it cannot sign with %s", HashName(k.Hash), HashName(hash))
+		}
 	case *ecdsa.PublicKey:
 		if hash == 0 {
 			alg.Hash = ecdsaHash(k.Curve)
@@ -329,7 +385,7 @@ func VerifyMessage(pub crypto.PublicKey, alg SignatureAlgorithm, message, signat
 			return mismatch
 		}
 	case *PSSPublicKey:
-		if alg.Key != RSAPSS {
+		if !k.permits(alg) {
 			return mismatch
 		}
 		valid = verifyPSS(k.PublicKey, alg, digest, signature)
@@ -376,8 +432,16 @@ func (k *PSSKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 }
 
 // SameKey tells whether a public key is the one that belongs to a private key.
+// What a key made for PSS is restricted to does not matter.
 func SameKey(pub crypto.PublicKey, key PrivateKey) bool {
-	a, errA := MarshalPublicKey(pub)
-	b, errB := MarshalPublicKey(key.Public())
+	a, errA := MarshalPublicKey(unrestricted(pub))
+	b, errB := MarshalPublicKey(unrestricted(key.Public()))
 	return errA == nil && errB == nil && string(a) == string(b)
+}
+
+func unrestricted(pub crypto.PublicKey) crypto.PublicKey {
+	if k, ok := pub.(*PSSPublicKey); ok {
+		return &PSSPublicKey{PublicKey: k.PublicKey}
+	}
+	return pub
 }

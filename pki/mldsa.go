@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/sha3"
 	"crypto/subtle"
@@ -151,31 +152,33 @@ func addMLDSA(b *cryptobyte.Builder, key PrivateKey, form MLDSAForm) error {
 }
 
 // readMLDSA reads any of the three forms. Where a seed is there it is the key,
-// and an expanded key beside it must be what the seed gives.
+// and an expanded key beside it must be what the seed gives. Three forms from
+// before RFC 9881 that OpenSSL still writes on request are read too: seed or
+// expanded key without ASN.1 around it, and the expanded key followed by the
+// public key.
 func readMLDSA(a KeyAlgorithm, der []byte) (PrivateKey, error) {
 	malformed := fmt.Errorf("malformed %s private key", a)
 	in := cryptobyte.String(der)
 	var seed, expanded, seq cryptobyte.String
+	ok := true
 	switch {
+	case len(der) == mldsa.PrivateKeySize:
+		seed, in = in, nil
+	case len(der) == mldsaScheme(a).PrivateKeySize():
+		expanded, in = in, nil
 	case in.PeekASN1Tag(prim(0)):
-		if !in.ReadASN1(&seed, prim(0)) {
-			return nil, malformed
-		}
+		ok = in.ReadASN1(&seed, prim(0))
 	case in.PeekASN1Tag(cbasn1.OCTET_STRING):
-		if !in.ReadASN1(&expanded, cbasn1.OCTET_STRING) {
-			return nil, malformed
-		}
+		ok = in.ReadASN1(&expanded, cbasn1.OCTET_STRING)
 	default:
-		if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !seq.ReadASN1(&seed, cbasn1.OCTET_STRING) ||
-			!seq.ReadASN1(&expanded, cbasn1.OCTET_STRING) || !seq.Empty() {
-			return nil, malformed
-		}
+		ok = in.ReadASN1(&seq, cbasn1.SEQUENCE) && seq.ReadASN1(&seed, cbasn1.OCTET_STRING) &&
+			seq.ReadASN1(&expanded, cbasn1.OCTET_STRING) && seq.Empty()
 	}
-	if !in.Empty() {
+	if !ok || !in.Empty() {
 		return nil, malformed
 	}
 	if seed == nil {
-		return newMLDSAExpanded(a, expanded)
+		return readMLDSAExpanded(a, expanded)
 	}
 	key, err := mldsa.NewPrivateKey(mldsaParameters(a), seed)
 	if err != nil {
@@ -191,4 +194,23 @@ func readMLDSA(a KeyAlgorithm, der []byte) (PrivateKey, error) {
 		}
 	}
 	return key, nil
+}
+
+// readMLDSAExpanded reads an expanded key that the public key may follow.
+func readMLDSAExpanded(a KeyAlgorithm, raw []byte) (PrivateKey, error) {
+	size := mldsaScheme(a).PrivateKeySize()
+	public := raw[min(size, len(raw)):]
+	if len(public) == mldsaParameters(a).PublicKeySize() {
+		raw = raw[:size]
+	} else {
+		public = nil
+	}
+	k, err := newMLDSAExpanded(a, raw)
+	if err == nil && public != nil && !bytes.Equal(k.public.Bytes(), public) {
+		err = errInconsistent
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
 }

@@ -22,8 +22,8 @@ import (
 
 // Bounds on the work that a foreign file may ask for before its password can be checked.
 const (
-	maxPBKDF2Iterations = 20_000_000
-	maxScryptMemory     = 1 << 30 // octets; OpenSSL's default needs 16 MiB
+	maxPBKDF2Iterations = 10_000_000
+	maxScryptWork       = 1 << 20 // N*r*p; 128 times as many octets. OpenSSL makes 1 << 17 and bears 1 << 18
 )
 
 // DefaultPBKDF2Iterations is what GnuTLS 3.7 and 3.8 use and OWASP recommends for PBKDF2-HMAC-SHA256.
@@ -74,6 +74,8 @@ var (
 		{hmacSHA256, sha256.New},
 		{under(rsadsi, 10), sha512.New384},
 		{under(rsadsi, 11), sha512.New},
+		{under(rsadsi, 12), sha512.New512_224},
+		{under(rsadsi, 13), sha512.New512_256},
 	}
 )
 
@@ -125,7 +127,9 @@ func EncryptPKCS8(der, password []byte, c Cipher, iterations int) ([]byte, error
 }
 
 // DecryptPKCS8 opens an EncryptedPrivateKeyInfo and returns the PKCS#8
-// structure inside. It knows PBES2 with PBKDF2 or scrypt (RFC 8018, RFC 7914).
+// structure inside. It knows PBES2 with PBKDF2 or scrypt (RFC 8018, RFC 7914)
+// and the triple DES of PKCS #12. The work it does before it can tell whether
+// the password is right is bounded.
 func DecryptPKCS8(der, password []byte) ([]byte, error) {
 	in := cryptobyte.String(der)
 	var seq, data cryptobyte.String
@@ -136,24 +140,38 @@ func DecryptPKCS8(der, password []byte) ([]byte, error) {
 	if !ok || !seq.ReadASN1(&data, cbasn1.OCTET_STRING) || !seq.Empty() {
 		return nil, errors.New("malformed encrypted private key")
 	}
-	if !id.OID.Equal(oidPBES2) {
+	var block cipher.Block
+	var iv []byte
+	var err error
+	switch {
+	case id.OID.Equal(oidPBES2):
+		block, iv, err = pbes2Cipher(id.Parameters, password)
+	case id.OID.Equal(oidPBE3DES):
+		block, iv, err = pkcs12Cipher(id.Parameters, password)
+	default:
 		return nil, fmt.Errorf("the private key is encrypted with %v; only PBES2 is supported: rewrite it with `openssl pkcs8 -topk8`", id.OID)
 	}
-	block, iv, err := pbes2Cipher(id.Parameters, password)
 	if err != nil {
 		return nil, err
 	}
-	if len(data) == 0 || len(data)%block.BlockSize() != 0 {
+	return decryptCBC(block, iv, data)
+}
+
+// decryptCBC decrypts a private key and takes the padding off. What is not a
+// SEQUENCE then was not the right password: one in 256 wrong ones leaves a
+// valid padding behind.
+func decryptCBC(block cipher.Block, iv, data []byte) ([]byte, error) {
+	size := block.BlockSize()
+	if len(data) == 0 || len(data)%size != 0 || len(iv) != size {
 		return nil, ErrPassword
 	}
 	plain := bytes.Clone(data)
 	cipher.NewCBCDecrypter(block, iv).CryptBlocks(plain, plain)
 	pad := int(plain[len(plain)-1])
-	if pad == 0 || pad > block.BlockSize() || !bytes.Equal(plain[len(plain)-pad:], bytes.Repeat([]byte{byte(pad)}, pad)) {
+	if pad == 0 || pad > size || !bytes.Equal(plain[len(plain)-pad:], bytes.Repeat([]byte{byte(pad)}, pad)) {
 		return nil, ErrPassword
 	}
 	plain = plain[:len(plain)-pad]
-	// One wrong password in 256 leaves a valid padding behind.
 	if in := cryptobyte.String(plain); !in.SkipASN1(cbasn1.SEQUENCE) || !in.Empty() {
 		return nil, ErrPassword
 	}
@@ -247,7 +265,7 @@ func deriveScrypt(seq cryptobyte.String, password []byte, size int) ([]byte, err
 	if seq.PeekASN1Tag(cbasn1.INTEGER) && (!seq.ReadASN1Integer(&keyLen) || keyLen != size) || !seq.Empty() {
 		return nil, errors.New("malformed scrypt parameters")
 	}
-	if n < 2 || r < 1 || p < 1 || p > 64 || r > 1024 || n > maxScryptMemory/(128*r) {
+	if n < 2 || r < 1 || p < 1 || p > maxScryptWork || r > maxScryptWork/p || n > maxScryptWork/(r*p) {
 		return nil, fmt.Errorf("scrypt with N=%d, r=%d, p=%d is outside the limits", n, r, p)
 	}
 	return scrypt.Key(password, salt, n, r, p, size)

@@ -2,9 +2,11 @@ package pki
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -39,26 +41,96 @@ type ErrNoPEM struct {
 
 func (e *ErrNoPEM) Error() string {
 	if len(e.Found) == 0 {
-		return "no " + e.Want + " in PEM form found: the file has no -----BEGIN line of a complete PEM block"
+		return "no " + e.Want + " in PEM form found: the file has no -----BEGIN line"
 	}
 	return fmt.Sprintf("no %s in PEM form found: the file holds %s", e.Want, strings.Join(e.Found, ", "))
 }
 
-// pemBlocks returns the blocks with one of the labels, and the labels of all blocks.
-// Text around blocks is passed over, as certtool writes it.
-func pemBlocks(data []byte, labels ...string) (blocks []*pem.Block, all []string) {
+// A pemBlock is one PEM block (RFC 7468). The headers are those of the older
+// RFC 1421, which only encrypted keys still have.
+type pemBlock struct {
+	label   string
+	headers map[string]string
+	der     []byte
+	err     error // why der could not be read
+}
+
+const pemBegin, pemEnd, pemDashes = "-----BEGIN ", "-----END ", "-----"
+
+// scanPEM finds the blocks in data. It takes what GnuTLS takes, which is more
+// than encoding/pem does: text before a block on the same line (a byte order
+// mark, indentation, the end of a block whose file lacks its last line feed),
+// lines of any length and with any line ends, an end line with another label.
+func scanPEM(data []byte) (blocks []pemBlock) {
 	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return blocks, all
+		_, rest, found := bytes.Cut(data, []byte(pemBegin))
+		if !found {
+			return blocks
 		}
-		all = append(all, block.Type)
-		for _, l := range labels {
-			if block.Type == l {
-				blocks = append(blocks, block)
-			}
+		label, rest, found := bytes.Cut(rest, []byte(pemDashes))
+		if !found || bytes.ContainsAny(label, "\r\n") {
+			data = rest
+			continue
 		}
+		b := pemBlock{label: string(label)}
+		body, after, found := bytes.Cut(rest, []byte(pemEnd))
+		if found {
+			b.read(body)
+			_, data, _ = bytes.Cut(after, []byte(pemDashes))
+		} else {
+			b.err = errors.New("its -----END line is missing")
+			data = nil
+		}
+		blocks = append(blocks, b)
 	}
+}
+
+func (b *pemBlock) read(body []byte) {
+	if bytes.Contains(body, []byte(":")) {
+		body = b.readHeaders(body)
+	}
+	text := bytes.Join(bytes.Fields(body), nil)
+	b.der = make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Decode(b.der, text)
+	if err != nil {
+		b.err = errors.New("it is not proper base64")
+	}
+	b.der = b.der[:n]
+}
+
+// readHeaders takes the headers off a body and returns the rest.
+func (b *pemBlock) readHeaders(body []byte) []byte {
+	b.headers = map[string]string{}
+	for body = bytes.TrimLeft(body, "\r\n"); len(body) > 0; {
+		line, rest, _ := bytes.Cut(body, []byte("\n"))
+		name, value, found := bytes.Cut(line, []byte(":"))
+		if !found {
+			break
+		}
+		b.headers[string(bytes.TrimSpace(name))] = string(bytes.TrimSpace(value))
+		body = rest
+	}
+	return body
+}
+
+// pemBlocks returns the blocks with one of the labels, at least one: what
+// names them in the error. Other blocks and text around them are passed over.
+func pemBlocks(data []byte, what string, labels ...string) (blocks []pemBlock, err error) {
+	none := &ErrNoPEM{Want: what}
+	for _, b := range scanPEM(data) {
+		none.Found = append(none.Found, b.label)
+		if !slices.Contains(labels, b.label) {
+			continue
+		}
+		if b.err != nil {
+			return nil, fmt.Errorf("PEM block %d of the file, %s, is damaged: %w", len(none.Found), b.label, b.err)
+		}
+		blocks = append(blocks, b)
+	}
+	if blocks == nil {
+		return nil, none
+	}
+	return blocks, nil
 }
 
 // A PasswordFunc yields the password of an encrypted key. It is asked only
@@ -69,28 +141,31 @@ type PasswordFunc func() ([]byte, error)
 var ErrNoPassword = errors.New("the private key is encrypted and no password was given")
 
 // ParsePrivateKeyPEM returns the first private key in data: PKCS#8, encrypted
-// PKCS#8, PKCS#1 or SEC1, with any text around it.
+// PKCS#8, PKCS#1 or SEC1, with any text around it. The two older ways to
+// encrypt keys, OpenSSL's in PEM headers and PKCS #12's, are read too.
 func ParsePrivateKeyPEM(data []byte, password PasswordFunc) (PrivateKey, error) {
-	blocks, all := pemBlocks(data, PEMPrivateKey, PEMEncryptedKey, PEMRSAKey, PEMECKey)
-	if len(blocks) == 0 {
-		return nil, &ErrNoPEM{"private key", all}
+	blocks, err := pemBlocks(data, "private key", PEMPrivateKey, PEMEncryptedKey, PEMRSAKey, PEMECKey)
+	if err != nil {
+		return nil, err
 	}
 	block := blocks[0]
-	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
-		return nil, errors.New("the private key is encrypted in OpenSSL's old PEM form, which protects it badly: rewrite it with `openssl pkcs8 -topk8`")
+	open := decryptHeaders(block.headers)
+	if open == nil && (block.label == PEMEncryptedKey || block.label == PEMPrivateKey && isEncryptedPKCS8(block.der)) {
+		open = DecryptPKCS8
 	}
-	der := block.Bytes
-	if block.Type == PEMEncryptedKey || block.Type == PEMPrivateKey && isEncryptedPKCS8(der) {
-		if password == nil {
-			return nil, ErrNoPassword
-		}
-		pass, err := password()
-		if err != nil {
-			return nil, err
-		}
-		if der, err = DecryptPKCS8(der, pass); err != nil {
-			return nil, err
-		}
+	if open == nil {
+		return ParsePrivateKeyDER(block.der)
+	}
+	if password == nil {
+		return nil, ErrNoPassword
+	}
+	pass, err := password()
+	if err != nil {
+		return nil, err
+	}
+	der, err := open(block.der, pass)
+	if err != nil {
+		return nil, err
 	}
 	return ParsePrivateKeyDER(der)
 }
@@ -118,10 +193,7 @@ func EncodeEncryptedKeyPEM(key PrivateKey, password []byte) ([]byte, error) {
 }
 
 // IsPEM tells whether data holds a PEM block at all.
-func IsPEM(data []byte) bool {
-	block, _ := pem.Decode(data)
-	return block != nil
-}
+func IsPEM(data []byte) bool { return len(scanPEM(data)) > 0 }
 
 // HasPrivateKey tells whether data holds a private key in PEM form, encrypted or not.
 func HasPrivateKey(data []byte) bool {

@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"bytes"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,6 +9,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"strings"
 
 	"filippo.io/mldsa"
 	"github.com/cloudflare/circl/sign/ed448"
@@ -24,15 +24,15 @@ func MarshalPKCS8(key PrivateKey, form MLDSAForm) ([]byte, error) {
 	case *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey, *ecdh.PrivateKey:
 		return x509.MarshalPKCS8PrivateKey(k)
 	case *PSSKey:
-		return marshalPKCS8(RSAPSS, rawBytes(x509.MarshalPKCS1PrivateKey(k.PrivateKey)))
+		return marshalPKCS8(k.Public().(*PSSPublicKey).identifier(), rawBytes(x509.MarshalPKCS1PrivateKey(k.PrivateKey)))
 	case *OAEPKey:
-		return marshalPKCS8(RSAOAEP, rawBytes(x509.MarshalPKCS1PrivateKey(k.rsa)))
+		return marshalPKCS8(AlgorithmIdentifier{RSAOAEP.OID(), k.parameters}, rawBytes(x509.MarshalPKCS1PrivateKey(k.rsa)))
 	case ed448.PrivateKey:
-		return marshalPKCS8(Ed448, octets(k.Seed()))
+		return marshalPKCS8(bare(Ed448), octets(k.Seed()))
 	case *X448Key:
-		return marshalPKCS8(X448, octets(k.secret[:]))
+		return marshalPKCS8(bare(X448), octets(k.secret[:]))
 	case *mldsa.PrivateKey, *MLDSAExpandedKey:
-		return marshalPKCS8(AlgorithmOf(key.Public()), func(b *cryptobyte.Builder) error {
+		return marshalPKCS8(bare(AlgorithmOf(key.Public())), func(b *cryptobyte.Builder) error {
 			return addMLDSA(b, key, form)
 		})
 	}
@@ -47,11 +47,14 @@ func octets(p []byte) func(*cryptobyte.Builder) error {
 	return func(b *cryptobyte.Builder) error { b.AddASN1OctetString(p); return nil }
 }
 
-func marshalPKCS8(alg KeyAlgorithm, content func(*cryptobyte.Builder) error) ([]byte, error) {
+// bare is the identifier of an algorithm without parameters.
+func bare(alg KeyAlgorithm) AlgorithmIdentifier { return AlgorithmIdentifier{OID: alg.OID()} }
+
+func marshalPKCS8(id AlgorithmIdentifier, content func(*cryptobyte.Builder) error) ([]byte, error) {
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1Int64(0)
-		AlgorithmIdentifier{OID: alg.OID()}.add(b)
+		id.add(b)
 		b.AddASN1(cbasn1.OCTET_STRING, func(b *cryptobyte.Builder) {
 			if err := content(b); err != nil {
 				b.SetError(err)
@@ -86,10 +89,14 @@ func ParsePKCS8(der []byte) (PrivateKey, error) {
 		if err != nil {
 			return nil, cleanX509(err)
 		}
-		if alg == RSAPSS {
-			return &PSSKey{k}, nil
+		if alg == RSAOAEP {
+			return &OAEPKey{k, id.Parameters}, nil
 		}
-		return &OAEPKey{k}, nil
+		public, err := newPSSPublicKey(&k.PublicKey, id.Parameters)
+		if err != nil {
+			return nil, err
+		}
+		return &PSSKey{k, public.Hash, public.SaltLength, id.Parameters}, nil
 	case Ed448, X448:
 		var raw cryptobyte.String
 		if !content.ReadASN1(&raw, cbasn1.OCTET_STRING) || !content.Empty() {
@@ -103,6 +110,11 @@ func ParsePKCS8(der []byte) (PrivateKey, error) {
 		}
 		return ed448.NewKeyFromSeed(raw), nil
 	case RSA, ECDSA, Ed25519, X25519:
+		if alg == ECDSA {
+			if _, err := namedCurve(id.Parameters); err != nil {
+				return nil, err
+			}
+		}
 		k, err := x509.ParsePKCS8PrivateKey(der)
 		if err != nil {
 			return nil, cleanX509(err)
@@ -115,7 +127,7 @@ func ParsePKCS8(der []byte) (PrivateKey, error) {
 
 // cleanX509 takes the name of somebody else's package off an error text.
 func cleanX509(err error) error {
-	return errors.New(string(bytes.TrimPrefix([]byte(err.Error()), []byte("x509: "))))
+	return errors.New(strings.ReplaceAll(err.Error(), "x509: ", ""))
 }
 
 // ParsePrivateKeyDER reads an unencrypted private key in PKCS#8, PKCS#1 (RSA)

@@ -108,9 +108,9 @@ func decodePublicKey(alg KeyAlgorithm, id AlgorithmIdentifier, bits asn1.BitStri
 		}
 		switch alg {
 		case RSAPSS:
-			return &PSSPublicKey{k}, nil
+			return newPSSPublicKey(k, id.Parameters)
 		case RSAOAEP:
-			return &OAEPPublicKey{k}, nil
+			return &OAEPPublicKey{k, id.Parameters}, nil
 		}
 		return k, nil
 	case ECDSA:
@@ -161,14 +161,23 @@ func decodeRSA(raw []byte) (*rsa.PublicKey, error) {
 }
 
 func decodeEC(params, raw []byte) (*ecdsa.PublicKey, error) {
+	curve, err := namedCurve(params)
+	if err != nil {
+		return nil, err
+	}
+	return decodePoint(curve, raw)
+}
+
+// namedCurve reads the parameters of an EC key (RFC 5480, 2.1.1).
+func namedCurve(params []byte) (elliptic.Curve, error) {
 	var oid asn1.ObjectIdentifier
 	in := cryptobyte.String(params)
 	if !in.ReadASN1ObjectIdentifier(&oid) || !in.Empty() {
-		return nil, errors.New("elliptic curve is not given by name")
+		return nil, errors.New("the elliptic curve is not given by name")
 	}
 	for _, n := range namedCurves {
 		if n.oid.Equal(oid) {
-			return decodePoint(n.curve, raw)
+			return n.curve, nil
 		}
 	}
 	return nil, fmt.Errorf("elliptic curve %v is not supported", oid)
@@ -203,8 +212,10 @@ func MarshalPublicKey(pub crypto.PublicKey) ([]byte, error) {
 		id.Parameters = derNull
 		bits = marshalRSA(k)
 	case *PSSPublicKey:
+		id = k.identifier()
 		bits = marshalRSA(k.PublicKey)
 	case *OAEPPublicKey:
+		id.Parameters = k.parameters
 		bits = marshalRSA(k.PublicKey)
 	case *ecdsa.PublicKey:
 		if id.Parameters, err = curveParameters(k.Curve); err == nil {
@@ -253,23 +264,6 @@ func curveParameters(c elliptic.Curve) ([]byte, error) {
 		}
 	}
 	return nil, errors.New("unnamed elliptic curves are not supported")
-}
-
-// permits checks the parameters that an RSA-PSS key may carry: the one hash
-// that it is used with and the least length of salts (RFC 4055, 3.3).
-func (p *PublicKey) permits(alg SignatureAlgorithm) error {
-	if p.Algorithm != RSAPSS || p.Identifier.Parameters == nil {
-		return nil
-	}
-	limit, ok := parsePSSParameters(p.Identifier.Parameters)
-	if !ok {
-		return errors.New("malformed parameters of an RSA-PSS key")
-	}
-	if limit.Hash != alg.Hash || alg.SaltLength < limit.SaltLength {
-		return fmt.Errorf("%s with a salt of %d octets from a key restricted to %s with at least %d",
-			alg, alg.SaltLength, limit, limit.SaltLength)
-	}
-	return nil
 }
 
 // Size returns the size of the key in bits as GnuTLS counts it: of the

@@ -91,11 +91,11 @@ func (r *Request) readAttributes(in cryptobyte.String) error {
 
 // ParseRequestPEM reads the first request in data, with any text around it.
 func ParseRequestPEM(data []byte) (*Request, error) {
-	blocks, all := pemBlocks(data, PEMRequest, PEMRequestOld)
-	if len(blocks) == 0 {
-		return nil, &ErrNoPEM{"certificate request", all}
+	blocks, err := pemBlocks(data, "certificate request", PEMRequest, PEMRequestOld)
+	if err != nil {
+		return nil, err
 	}
-	return ParseRequest(blocks[0].Bytes)
+	return ParseRequest(blocks[0].der)
 }
 
 // CheckSignature tells whether whoever made the request has the private key.

@@ -1,0 +1,135 @@
+package virtls_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"virtls/internal/peertest"
+)
+
+// shellBlocks returns the commands that a page shows: its ```sh blocks.
+func shellBlocks(t *testing.T, page string) []string {
+	t.Helper()
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	var block []string
+	inside := false
+	for line := range strings.Lines(string(data)) {
+		switch {
+		case strings.TrimSpace(line) == "```sh":
+			inside, block = true, nil
+		case inside && strings.HasPrefix(line, "```"):
+			inside = false
+			blocks = append(blocks, strings.Join(block, ""))
+		case inside:
+			block = append(block, line)
+		}
+	}
+	return blocks
+}
+
+// buildVirtls builds the program as its users do, once, and returns its directory.
+func buildVirtls(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "virtls"), "./cmd/virtls")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// TestDocumentedCommands runs every command of the README and the guide, page
+// by page, in a fresh directory of a machine with nothing in /etc/pki.
+func TestDocumentedCommands(t *testing.T) {
+	bin := buildVirtls(t)
+	pages, err := filepath.Glob("docs/guide/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range append([]string{"README.md"}, pages...) {
+		blocks := shellBlocks(t, page)
+		if page == "README.md" {
+			// The repository's own commands have a test of their own.
+			blocks = blocks[2:]
+		}
+		if len(blocks) == 0 {
+			continue
+		}
+		t.Run(page, func(t *testing.T) {
+			script := "set -euo pipefail\n" + strings.Join(blocks, "\n")
+			got := peertest.Host.Run(t, peertest.Options{
+				Dir: t.TempDir(),
+				Env: []string{"PATH=" + bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+			}, "bash", "-x", "-c", script)
+			if got.Code != 0 {
+				t.Fatalf("a command on this page fails:\n%s", got)
+			}
+		})
+	}
+}
+
+// TestReadmeFirstCommands runs what the README begins with, in a copy of the
+// tree as a clean checkout has it.
+func TestReadmeFirstCommands(t *testing.T) {
+	blocks := shellBlocks(t, "README.md")
+	first := "go run ./cmd/virtls apply --no-passphrase examples/fleet.yaml"
+	if want := first + "\nmake test\n"; blocks[0] != want {
+		t.Fatalf("the README begins with\n%swant\n%s", blocks[0], want)
+	}
+	copyDir := t.TempDir()
+	copyTree(t, copyDir)
+	run := func(command string) string {
+		t.Helper()
+		cmd := exec.Command("bash", "-euc", command)
+		cmd.Dir = copyDir
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+		return string(out)
+	}
+	out := run(first)
+	for _, want := range []string{"proved as server and client", "examples/pki/hosts/kvm1.example.com", "7 certificates issued", "not proved yet"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the first command does not say %q:\n%s", want, out)
+		}
+	}
+	if out := run(first); !strings.Contains(out, "0 certificates issued, 0 other files written") {
+		t.Errorf("the second run changes something:\n%s", out)
+	}
+	run(blocks[1])
+}
+
+// copyTree copies the files that belong to the repository.
+func copyTree(t *testing.T, to string) {
+	t.Helper()
+	out, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	if err != nil {
+		t.Skipf("git cannot list the tree's files: %v; install git and run this in a checkout", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		data, err := os.ReadFile(name)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := filepath.Join(to, name)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(target, data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

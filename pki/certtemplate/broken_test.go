@@ -114,6 +114,11 @@ var brokenTemplates = []struct{ name, do, text string }{
 	{"activation", "self", "activation_date = foo\n"},
 	{"expiration", "self", "expiration_date = 2027-02-30\n"},
 	{"expiration twice", "self", "expiration_date = 2027-01-01 2028-01-01\n"},
+	{"challenge tab", "csr", "challenge_password = a\tb\n"},
+	{"challenge joiner", "csr", "challenge_password = a\u200db\n"},
+	{"challenge unassigned", "csr", "challenge_password = \u0378\n"},
+	{"challenge soft hyphen", "csr", "challenge_password = a\u00adb\nca\nkey_purpose_oid = x\n"},
+
 	{"crl date", "crl", "crl_this_update_date = never\n"},
 	{"crl next date", "crl", "crl_next_update_date = 32 Jan\n"},
 	{"crl revocation date", "crl", "crl_revocation_date = 10:60\n"},

@@ -45,6 +45,7 @@ type builder struct {
 	isRequest  bool
 	spec       *pki.Spec
 	ext        pki.Extensions
+	challenge  string // password of a request
 	notes      []string
 	unsignable error // what certtool finds wrong only when it signs
 }
@@ -108,11 +109,12 @@ func (b *builder) fromRequest() error {
 
 // setSerial checks the template's serial number as certtool 3.8 does; 3.7
 // writes a negative one.
-func (b *builder) setSerial() (err error) {
-	if !b.t.hasSerial {
-		return nil
+func (b *builder) setSerial() error {
+	octets, ok, err := b.t.integer("serial")
+	if !ok || err != nil {
+		return err
 	}
-	b.spec.Serial, err = checkedNumber(b.t.serial, "certificate's serial number", "4.1.2.2")
+	b.spec.Serial, err = checkedNumber(octets, "certificate's serial number", "4.1.2.2")
 	if err == nil && b.spec.Serial.Sign() == 0 {
 		return fail("serial: %s", errInvalidRequest)
 	}
@@ -169,101 +171,118 @@ func (b *builder) version3() error {
 	if b.in.Version1 {
 		return nil
 	}
-	t := b.t
 	b.ext.Set(b.basicConstraints())
-	if err := b.addPurposeOptions(purposeOption{"tls_www_client", pki.PurposeClient}); err != nil {
-		return err
-	}
-	b.spec.SubjectUniqueID, b.spec.IssuerUniqueID = uniqueID(t.subjectID), uniqueID(t.issuerID)
-	for _, step := range []func() error{b.addHostNames, b.addOtherNames, b.addPolicies} {
+	for _, step := range []func() error{
+		b.addClientPurpose,
+		b.setUniqueIDs,
+		b.addHostNames,
+		b.addOtherNames,
+		b.addPolicies,
+		b.addServerPurpose,
+		b.addOtherPurposes,
+		b.addConstraints,
+		b.addAccess,
+		b.addUsage,
+		b.addKeyIDs,
+	} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	if t.has("tls_www_server") {
-		if err := b.addPurposeOptions(purposeOption{"tls_www_server", pki.PurposeServer}); err != nil {
-			return err
-		}
-	} else if err := b.addEmails(); err != nil {
-		return err
-	}
-	usage, err := b.usage()
-	if err != nil {
-		return err
-	}
-	if t.has("ca") {
-		if err := b.addConstraints(); err != nil {
-			return err
-		}
-	}
-	if err := b.addAccess(); err != nil {
-		return err
-	}
-	if usage != 0 {
-		b.ext.Set(usage.Extension(true))
-	}
-	return b.addKeyIDs()
-}
-
-// uniqueID leaves an identifier of no octets out, as GnuTLS does.
-func uniqueID(id []byte) []byte {
-	if len(id) == 0 {
-		return nil
-	}
-	return id
+	return nil
 }
 
 func (b *builder) basicConstraints() pki.Extension {
 	return pki.BasicConstraints{CA: b.t.has("ca"), PathLen: int(b.t.number("path_len", -1))}.Extension()
 }
 
-// usage adds the key purposes that come with the key usage, in certtool's
-// order, and returns the key usage. Only an RSA key signs or encrypts as the
+func (b *builder) addClientPurpose() error {
+	return b.addPurposeOptions(purposeOption{"tls_www_client", pki.PurposeClient})
+}
+
+// addServerPurpose adds the server's key purpose. A server's certificate has
+// no e-mail addresses; any other one gets them here.
+func (b *builder) addServerPurpose() error {
+	if b.t.has("tls_www_server") {
+		return b.addPurposeOptions(purposeOption{"tls_www_server", pki.PurposeServer})
+	}
+	return b.addEmails()
+}
+
+func (b *builder) addOtherPurposes() error {
+	options := []purposeOption{
+		{"ocsp_signing_key", pki.PurposeOCSPSigning},
+		{"code_signing_key", pki.PurposeCodeSigning},
+		{"time_stamping_key", pki.PurposeTimeStamping},
+		{"email_protection_key", pki.PurposeEmailProtection},
+	}
+	if b.isEndEntity() {
+		options = append([]purposeOption{{"ipsec_ike_key", pki.PurposeIPsecIKE}}, options...)
+	}
+	return b.addPurposeOptions(options...)
+}
+
+// isEndEntity reports whether certtool treats the key as one that is used for
+// more than signing certificates.
+func (b *builder) isEndEntity() bool { return !b.t.has("ca") || b.t.has("tls_www_server") }
+
+// setUniqueIDs leaves identifiers of no octets out.
+func (b *builder) setUniqueIDs() (err error) {
+	for _, id := range []struct {
+		option string
+		field  *[]byte
+	}{{"subject_unique_id", &b.spec.SubjectUniqueID}, {"issuer_unique_id", &b.spec.IssuerUniqueID}} {
+		octets, _, err := b.t.hex(id.option)
+		if err != nil {
+			return err
+		}
+		if len(octets) > 0 {
+			*id.field = octets
+		}
+	}
+	return nil
+}
+
+// addUsage adds the key usage, unless there is none.
+func (b *builder) addUsage() error {
+	if u := b.usage(); u != 0 {
+		b.ext.Set(u.Extension(true))
+	}
+	return nil
+}
+
+// usage returns the key usage. Only an RSA key signs or encrypts as the
 // template says; any other one always signs and never encrypts, unless it can
 // only agree on keys.
-func (b *builder) usage() (u pki.KeyUsage, err error) {
-	t := b.t
+func (b *builder) usage() (u pki.KeyUsage) {
 	set := func(option string, bit pki.KeyUsage) {
-		if t.has(option) {
+		if b.t.has(option) {
 			u |= bit
 		}
 	}
-	if !t.has("ca") || t.has("tls_www_server") {
-		switch pki.AlgorithmOf(b.spec.PublicKey) {
-		case pki.RSA:
-			set("signing_key", pki.DigitalSignature)
-			set("encryption_key", pki.KeyEncipherment)
-		case pki.X25519, pki.X448:
-			u = pki.KeyAgreement
-		default:
-			u = pki.DigitalSignature
-		}
-		if err := b.addPurposeOptions(purposeOption{"ipsec_ike_key", pki.PurposeIPsecIKE}); err != nil {
-			return 0, err
-		}
-	} else {
+	switch alg := pki.AlgorithmOf(b.spec.PublicKey); {
+	case !b.isEndEntity():
 		set("signing_key", pki.DigitalSignature)
+	case alg == pki.RSA:
+		set("signing_key", pki.DigitalSignature)
+		set("encryption_key", pki.KeyEncipherment)
+	case alg == pki.X25519 || alg == pki.X448:
+		u = pki.KeyAgreement
+	default:
+		u = pki.DigitalSignature
 	}
 	set("key_agreement", pki.KeyAgreement)
 	set("data_encipherment", pki.DataEncipherment)
 	set("non_repudiation", pki.NonRepudiation)
-	if err := b.addPurposeOptions(
-		purposeOption{"ocsp_signing_key", pki.PurposeOCSPSigning},
-		purposeOption{"code_signing_key", pki.PurposeCodeSigning},
-		purposeOption{"time_stamping_key", pki.PurposeTimeStamping},
-		purposeOption{"email_protection_key", pki.PurposeEmailProtection},
-	); err != nil {
-		return 0, err
-	}
-	if t.has("ca") {
+	if b.t.has("ca") {
 		set("cert_signing_key", pki.KeyCertSign)
 		set("crl_signing_key", pki.CRLSign)
 	}
 	// RFC 4945, 5.1.3.2: with any key usage, IKE wants one of the two that sign.
-	if u != 0 && t.has("ipsec_ike_key") && !t.has("signing_key") {
+	if u != 0 && b.t.has("ipsec_ike_key") && !b.t.has("signing_key") {
 		u |= pki.NonRepudiation
 	}
-	return u, nil
+	return u
 }
 
 // addKeyIDs adds the subject's and the issuer's key identifier. certtool

@@ -30,8 +30,9 @@ func (t *Template) CRL(c Clock) (*CRLValues, error) {
 		return nil, err
 	}
 	values := &CRLValues{RevocationDate: timeOf(revoked), ThisUpdate: timeOf(this), NextUpdate: timeOf(next)}
-	if t.hasNumber {
-		values.Number, err = checkedNumber(t.crlNumber, "CRL's serial number", "5.2.3")
+	octets, ok, err := t.integer("crl_number")
+	if ok && err == nil {
+		values.Number, err = checkedNumber(octets, "CRL's serial number", "5.2.3")
 	}
 	return values, err
 }

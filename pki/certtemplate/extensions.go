@@ -206,8 +206,10 @@ func (b *builder) addPolicy(text string, notices, uris []string) (why string) {
 
 // addConstraints adds the name constraints of an authority.
 func (b *builder) addConstraints() error {
+	if !b.t.has("ca") {
+		return nil
+	}
 	var c pki.NameConstraints
-	present := false
 	for _, option := range []struct {
 		name string
 		list *pki.GeneralNames
@@ -226,10 +228,9 @@ func (b *builder) addConstraints() error {
 				return err
 			}
 			*option.list = append(*option.list, n)
-			present = true
 		}
 	}
-	if present {
+	if c.Permitted != nil || c.Excluded != nil {
 		b.ext.Set(c.Extension())
 	}
 	return nil

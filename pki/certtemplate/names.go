@@ -183,6 +183,10 @@ func toASCII(name string) (ascii, why string) {
 	if isPrintableASCII(name) {
 		return name, ""
 	}
+	const longest = 4096 // octets: far more than a name can shrink from
+	if len(name) > longest {
+		return "", errNotUTF8
+	}
 	name = strings.Map(hostCharacter, name)
 	ascii, err := uts46.ToASCII(name)
 	if err != nil || !fitsDNS(ascii) || strings.Contains("."+strings.ToLower(name), ".xn--.") {

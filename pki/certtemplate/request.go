@@ -3,6 +3,8 @@ package certtemplate
 import (
 	"crypto"
 
+	"golang.org/x/text/secure/precis"
+
 	"virtls/pki"
 )
 
@@ -19,14 +21,14 @@ type RequestInput struct {
 func (t *Template) Request(in RequestInput) (spec *pki.RequestSpec, notes []string, err error) {
 	b := &builder{t: t, isRequest: true, spec: &pki.Spec{PublicKey: in.PublicKey}}
 	err = b.request(in)
-	return &pki.RequestSpec{Subject: b.spec.Subject, Extensions: b.ext, ChallengePassword: t.ChallengePassword()}, b.notes, err
+	return &pki.RequestSpec{Subject: b.spec.Subject, Extensions: b.ext, ChallengePassword: b.challenge}, b.notes, err
 }
 
 func (b *builder) request(in RequestInput) (err error) {
 	if b.spec.Subject, err = b.t.subject(true); err != nil {
 		return err
 	}
-	for _, step := range []func() error{b.addHostNames, b.addEmails, b.addOtherNames, b.addRaw} {
+	for _, step := range []func() error{b.addHostNames, b.addEmails, b.addOtherNames, b.addRaw, b.setChallenge} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -55,6 +57,19 @@ func (b *builder) request(in RequestInput) (err error) {
 		return err
 	}
 	return b.addTLSFeatures()
+}
+
+// setChallenge brings the challenge password into the form that passwords have
+// (OpaqueString of RFC 8265, 4.2), as GnuTLS does.
+func (b *builder) setChallenge() (err error) {
+	b.challenge = b.t.ChallengePassword()
+	if b.challenge == "" {
+		return nil
+	}
+	if b.challenge, err = precis.OpaqueString.String(b.challenge); err != nil {
+		return fail("set_pass: The given password contains invalid characters.")
+	}
+	return nil
 }
 
 // requestUsage returns the key usage that is asked for: something always is,

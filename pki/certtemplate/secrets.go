@@ -7,7 +7,8 @@ func (t *Template) Password() (password string, ok bool) {
 	return e.Value, ok
 }
 
-// ChallengePassword returns the password that a request carries, "" for none.
+// ChallengePassword returns the password that a request carries, "" for none,
+// as it is written.
 func (t *Template) ChallengePassword() string {
 	e, _ := t.lookup("challenge_password")
 	return e.Value

@@ -106,7 +106,7 @@ func (t *Template) distinguishedName() ([]dn.Attribute, error) {
 	e, _ := t.lookup("dn")
 	var parts []dnPart
 	for rest := e.Value; rest != "" && rest[0] != '\n'; {
-		part, err := readDNPart(rest)
+		part, err := readDNPart(rest, len(parts) == 0)
 		if err != nil {
 			return nil, err
 		}
@@ -126,12 +126,14 @@ func (t *Template) distinguishedName() ([]dn.Attribute, error) {
 
 const dnSpace = " \t\n\v\f\r"
 
-func readDNPart(text string) (dnPart, error) {
-	malformed := quit("set_dn: %s at: %s", errParsing, text)
+// readDNPart reads the part that text begins with. GnuTLS looks for a plus sign
+// in all that follows, and so finds it in the first part or nowhere.
+func readDNPart(text string, first bool) (dnPart, error) {
+	malformed := func() (dnPart, error) { return dnPart{}, quit("set_dn: %s at: %s", errParsing, text) }
 	name, value, found := strings.Cut(strings.TrimLeft(text, dnSpace), "=")
 	name = strings.TrimRight(name, dnSpace)
 	if !found || strings.ContainsAny(name, dnSpace) {
-		return dnPart{}, malformed
+		return malformed()
 	}
 	value = strings.TrimLeft(value, dnSpace)
 	end := 0
@@ -139,21 +141,28 @@ func readDNPart(text string) (dnPart, error) {
 		end++
 	}
 	rest := value[end:]
-	// GnuTLS looks for the plus sign in all that follows, not in this value alone.
-	for i := range len(value) {
-		if value[i] == '+' && (i == 0 || value[i-1] != '\\') {
-			return dnPart{}, malformed
-		}
+	if first && hasPlus(value) {
+		return malformed()
 	}
 	value = trimDNValue(value[:end])
 	if value == "" || name == "" {
-		return dnPart{}, malformed
+		return malformed()
 	}
 	rest = strings.TrimLeft(rest, dnSpace)
 	if rest != "" && rest[0] != ',' {
-		return dnPart{}, malformed
+		return malformed()
 	}
 	return dnPart{name, value, rest}, nil
+}
+
+// hasPlus reports whether there is a plus sign without a backslash before it.
+func hasPlus(text string) bool {
+	for i := range len(text) {
+		if text[i] == '+' && (i == 0 || text[i-1] != '\\') {
+			return true
+		}
+	}
+	return false
 }
 
 // trimDNValue cuts blanks off the end, but for one behind a backslash.

@@ -5,17 +5,14 @@ import (
 	"strings"
 )
 
-// A Template is a template that was read.
+// A Template is a template that was read. One that is made of a Name and Entries,
+// without being read, compiles like any other.
 type Template struct {
 	Name     string   // of the file, for findings
 	Entries  []Entry  // everything that was read, known or not, in order
 	Warnings []string // lines that certtool prints to its standard error as it reads the template
 
-	stop                  *Entry // the line at which reading ended early, nil if it did not
-	issuerID, subjectID   []byte
-	serial, crlNumber     []byte
-	hasSerial, hasNumber  bool
-	hasIssuer, hasSubject bool
+	stop *Entry // the line at which reading ended early, nil if it did not
 }
 
 // An Error is why certtool gives up.
@@ -73,25 +70,25 @@ func (t *Template) warn() {
 	}
 }
 
-// decode reads the values that certtool decodes before it does anything else,
+// decode tries the values that certtool decodes before it does anything else,
 // in its order, for that decides which of two errors is reported.
-func (t *Template) decode() (err error) {
-	if t.issuerID, t.hasIssuer, err = t.hex("issuer_unique_id"); err != nil {
-		return err
-	}
-	if t.subjectID, t.hasSubject, err = t.hex("subject_unique_id"); err != nil {
-		return err
+func (t *Template) decode() error {
+	for _, name := range []string{"issuer_unique_id", "subject_unique_id"} {
+		if _, _, err := t.hex(name); err != nil {
+			return err
+		}
 	}
 	for _, name := range []string{"other_name", "other_name_octet", "other_name_utf8", "dn_oid", "add_extension", "add_critical_extension"} {
 		if _, err := t.pairs(name); err != nil {
 			return err
 		}
 	}
-	if t.serial, t.hasSerial, err = t.integer("serial"); err != nil {
-		return err
+	for _, name := range []string{"serial", "crl_number"} {
+		if _, _, err := t.integer(name); err != nil {
+			return err
+		}
 	}
-	t.crlNumber, t.hasNumber, err = t.integer("crl_number")
-	return err
+	return nil
 }
 
 // maxEntries is how many values certtool keeps of an option that may be

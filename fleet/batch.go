@@ -1,0 +1,337 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"virtls/ca"
+	"virtls/ca/register"
+	"virtls/internal/atomicfile"
+	"virtls/layout"
+	"virtls/pki"
+)
+
+// batchIdentities is how many certificates are signed, registered and placed
+// together. One transaction and one pair of directory syncs serve them all; a
+// run that is killed loses at most the work of one batch.
+const batchIdentities = 256
+
+// A batch collects holders until there is enough to do.
+type batch struct {
+	run     *run
+	result  *Result
+	prover  *prover
+	holders []*work
+	issues  int
+}
+
+// work is what a batch does for one holder.
+type work struct {
+	holder    *Holder
+	judgments []Judgment
+	row       Row
+}
+
+func (b *batch) add(ctx context.Context, h *Holder) error {
+	b.run.checkPQC(h)
+	w := &work{holder: h, row: Row{Holder: h.ID(), Dir: filepath.Join(b.run.dir, h.Dir())}}
+	for i := range h.Identities {
+		j, err := b.run.judge(ctx, h, &h.Identities[i])
+		if err != nil {
+			return err
+		}
+		if j.Verdict == Issue {
+			b.issues++
+		}
+		w.judgments = append(w.judgments, j)
+	}
+	b.holders = append(b.holders, w)
+	if b.issues >= b.limit() || len(b.holders) >= batchIdentities {
+		return b.flush(ctx)
+	}
+	return nil
+}
+
+// limit is smaller for keys that take long to make, so that progress shows and
+// little is lost when the run is killed.
+func (b *batch) limit() int {
+	for _, w := range b.holders {
+		for _, j := range w.judgments {
+			if j.Verdict == Issue && j.Key == nil && j.Identity.Key.Algorithm == pki.RSA {
+				return 4 * runtime.GOMAXPROCS(0)
+			}
+		}
+	}
+	return batchIdentities
+}
+
+func (b *batch) flush(ctx context.Context) error {
+	if err := b.makeKeys(ctx); err != nil {
+		return err
+	}
+	for _, name := range b.run.file.authorityNames() {
+		if err := b.issue(ctx, name); err != nil {
+			return err
+		}
+	}
+	if err := b.finish(); err != nil {
+		return err
+	}
+	if err := b.prover.prove(ctx, b.holders); err != nil {
+		return err
+	}
+	for _, w := range b.holders {
+		b.result.Holders++
+		b.result.Issued += w.row.Issued
+		b.result.Written += w.row.Written
+		if b.run.opts.Report != nil {
+			b.run.opts.Report(w.row)
+		}
+	}
+	b.holders, b.issues = b.holders[:0], 0
+	return nil
+}
+
+// toIssue returns the judgments of the batch that need a new certificate.
+func (b *batch) toIssue() []issuing {
+	var list []issuing
+	for _, w := range b.holders {
+		for i := range w.judgments {
+			if w.judgments[i].Verdict == Issue {
+				list = append(list, issuing{w, &w.judgments[i]})
+			}
+		}
+	}
+	return list
+}
+
+type issuing struct {
+	work *work
+	*Judgment
+}
+
+// makeKeys makes the missing keys on all cores.
+func (b *batch) makeKeys(ctx context.Context) error {
+	list := b.toIssue()
+	return parallel(ctx, len(list), func(i int) error {
+		if list[i].Key != nil {
+			return nil
+		}
+		key, err := pki.GenerateSigner(list[i].Identity.Key)
+		list[i].Key = key
+		return err
+	})
+}
+
+// issue has one authority sign what the batch needs of it, and places keys and
+// certificates: keys are staged first, certificates come after the register
+// has them (package ca says why).
+func (b *batch) issue(ctx context.Context, name string) error {
+	var list []issuing
+	for _, i := range b.toIssue() {
+		if i.Identity.PQC == (name == PQCAuthority) {
+			list = append(list, i)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	authority, err := b.run.unlocked(name)
+	if err != nil {
+		return err
+	}
+	if err := b.run.makeDirs(list); err != nil {
+		return err
+	}
+	orders := make([]ca.Order, len(list))
+	staged := make([]*atomicfile.Staged, len(list))
+	defer func() { discard(staged) }()
+	err = parallel(ctx, len(list), func(i int) (err error) {
+		orders[i], staged[i], err = b.run.order(list[i])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Sync(staged); err != nil {
+		return err
+	}
+	issued, err := authority.Issue(ctx, orders)
+	if err != nil {
+		return err
+	}
+	clear(staged) // from here on the journal knows them
+	placements := make([]*register.Placement, len(issued))
+	for i, done := range issued {
+		list[i].Certificate = done.Certificate
+		list[i].work.row.Issued++
+		placements[i] = done.Place
+		b.run.findings = append(b.run.findings, done.Findings...)
+	}
+	return b.run.state.Place(ctx, placements)
+}
+
+func discard(staged []*atomicfile.Staged) {
+	for _, s := range staged {
+		if s != nil {
+			s.Discard()
+		}
+	}
+}
+
+// order stages an identity's key and writes the order for its certificate.
+func (r *run) order(i issuing) (ca.Order, *atomicfile.Staged, error) {
+	h, id := i.work.holder, i.Identity
+	spec, err := r.spec(h, id, i.Key.Public())
+	if err != nil {
+		return ca.Order{}, nil, err
+	}
+	place := &register.Placement{}
+	for _, p := range id.Places {
+		place.KeyPaths = append(place.KeyPaths, r.staged(h, p.Key.Path))
+		place.Paths = append(place.Paths, r.staged(h, p.Cert.Path))
+	}
+	pem, err := pki.EncodePrivateKeyPEM(i.Key.(pki.PrivateKey), pki.MLDSABoth)
+	if err != nil {
+		return ca.Order{}, nil, err
+	}
+	defer clear(pem)
+	staged, err := atomicfile.Stage(place.KeyPaths[0], pem, id.Places[0].Key.Mode)
+	if err != nil {
+		return ca.Order{}, nil, err
+	}
+	place.Key = staged.Temp()
+	how := register.Apply
+	if i.Certificate != nil {
+		how = register.Renew
+	}
+	return ca.Order{Spec: spec, Days: h.Days, How: how, Holder: h.ID(), Slot: id.Slot, Place: place}, staged, nil
+}
+
+// makeDirs makes the directories of the identities' files.
+func (r *run) makeDirs(list []issuing) error {
+	for _, i := range list {
+		for _, p := range i.Identity.Places {
+			for _, e := range []layout.Entry{p.Cert, p.Key} {
+				if err := r.makeDir(i.work.holder, p.Location, e.Path); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// makeDir makes the directories that lead to a staged file, with the modes
+// they have on the host.
+func (r *run) makeDir(h *Holder, loc layout.Location, p string) error {
+	if _, err := os.Stat(filepath.Dir(r.staged(h, p))); err == nil {
+		return nil
+	}
+	root := r.staged(h, "")
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return err
+	}
+	modes := map[string]fs.FileMode{}
+	for _, d := range loc.Directories(p) {
+		modes[strings.TrimPrefix(d.Path, "/")] = d.Mode
+	}
+	dir := ""
+	for _, part := range strings.Split(strings.TrimPrefix(filepath.Dir(p), "/"), "/") {
+		dir = filepath.Join(dir, part)
+		mode, ok := modes[dir]
+		if !ok {
+			mode = 0o755
+		}
+		err := os.Mkdir(filepath.Join(root, dir), mode)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.Chmod(filepath.Join(root, dir), mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish writes the copies and documents of the batch's holders.
+func (b *batch) finish() error {
+	var staged []*atomicfile.Staged
+	for _, w := range b.holders {
+		copies, err := b.run.copies(w)
+		if err != nil {
+			discard(staged)
+			return err
+		}
+		docs, err := b.run.documents(w.holder)
+		if err == nil {
+			docs, err = b.run.changed(w.holder, docs)
+		}
+		if err == nil {
+			docs = append(docs, copies...)
+			var files []*atomicfile.Staged
+			files, err = b.run.stage(w.holder, docs)
+			staged = append(staged, files...)
+		}
+		if err != nil {
+			discard(staged)
+			return err
+		}
+		w.row.Written = len(docs)
+	}
+	return atomicfile.CommitAll(staged)
+}
+
+// copies returns the files of identities that lack one of their places.
+func (r *run) copies(w *work) ([]document, error) {
+	var docs []document
+	for _, j := range w.judgments {
+		if j.Verdict != Copy {
+			continue
+		}
+		key, err := r.readStaged(w.holder, j.Source.Key.Path)
+		if err != nil {
+			return nil, err
+		}
+		cert, err := r.readStaged(w.holder, j.Source.Cert.Path)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range j.Missing {
+			docs = append(docs, document{p.Location, p.Key, key}, document{p.Location, p.Cert, cert})
+		}
+	}
+	return docs, nil
+}
+
+func (r *run) write(h *Holder, docs []document) error {
+	staged, err := r.stage(h, docs)
+	if err != nil {
+		discard(staged)
+		return err
+	}
+	return atomicfile.CommitAll(staged)
+}
+
+func (r *run) stage(h *Holder, docs []document) ([]*atomicfile.Staged, error) {
+	var staged []*atomicfile.Staged
+	for _, d := range docs {
+		if err := r.makeDir(h, d.loc, d.entry.Path); err != nil {
+			return staged, err
+		}
+		s, err := atomicfile.Stage(r.staged(h, d.entry.Path), d.data, d.mode())
+		if err != nil {
+			return staged, err
+		}
+		staged = append(staged, s)
+	}
+	return staged, nil
+}

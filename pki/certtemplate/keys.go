@@ -6,10 +6,10 @@ import "strings"
 type kind int
 
 const (
-	text    kind = iota // the first one counts
-	number              // the digits at its beginning; the first one counts
-	boolean             // true if it is there
-	multi               // all count
+	textOption   kind = iota // the first one counts
+	numberOption             // the digits at its beginning; the first one counts
+	flagOption               // true if it is there
+	listOption               // all count
 )
 
 // A key is an option that certtool knows.
@@ -20,29 +20,29 @@ type key struct {
 
 // keys are all options, as certtool 3.7.9 to 3.8.13 know them.
 var keys = []key{
-	{"unit", multi}, {"ou", multi}, {"organization", multi}, {"o", multi}, {"dc", multi},
-	{"locality", text}, {"state", text}, {"dn", text}, {"cn", text}, {"uid", text}, {"country", text},
-	{"pkcs9_email", text}, {"dn_oid", multi},
-	{"dns_name", multi}, {"ip_address", multi}, {"email", multi}, {"uri", multi}, {"krb5_principal", multi},
-	{"other_name", multi}, {"other_name_utf8", multi}, {"other_name_octet", multi}, {"xmpp_name", multi},
-	{"key_purpose_oid", multi}, {"tls_feature", multi},
-	{"nc_exclude_dns", multi}, {"nc_exclude_ip", multi}, {"nc_exclude_email", multi},
-	{"nc_permit_dns", multi}, {"nc_permit_ip", multi}, {"nc_permit_email", multi},
-	{"add_extension", multi}, {"add_critical_extension", multi},
-	{"crl_dist_points", multi}, {"ocsp_uri", multi}, {"ca_issuers_uri", multi},
-	{"subject_unique_id", text}, {"issuer_unique_id", text},
-	{"challenge_password", text}, {"password", text}, {"pkcs12_key_name", text},
-	{"expiration_date", text}, {"activation_date", text}, {"expiration_days", number}, {"serial", text},
-	{"crl_revocation_date", text}, {"crl_this_update_date", text}, {"crl_next_update_date", text},
-	{"crl_next_update", number}, {"crl_number", text},
-	{"policy*", multi}, {"inhibit_anypolicy_skip_certs", number},
-	{"proxy_policy_language", text},
-	{"ca", boolean}, {"path_len", number}, {"honor_crq_extensions", boolean}, {"honor_crq_ext", multi},
-	{"tls_www_client", boolean}, {"tls_www_server", boolean},
-	{"signing_key", boolean}, {"encryption_key", boolean}, {"cert_signing_key", boolean}, {"crl_signing_key", boolean},
-	{"code_signing_key", boolean}, {"ocsp_signing_key", boolean}, {"time_stamping_key", boolean},
-	{"email_protection_key", boolean}, {"ipsec_ike_key", boolean},
-	{"key_agreement", boolean}, {"data_encipherment", boolean}, {"non_repudiation", boolean},
+	{"unit", listOption}, {"ou", listOption}, {"organization", listOption}, {"o", listOption}, {"dc", listOption},
+	{"locality", textOption}, {"state", textOption}, {"dn", textOption}, {"cn", textOption}, {"uid", textOption}, {"country", textOption},
+	{"pkcs9_email", textOption}, {"dn_oid", listOption},
+	{"dns_name", listOption}, {"ip_address", listOption}, {"email", listOption}, {"uri", listOption}, {"krb5_principal", listOption},
+	{"other_name", listOption}, {"other_name_utf8", listOption}, {"other_name_octet", listOption}, {"xmpp_name", listOption},
+	{"key_purpose_oid", listOption}, {"tls_feature", listOption},
+	{"nc_exclude_dns", listOption}, {"nc_exclude_ip", listOption}, {"nc_exclude_email", listOption},
+	{"nc_permit_dns", listOption}, {"nc_permit_ip", listOption}, {"nc_permit_email", listOption},
+	{"add_extension", listOption}, {"add_critical_extension", listOption},
+	{"crl_dist_points", listOption}, {"ocsp_uri", listOption}, {"ca_issuers_uri", listOption},
+	{"subject_unique_id", textOption}, {"issuer_unique_id", textOption},
+	{"challenge_password", textOption}, {"password", textOption}, {"pkcs12_key_name", textOption},
+	{"expiration_date", textOption}, {"activation_date", textOption}, {"expiration_days", numberOption}, {"serial", textOption},
+	{"crl_revocation_date", textOption}, {"crl_this_update_date", textOption}, {"crl_next_update_date", textOption},
+	{"crl_next_update", numberOption}, {"crl_number", textOption},
+	{"policy*", listOption}, {"inhibit_anypolicy_skip_certs", numberOption},
+	{"proxy_policy_language", textOption},
+	{"ca", flagOption}, {"path_len", numberOption}, {"honor_crq_extensions", flagOption}, {"honor_crq_ext", listOption},
+	{"tls_www_client", flagOption}, {"tls_www_server", flagOption},
+	{"signing_key", flagOption}, {"encryption_key", flagOption}, {"cert_signing_key", flagOption}, {"crl_signing_key", flagOption},
+	{"code_signing_key", flagOption}, {"ocsp_signing_key", flagOption}, {"time_stamping_key", flagOption},
+	{"email_protection_key", flagOption}, {"ipsec_ike_key", flagOption},
+	{"key_agreement", flagOption}, {"data_encipherment", flagOption}, {"non_repudiation", flagOption},
 }
 
 // lookupKey finds the option that certtool takes a name for, nil if none.

@@ -101,10 +101,10 @@ func (l *linter) names() {
 			most /= 2
 		}
 		switch {
-		case count[e.Name] == most+1 && k.kind == multi && k.name != "policy*":
+		case count[e.Name] == most+1 && k.kind == listOption && k.name != "policy*":
 			l.add(e.Line, l.at(e.Line, kindTooMany, fmt.Sprintf("the %dth %s", most+1, e.Name)).
 				WithWant(fmt.Sprintf("at most %d", most), "certtool"))
-		case count[e.Name] == 2 && (k.kind != multi || k.name == "policy*"):
+		case count[e.Name] == 2 && (k.kind != listOption || k.name == "policy*"):
 			l.add(e.Line, l.at(e.Line, kindRepeated, quoteShort(e.text())))
 		}
 	}

@@ -178,7 +178,7 @@ func (l *linter) values() {
 		e.Value = strings.TrimRight(e.Value, "\r") // found already
 		switch {
 		case k == nil:
-		case k.kind == boolean:
+		case k.kind == flagOption:
 			l.boolean(e)
 		case e.Value == "":
 			l.add(e.Line, l.at(e.Line, kindNoValue, e.Name))

@@ -62,7 +62,7 @@ func (t *Template) warn() {
 		switch {
 		case k == nil:
 			t.Warnings = append(t.Warnings, fmt.Sprintf("Warning: skipping unknown option '%s'", e.Name))
-		case k.kind != multi && seen[k.name]:
+		case k.kind != listOption && seen[k.name]:
 			t.Warnings = append(t.Warnings, fmt.Sprintf("Warning: multiple options found for '%s'; only the first will be taken into account.", k.name))
 		default:
 			seen[k.name] = true

@@ -40,6 +40,7 @@ var rows = [][]string{
 	{"dropin"},
 	{"dropin/..."},
 	{"cmd/virtls"},
+	{"internal/bench"},
 }
 
 // anywhere may be imported by every package, and imports no other.

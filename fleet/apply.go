@@ -19,7 +19,7 @@ func Apply(ctx context.Context, file *File, state *ca.State, opts Options) (*Res
 	}
 	result := &Result{}
 	if err = r.apply(ctx, result); ctx.Err() != nil && err != nil {
-		err = kindInterrupted.Found("", "").Unable(nil)
+		err = Interrupted()
 	}
 	result.Findings = append(state.Findings(), r.findings...)
 	return result, err

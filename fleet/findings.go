@@ -31,3 +31,6 @@ var (
 	kindInterrupted = finding.Define("interrupted", finding.Error,
 		"the run was interrupted; what was finished is kept", "run the same command again: it does the rest")
 )
+
+// Interrupted returns the error of a run whose context has ended.
+func Interrupted() error { return kindInterrupted.Found("", "").Unable(nil) }

@@ -30,6 +30,9 @@ const (
 	Issue                // a new certificate, for the key that is there if Key is set
 )
 
+// did says what became of an identity with this verdict.
+func (v Verdict) did() string { return [...]string{"unchanged", "copied", "issued"}[v] }
+
 // A Judgment is what is to be done about one identity, and why.
 type Judgment struct {
 	Identity    *Identity

@@ -175,7 +175,7 @@ func (r *run) pskRows(h *Holder) []IdentityRow {
 }
 
 func identityRow(j *Judgment) IdentityRow {
-	row := IdentityRow{Slot: j.Identity.Slot, Key: j.Identity.Key.String(), Path: j.Identity.Places[0].Cert.Path, Why: j.Why}
+	row := IdentityRow{Slot: j.Identity.Slot, Key: j.Identity.Key.String(), Path: j.Identity.Places[0].Cert.Path, Did: j.Verdict.did(), Why: j.Why}
 	if j.Certificate != nil {
 		row.Until = j.Certificate.NotAfter.UTC().Format(time.RFC3339)
 	}

@@ -51,6 +51,7 @@ type IdentityRow struct {
 	Key    string `json:"key"`
 	Path   string `json:"path"`  // of the first certificate file, as on the host
 	Until  string `json:"until"` // RFC 3339
+	Did    string `json:"did"`   // unchanged, copied or issued; empty for what is not a certificate
 	Why    string `json:"why,omitempty"`
 	Proof  string `json:"proof"` // "proved: as server and client", or "not proved yet: WHY"
 	Proved bool   `json:"proved"`
@@ -63,7 +64,7 @@ type Result struct {
 	Issued      int               `json:"issued"`
 	Written     int               `json:"written"`
 	Handshakes  int               `json:"handshakes"`
-	Findings    []finding.Finding `json:"findings"`
+	Findings    []finding.Finding `json:"-"` // printed as a [finding.Report]
 }
 
 // An AuthorityRow is what a run says of an authority.

@@ -61,6 +61,7 @@ func Parse(name string, data []byte) (*File, error) {
 	}
 	d := decoder{name: name, lines: map[string]int{}}
 	f := &File{}
+	d.expand(&doc, 0)
 	d.value(doc.Content[0], reflect.ValueOf(f).Elem(), "")
 	if d.err != nil {
 		return nil, d.err
@@ -77,7 +78,32 @@ func Parse(name string, data []byte) (*File, error) {
 type decoder struct {
 	name  string
 	lines map[string]int
+	nodes int // expanded so far
 	err   error
+}
+
+// Bounds on what aliases may grow a file to: aliases of aliases grow
+// exponentially, and one inside its own anchor grows for ever.
+const (
+	maxNodes = 1 << 24
+	maxDepth = 64 // the fields need 6
+)
+
+// expand puts what an alias stands for in its place.
+func (d *decoder) expand(n *yaml.Node, depth int) {
+	d.nodes++
+	if d.nodes > maxNodes || depth > maxDepth {
+		d.fail(kindFleetSyntax, n.Line, "the fleet file is nested too deeply, or its aliases make it too large")
+		return
+	}
+	for i, c := range n.Content {
+		if c.Kind == yaml.AliasNode {
+			n.Content[i] = c.Alias
+		}
+		if d.expand(n.Content[i], depth+1); d.err != nil {
+			return
+		}
+	}
 }
 
 // lineError is an error at a place in the file, made by an UnmarshalYAML method.
@@ -105,9 +131,6 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	if d.err != nil {
 		return
 	}
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
 	d.lines[path] = n.Line
 	if n.Tag == "!!null" {
 		return
@@ -134,7 +157,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 			v.SetString(n.Value)
 			return
 		}
-		if err := n.Decode(v.Addr().Interface()); err != nil {
+		// Every number of the file is one of days.
+		if err := n.Decode(v.Addr().Interface()); err != nil || v.Kind() == reflect.Int && v.Int() < 1 {
 			d.fail(kindFleetValue, n.Line, "%s: found %q, want %s", path, n.Value, typeName(v.Kind()))
 		}
 	}
@@ -238,47 +262,16 @@ func typeName(k reflect.Kind) string {
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int:
-		return "a whole number"
+		return "a whole number, 1 or more"
 	}
 	return "text"
 }
 
 // suggest returns "; did you mean X?" for the nearest candidate that is near enough.
 func suggest(got string, candidates []string) string {
-	best, bestDistance := "", len(got)/2+1
-	for _, c := range candidates {
-		if d := distance(strings.ToLower(got), c); d < bestDistance || d == bestDistance && c < best {
-			best, bestDistance = c, d
-		}
-	}
+	best := finding.Nearest(got, candidates)
 	if best == "" {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %q?", best)
-}
-
-// distance is the number of insertions, deletions, replacements and swaps of
-// neighbours between two words.
-func distance(a, b string) int {
-	d := make([][]int, len(a)+1)
-	for i := range d {
-		d[i] = make([]int, len(b)+1)
-		d[i][0] = i
-	}
-	for j := range b {
-		d[0][j+1] = j + 1
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
-			}
-		}
-	}
-	return d[len(a)][len(b)]
 }

@@ -154,43 +154,13 @@ func isPair(name string) bool {
 // nearestKey returns the option whose spelling is nearest to name, "" if none
 // is near.
 func nearestKey(name string) string {
-	const longest = 40 // of what could be a misspelt option
-	if len(name) > longest {
-		return ""
-	}
-	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
-	best, least := "", max(1, len(name)/3)+1
+	var names []string
 	for _, k := range keys {
-		candidates := []string{k.name}
 		if k.name == "policy*" {
-			candidates = []string{"policy1", "policy1_txt", "policy1_url"}
-		}
-		for _, c := range candidates {
-			if d := editDistance(name, c); d < least {
-				best, least = c, d
-			}
+			names = append(names, "policy1", "policy1_txt", "policy1_url")
+		} else {
+			names = append(names, k.name)
 		}
 	}
-	return best
-}
-
-// editDistance counts the letters to insert, delete or replace (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return finding.Nearest(strings.ReplaceAll(name, "-", "_"), names)
 }

@@ -49,13 +49,24 @@ func (c *command) certificateInfo() error {
 }
 
 func (c *command) certificatePublicKeys() error {
-	return c.eachCertificate(func(cert *pki.Certificate) error { return c.writePublicKey(cert.PublicKey) })
+	return c.eachCertificate(func(cert *pki.Certificate) error { return c.writePublicKey(keyOf(cert)) })
+}
+
+// A usedKey is a public key with what is said about its use around it.
+type usedKey struct {
+	*pki.PublicKey
+	usage pki.KeyUsage
+}
+
+func keyOf(cert *pki.Certificate) *usedKey {
+	usage, _, _ := cert.Extensions.KeyUsage()
+	return &usedKey{cert.PublicKey, usage}
 }
 
 // writePublicKey shows a public key and writes it.
-func (c *command) writePublicKey(k *pki.PublicKey) error {
+func (c *command) writePublicKey(k *usedKey) error {
 	if c.text() {
-		if err := certtext.PublicKey(c.out, k, c.numbers()); err != nil {
+		if err := certtext.PublicKey(c.out, k.PublicKey, k.usage, c.numbers()); err != nil {
 			return err
 		}
 		fmt.Fprint(c.out, "\n\n")
@@ -66,7 +77,7 @@ func (c *command) writePublicKey(k *pki.PublicKey) error {
 
 // findPublicKey returns the public key of a certificate, a request or a key
 // that an option names, else that of the input.
-func (c *command) findPublicKey() (*pki.PublicKey, error) {
+func (c *command) findPublicKey() (*usedKey, error) {
 	certs, err := c.loadCertificates()
 	if err != nil {
 		return nil, err
@@ -76,25 +87,27 @@ func (c *command) findPublicKey() (*pki.PublicKey, error) {
 	case err != nil:
 		return nil, err
 	case certs != nil:
-		return certs[0].PublicKey, nil
+		return keyOf(certs[0]), nil
 	case r != nil:
-		return r.PublicKey, nil
+		usage, _, _ := r.Extensions.KeyUsage()
+		return &usedKey{r.PublicKey, usage}, nil
 	}
 	key, err := c.loadKey("load-privkey")
 	if err != nil {
 		return nil, err
 	}
 	if key != nil {
-		return pki.PublicKeyOf(key.Public())
+		k, err := pki.PublicKeyOf(key.Public())
+		return &usedKey{PublicKey: k}, err
 	}
 	if k, err := c.loadPublicKey(); err != nil || k != nil {
-		return k, err
+		return &usedKey{PublicKey: k}, err
 	}
 	return c.inputPublicKey()
 }
 
 // inputPublicKey takes the input for a certificate if it looks like one.
-func (c *command) inputPublicKey() (*pki.PublicKey, error) {
+func (c *command) inputPublicKey() (*usedKey, error) {
 	data, err := c.input()
 	if err != nil {
 		return nil, err
@@ -104,13 +117,13 @@ func (c *command) inputPublicKey() (*pki.PublicKey, error) {
 		if why != "" {
 			return nil, fail("crt_import: %s", why)
 		}
-		return cert.PublicKey, nil
+		return keyOf(cert), nil
 	}
 	k, why := publicKey(data, c.Enabled("inder"))
 	if why != "" {
 		return nil, fail("pubkey_import: %s", why)
 	}
-	return k, nil
+	return &usedKey{PublicKey: k}, nil
 }
 
 func (c *command) publicKeyInfo() error {
@@ -145,8 +158,12 @@ func (c *command) fingerprint() error {
 			return err
 		}
 		var why string
-		if certs, why = certificates(data, c.Enabled("inder")); why != "" {
+		certs, why = certificates(data, c.Enabled("inder"))
+		switch {
+		case why != "":
 			return fail("import error: %s", why)
+		case len(certs) > 1: // which is meant?
+			return fail("too many certificates (%d).import error: The given memory buffer is too short to hold parameters.", len(certs))
 		}
 	}
 	c.writeDigest(certs[0].Raw)

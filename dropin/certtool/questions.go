@@ -97,7 +97,7 @@ func (c *command) days(prompt string) (string, error) {
 		case !more:
 			return "", errEnd()
 		case answer != "" && err != nil:
-			fmt.Fprintf(c.std.Err, "Trailing garbage ignored: `%s'\n", answer)
+			fmt.Fprintf(c.std.Err, "Trailing garbage ignored: `%s\n'\n", answer)
 		}
 	}
 }

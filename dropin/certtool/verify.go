@@ -202,7 +202,12 @@ func (c *command) judge(list []*pki.Certificate, t trusted) error {
 		Roots: t.anchors, PartialChain: true, Intermediates: list[1:], AllowStaleCRL: true,
 		Time: c.clock.Today, Policy: c.policy(), MaxIntermediates: 16,
 	}
-	j := &judgement{out: c.out, list: list, anchors: t.anchors}
+	// A certificate is not trusted for being on the list of authorities itself
+	// unless it is self-issued.
+	if !list[0].SelfIssued() {
+		o.Roots = slices.DeleteFunc(slices.Clone(o.Roots), func(a *pki.Certificate) bool { return bytes.Equal(a.Raw, list[0].Raw) })
+	}
+	j := &judgement{out: c.out, list: list}
 	final := j.links(problemsOf(pki.Verify(list[0], o)))
 	if text, ok := c.Last("verify-purpose"); ok {
 		purpose, err := dn.ParseOID(text)
@@ -243,10 +248,10 @@ func problemsOf(r *pki.Result, err error) ([]pki.Problem, []*pki.Certificate) {
 
 // A judgement prints the links of a chain.
 type judgement struct {
-	out           io.Writer
-	list, anchors []*pki.Certificate
-	chain         []*pki.Certificate // leaf first
-	problems      []pki.Problem      // of the chain
+	out      io.Writer
+	list     []*pki.Certificate // as given
+	chain    []*pki.Certificate // as built, leaf first
+	problems []pki.Problem      // of the chain
 }
 
 // show prints a link: a certificate and what it was checked against, if anything.

@@ -46,7 +46,11 @@ func crlVerdict(crl *pki.CRL, issuer *pki.Certificate) verdict {
 	case err != nil || restricted && usage&pki.CRLSign == 0:
 		v[pki.WrongKeyUsage] = true
 	}
-	if crl.CheckSignatureFrom(issuer) != nil {
+	switch {
+	case crl.CheckSignatureFrom(issuer) == nil:
+	case crl.SignatureAlgorithm().Key != issuer.PublicKey.Algorithm:
+		v[pki.WrongKeyUsage] = true // GnuTLS's idea of a key of another kind
+	default:
 		v[pki.BadSignature] = true
 	}
 	return v

@@ -82,12 +82,17 @@ func CRL(w io.Writer, c *pki.CRL) error {
 	return p.flush(w)
 }
 
-// PublicKey writes what certtool --pubkey-info shows.
-func PublicKey(w io.Writer, k *pki.PublicKey, o Options) error {
+// PublicKey writes what certtool --pubkey-info shows. usage is what a
+// certificate or request around the key says of it, 0 for nothing.
+func PublicKey(w io.Writer, k *pki.PublicKey, usage pki.KeyUsage, o Options) error {
 	p := printer{Options: o}
 	p.line("Public Key Information:")
 	shown := p.publicKey("", k, false)
 	p.line("")
+	if usage != 0 {
+		p.line("Public Key Usage:")
+		p.usageWords("\t", usage)
+	}
 	if shown {
 		p.keyID("", k)
 	}

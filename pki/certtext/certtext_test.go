@@ -144,7 +144,7 @@ func FuzzDocuments(f *testing.F) {
 				check(t, certtext.Request(io.Discard, r, o))
 			}
 			if k, err := pki.ParsePublicKey(der); err == nil {
-				check(t, certtext.PublicKey(io.Discard, k, o))
+				check(t, certtext.PublicKey(io.Discard, k, pki.DigitalSignature, o))
 			}
 		}
 		if c, err := pki.ParseCRL(der); err == nil {

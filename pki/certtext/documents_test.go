@@ -149,7 +149,7 @@ func publicKey(name string, k *pki.PublicKey, o certtext.Options) document {
 		args = append(args, "--hex-numbers")
 	}
 	return document{name: name, args: args, pem: pki.EncodePEM(pki.PEMPublicKey, k.Raw), before: "\n\n",
-		print: func(w io.Writer) error { return certtext.PublicKey(w, k, o) }}
+		print: func(w io.Writer) error { return certtext.PublicKey(w, k, 0, o) }}
 }
 
 // request makes a request by hand, because pki makes no odd ones. attributes

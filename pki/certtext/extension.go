@@ -23,9 +23,9 @@ const (
 )
 
 // Reason returns GnuTLS's words for what is wrong with DER that does not decode
-// as what it should be: no DER at all, or DER of another type.
+// as what it should be: DER of another type, or a SEQUENCE that is none.
 func Reason(der []byte) string {
-	if wellFormed(der, 0) {
+	if len(der) == 0 || der[0] != 0x30 || wellFormed(der, 0) {
 		return errTag
 	}
 	return errDER
@@ -168,6 +168,10 @@ func (p *printer) keyUsage(indent string, e pki.Extension) {
 		p.failed("get_key_usage", e)
 		return
 	}
+	p.usageWords(indent, usage)
+}
+
+func (p *printer) usageWords(indent string, usage pki.KeyUsage) {
 	for i, word := range usageWords {
 		if usage&(1<<i) != 0 {
 			p.line("%s%s.", indent, word)

@@ -19,28 +19,29 @@ import (
 var installScript string
 
 // Bundle packs what is staged for a host or client into a tar file that only
-// its owner can read, with an installer that needs nothing but a POSIX shell.
-// The same tree gives the same file.
-func Bundle(stateDir, holder, target string) error {
+// its owner can read, with an installer that needs nothing but a POSIX shell if
+// the tree is not a person's. The same tree gives the same file. The manifest
+// says what is in it.
+func Bundle(stateDir, holder, target string) (Manifest, error) {
 	dir, m, err := readManifest(stateDir, holder)
 	if err != nil {
-		return err
+		return m, err
 	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	if err := addTree(w, dir, holder); err != nil {
-		return err
+		return m, err
 	}
 	if !m.Person {
 		script := strings.Replace(installScript, "@LIST@", m.shellList(), 1)
 		if err := addFile(w, holder+"/install.sh", []byte(script), 0o755, time.Time{}); err != nil {
-			return err
+			return m, err
 		}
 	}
 	if err := w.Close(); err != nil {
-		return err
+		return m, err
 	}
-	return atomicfile.Write(target, buf.Bytes(), 0o600)
+	return m, atomicfile.Write(target, buf.Bytes(), 0o600)
 }
 
 // addTree adds the files below dir under the holder's name.

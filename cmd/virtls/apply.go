@@ -71,30 +71,31 @@ func (a *app) apply(g *Globals, name string, pass PassphraseFlags, opts fleet.Op
 	opts.Report = progress.report
 	result, err := fleet.Apply(a.ctx, file, state, opts)
 	progress.done()
+	if result != nil {
+		a.found = result.Findings
+	}
 	if err != nil {
-		if result != nil && !a.json {
-			finding.Print(a.stderr, result.Findings)
-		}
 		return err
 	}
 	report := &applyReport{Result: result, Rows: progress.rows}
 	if !a.json {
 		progress.table(result)
 	}
-	if after != nil && finding.Worst(result.Findings) < finding.Error {
+	if after != nil && finding.Worst(a.found) < finding.Error {
 		if err := after(report); err != nil {
 			return err
 		}
 	}
 	if a.json {
-		report.Report = finding.NewReport(result.Findings)
+		report.Report = finding.NewReport(a.found)
 		if err := a.printJSON(report); err != nil {
 			return err
 		}
 	}
-	return a.judge(result.Findings)
+	return a.judge(a.found)
 }
 
+// An applyReport is the JSON document of apply and renew.
 type applyReport struct {
 	finding.Report
 	*fleet.Result
@@ -137,7 +138,7 @@ func (p *progress) report(row fleet.Row) {
 	}
 	switch {
 	case p.live:
-		fmt.Fprintf(p.app.stderr, "\r%d of %d done, %s ", p.count, p.total, p.left())
+		fmt.Fprintf(p.app.stderr, "%s%d of %d done, %s", clearLine, p.count, p.total, p.left())
 	case !p.small && !p.app.json:
 		p.app.printf("%s: %d issued, %d files written, %s\n", holderName(row.Holder), row.Issued, row.Written, proofOf(row))
 	}
@@ -166,10 +167,13 @@ func proofOf(row fleet.Row) string {
 	return fmt.Sprintf("%d of %d proved", n, len(row.Identities))
 }
 
+// clearLine goes to the beginning of a terminal's line and empties it.
+const clearLine = "\r\033[K"
+
 // done clears the progress line.
 func (p *progress) done() {
 	if p.live {
-		fmt.Fprint(p.app.stderr, "\r\033[K")
+		fmt.Fprint(p.app.stderr, clearLine)
 	}
 }
 
@@ -179,6 +183,10 @@ func holderName(id string) string { return strings.Replace(id, ":", " ", 1) }
 func (p *progress) table(result *fleet.Result) {
 	out := p.app.stdout
 	printAuthorities(out, result.Authorities)
+	if p.total == 0 {
+		fmt.Fprintln(out, "\nThe fleet file names no hosts and no clients yet.")
+		return
+	}
 	if p.small {
 		fmt.Fprintln(out)
 		writeRows(out, p.rows)
@@ -205,17 +213,15 @@ func writeRows(out io.Writer, rows []fleet.Row) {
 	}
 }
 
+// happened says what a run did about an identity, and why if that is not plain.
 func happened(id fleet.IdentityRow) string {
-	switch id.Why {
-	case "":
-		if id.Until == "" {
-			return "-"
-		}
-		return "unchanged"
-	case "missing":
-		return "issued"
+	switch {
+	case id.Did == "":
+		return "-"
+	case id.Why == "" || id.Why == "missing" || id.Did == "copied":
+		return id.Did
 	}
-	return id.Why
+	return id.Did + " (" + id.Why + ")"
 }
 
 // day cuts a time to its date.

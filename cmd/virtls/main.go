@@ -10,10 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -23,6 +23,7 @@ import (
 	"virtls/dropin/certtool"
 	"virtls/dropin/psktool"
 	"virtls/finding"
+	"virtls/fleet"
 )
 
 // dropins are the imitated programs, by the name they are called by.
@@ -75,6 +76,7 @@ func command(ctx context.Context, args []string, stdin, stdout, stderr *os.File)
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(exitPanic(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100, NoExpandSubcommands: true}),
+		kong.ValueFormatter(withDefault),
 		kong.Bind(app, &cli.Globals),
 	)
 	if err != nil {
@@ -82,15 +84,13 @@ func command(ctx context.Context, args []string, stdin, stdout, stderr *os.File)
 		return finding.ExitUnable
 	}
 	app.parser = parser
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	parsed, err := parser.Parse(args)
+	app.args = args
+	parsed, err := parser.Parse(plain(args))
 	if err != nil {
-		return app.usageError(err)
+		app.json = slices.Contains(args, "--json")
+		return app.finish(usageError(err))
 	}
 	app.json = cli.JSON
-	app.args = args
 	return app.finish(parsed.Run(ctx))
 }
 
@@ -112,25 +112,55 @@ type app struct {
 	args   []string
 	json   bool
 	pass   passphrases
+	found  []finding.Finding // known when a command fails, and not yet printed
 }
 
-// usageError reports a command line that could not be understood.
-func (a *app) usageError(err error) int {
-	fmt.Fprintf(a.stderr, "virtls: error: %v\n", err)
-	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil && parse.Context.Command() != "" {
-		fmt.Fprintf(a.stderr, "Try: virtls %s --help\n", strings.Fields(parse.Context.Command())[0])
-	} else {
-		fmt.Fprintln(a.stderr, "Try: virtls --help")
+// plain turns what people try first into what kong knows.
+func plain(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return []string{"--help"}
+	case args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case args[0] == "--version":
+		return append([]string{"version"}, args[1:]...)
 	}
-	return finding.ExitUsage
+	return args
 }
 
-// wrong is returned by a command that has printed its findings, of which one
+// withDefault adds a flag's default to its help, which kong shows only where it
+// stands for the value's placeholder.
+func withDefault(v *kong.Value) string {
+	text := kong.DefaultHelpValueFormatter(v)
+	if v.HasDefault && v.Default != "" && (v.Flag == nil || v.Tag.PlaceHolder != "") {
+		text = strings.TrimSuffix(text, ".") + " (default: " + v.Default + ")."
+	}
+	return text
+}
+
+// usageError says what is wrong with a command line that could not be understood.
+func usageError(err error) error {
+	name := "virtls"
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil {
+		for _, step := range parse.Context.Path {
+			if step.Command != nil {
+				name += " " + step.Command.Name
+			}
+		}
+	}
+	return kindUsage.Found(name, "").WithText("%v", err).WithFix("%s --help shows how", name).Usage()
+}
+
+// errWrong is returned by a command that has printed its findings, of which one
 // at least is an error.
 var errWrong = errors.New("something is wrong")
 
-// finish reports how a command ended.
+// finish reports how a command ended, after what it had found until then, and
+// returns the exit code.
 func (a *app) finish(err error) int {
+	if err != nil && a.ctx.Err() != nil {
+		err = fleet.Interrupted()
+	}
 	switch {
 	case err == nil:
 		return finding.ExitOK
@@ -138,10 +168,12 @@ func (a *app) finish(err error) int {
 		return finding.ExitWrong
 	case errors.Is(err, syscall.EPIPE):
 		return finding.ExitUnable
-	case a.json:
-		a.printJSON(finding.NewReport([]finding.Finding{finding.Of(err)}))
-	default:
-		finding.Print(a.stderr, []finding.Finding{finding.Of(err)})
+	}
+	findings := append(a.found, finding.Of(err))
+	if a.json {
+		a.printJSON(finding.NewReport(findings))
+	} else {
+		finding.Print(a.stderr, findings)
 	}
 	return finding.ExitCode(err)
 }
@@ -171,5 +203,3 @@ func (a *app) printJSON(v any) error {
 func (a *app) printf(format string, args ...any) {
 	fmt.Fprintf(a.stdout, format, args...)
 }
-
-var _ io.Writer = (*os.File)(nil)

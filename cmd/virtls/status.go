@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"text/tabwriter"
 
 	"virtls/ca"
@@ -93,56 +92,4 @@ func writeStatus(out io.Writer, rows []fleet.StatusRow) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", holderName(r.Holder), r.Slot, day(r.Until), days, r.State, tilde(r.Path))
 	}
 	w.Flush()
-}
-
-type bundleCmd struct {
-	Host   string `arg:"" help:"Host or client."`
-	Output string `short:"o" help:"File to write (default: HOST.tar)." placeholder:"FILE"`
-	Fleet  string `help:"Fleet file, beside which the state directory is." default:"fleet.yaml" placeholder:"FILE"`
-}
-
-func (*bundleCmd) Help() string {
-	return `Packs what apply staged for a host into a tar file that only you can read, with an installer that
-needs nothing but a shell. On the host, as root:
-
-  tar -xpf HOST.tar && sh HOST/install.sh
-
-The installer finds out the group that QEMU runs as, sets owners, modes and SELinux labels, and can be
-run again: what is right is left alone.
-
-Example:
-  virtls bundle kvm1.example.com -o /media/stick/kvm1.tar`
-}
-
-func (c *bundleCmd) Run(a *app, g *Globals) error {
-	if c.Output == "" {
-		c.Output = c.Host + ".tar"
-	}
-	if err := fleet.Bundle(g.stateDir(c.Fleet), c.Host, c.Output); err != nil {
-		return err
-	}
-	if a.json {
-		return a.printJSON(struct {
-			finding.Report
-			File string `json:"file"`
-		}{finding.NewReport(nil), c.Output})
-	}
-	a.printf("%s: on %s, as root: tar -xpf %s && sh %s/install.sh\n", c.Output, c.Host, c.Output, c.Host)
-	return nil
-}
-
-// install puts one holder's tree on this machine.
-func (a *app) install(stateDir, holder, root string, report *applyReport) error {
-	findings, err := fleet.Installer{Root: root}.Install(a.ctx, stateDir, holder, func(i fleet.Installed) {
-		report.Installed = append(report.Installed, i)
-		if !a.json {
-			a.printf("%s: %s\n", i.Path, i.Did)
-		}
-	})
-	report.Result.Findings = append(report.Result.Findings, findings...)
-	if err == nil && !a.json {
-		a.printf("%s on this machine for %s. What makes the files live is in %s.\n",
-			count(len(report.Installed), "change", "changes"), holder, tilde(filepath.Join(stateDir, "hosts", holder, "activate")))
-	}
-	return err
 }

@@ -62,7 +62,7 @@ func (r *run) applyHolders(ctx context.Context, result *Result) error {
 			case r.selected(h):
 				err = b.add(ctx, h)
 			case pass && r.opts.Prove != ProveNone:
-				b.prover.adopt(h)
+				err = b.prover.adopt(ctx, h)
 			}
 			if err != nil {
 				return err
@@ -159,9 +159,9 @@ func (r *run) refreshCRLs(ctx context.Context) error {
 func (r *run) loadCRLs() error {
 	for _, pqc := range []bool{false, true} {
 		var list []byte
-		for _, name := range r.file.authorityNames() {
+		for _, name := range r.file.trusted(pqc) {
 			a := r.ca[name]
-			if a == nil || name == PQCAuthority && !pqc {
+			if a == nil {
 				continue
 			}
 			data, err := readBounded(a.CRLPath())
@@ -171,37 +171,6 @@ func (r *run) loadCRLs() error {
 			list = append(list, data...)
 		}
 		r.crls[pqc] = list
-	}
-	return nil
-}
-
-// placePSK makes missing pre-shared keys and writes the servers' files.
-func (r *run) placePSK() error {
-	if err := r.loadPSK(true); err != nil {
-		return err
-	}
-	seen := map[string]bool{}
-	for _, u := range r.file.PSK {
-		for _, server := range u.Servers {
-			if seen[server] {
-				continue
-			}
-			seen[server] = true
-			h, err := r.file.holderOfHost(r.file.hostNamed(server))
-			if err != nil {
-				return err
-			}
-			docs, err := r.pskDocuments(h)
-			if err != nil {
-				return err
-			}
-			if docs, err = r.changed(h, docs); err != nil {
-				return err
-			}
-			if err := r.write(h, docs); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

@@ -265,29 +265,45 @@ func (r *run) makeDir(h *Holder, loc layout.Location, p string) error {
 // finish writes the copies and documents of the batch's holders.
 func (b *batch) finish() error {
 	var staged []*atomicfile.Staged
-	for _, w := range b.holders {
-		copies, err := b.run.copies(w)
+	entries := make([][]layout.Entry, len(b.holders))
+	for i, w := range b.holders {
+		files, all, err := b.run.stageRest(w)
+		staged = append(staged, files...)
 		if err != nil {
 			discard(staged)
 			return err
 		}
-		docs, err := b.run.documents(w.holder)
-		if err == nil {
-			docs, err = b.run.changed(w.holder, docs)
-		}
-		if err == nil {
-			docs = append(docs, copies...)
-			var files []*atomicfile.Staged
-			files, err = b.run.stage(w.holder, docs)
-			staged = append(staged, files...)
-		}
-		if err != nil {
-			discard(staged)
-			return err
-		}
-		w.row.Written = len(docs)
+		entries[i] = all
+		w.row.Written = len(files)
 	}
-	return atomicfile.CommitAll(staged)
+	if err := atomicfile.CommitAll(staged); err != nil {
+		return err
+	}
+	for i, w := range b.holders {
+		if err := b.run.mendModes(w.holder, entries[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stageRest stages what a holder lacks besides the certificates just issued,
+// and returns how all of its files are to be.
+func (r *run) stageRest(w *work) (files []*atomicfile.Staged, entries []layout.Entry, err error) {
+	docs, err := r.documents(w.holder)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries = w.holder.entries(docs)
+	if docs, err = r.changed(w.holder, docs); err != nil {
+		return nil, nil, err
+	}
+	copies, err := r.copies(w)
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err = r.stage(w.holder, append(docs, copies...))
+	return files, entries, err
 }
 
 // copies returns the files of identities that lack one of their places.

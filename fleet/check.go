@@ -2,9 +2,13 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
+	"unicode"
 
 	"virtls/layout"
 	"virtls/pki"
@@ -28,7 +32,8 @@ type checker struct {
 	f       *File
 	err     error
 	hosts   map[string]bool   // by name
-	holders map[string]string // hosts and clients: path by name, and by name in lower case
+	holders map[string]bool   // hosts and clients by name
+	taken   map[string]string // path in the file by name in lower case
 }
 
 func (c *checker) fail(path, format string, args ...any) {
@@ -53,16 +58,13 @@ func (f *File) at(path string) string {
 
 // check fills in defaults and refuses what could not work.
 func (f *File) check() error {
-	c := &checker{f: f, hosts: map[string]bool{}, holders: map[string]string{}}
+	c := &checker{f: f, hosts: map[string]bool{}, holders: map[string]bool{}, taken: map[string]string{}}
 	if f.Organization == "" {
 		c.fail("organization", "is missing: write the name of your organization")
 	}
-	switch f.PQC {
-	case "":
+	c.text(f.Organization, "organization", maxSubjectFields)
+	if f.PQC == "" {
 		f.PQC = PQCOff
-	case PQCOff, PQCHybrid, PQCExclusive:
-	default:
-		c.fail("pqc", "unknown choice %q%s; want off, hybrid or exclusive", f.PQC, suggest(string(f.PQC), []string{"off", "hybrid", "exclusive"}))
 	}
 	c.authority(&f.Authority)
 	c.defaults(&f.Defaults)
@@ -74,11 +76,7 @@ func (f *File) check() error {
 		c.client(&f.Clients[i], fmt.Sprintf("clients[%d]", i))
 	}
 	for i := range f.Hosts {
-		for j, name := range f.Hosts[i].Allow {
-			if c.holders[name] == "" {
-				c.fail(fmt.Sprintf("hosts[%d].allow[%d]", i, j), "there is no client or host %q in this file", name)
-			}
-		}
+		c.references(f.Hosts[i].Allow, fmt.Sprintf("hosts[%d].allow", i), "client or host", c.holders)
 	}
 	users := map[string]bool{}
 	for i := range f.PSK {
@@ -89,11 +87,11 @@ func (f *File) check() error {
 
 func (c *checker) authority(a *Authority) {
 	if a.Name == "" {
-		a.Name = c.f.Organization + " CA"
+		if a.Name = c.f.Organization + " CA"; len(a.Name) > maxCommonName {
+			c.fail("organization", "%q is longer than %d octets, the limit of a common name; give the authority a name of its own with authority.name", a.Name, maxCommonName)
+		}
 	}
-	if len(a.Name) > maxCommonName {
-		c.fail("authority.name", "%q is longer than %d octets", a.Name, maxCommonName)
-	}
+	c.text(a.Name, "authority.name", maxCommonName)
 	c.subject(a.Subject, "authority")
 	a.Key = c.key(a.Key, defaultKey, "authority.key")
 	a.Days = c.days(a.Days, defaultCADays, "authority.days")
@@ -109,6 +107,7 @@ func (c *checker) defaults(d *Defaults) {
 		both := []layout.Role{layout.Server, layout.Client}
 		d.Uses = Uses{{Service: layout.Libvirt, Roles: both, Shared: true}, {Service: layout.QEMU, Roles: both, Shared: true}}
 	}
+	c.uses(d.Uses, "defaults.uses")
 	c.platform(d.Platform, "defaults.platform")
 }
 
@@ -139,6 +138,7 @@ func (c *checker) host(h *Host, path string) {
 	if h.Uses == nil {
 		h.Uses = c.f.Defaults.Uses
 	}
+	c.uses(h.Uses, path+".uses")
 	if h.Platform == "" {
 		h.Platform = c.f.Defaults.Platform
 	}
@@ -155,8 +155,35 @@ func (c *checker) host(h *Host, path string) {
 	}
 }
 
+// uses checks the directories of services.
+func (c *checker) uses(uses Uses, field string) {
+	var locations []layout.Location
+	for _, u := range uses {
+		switch dir := path.Clean(u.Dir); {
+		case u.Dir == "":
+		case !dirForm.MatchString(u.Dir):
+			c.fail(field, "dir of %s: %q may hold only letters, digits, and . _ - + / between them, because it becomes a part of settings and commands", u.Service, u.Dir)
+			return
+		case strings.Count(dir, "/") < 2 || slices.Contains(sharedDirs, dir):
+			c.fail(field, "dir of %s: %s belongs to others too, and its owner and mode are to be set; name a directory of its own, such as %s/virtls", u.Service, dir, strings.TrimSuffix(dir, "/"))
+			return
+		}
+		locations = append(locations, layout.System(u.Service, u.Dir))
+	}
+	if at, a, b := layout.Conflict(locations); at != "" {
+		c.fail(field, "%s and %s both have %s, and want different things there; give each a directory of its own", a, b, at)
+	}
+}
+
+// sharedDirs are directories that distributions' packages make and fill.
+var sharedDirs = []string{
+	"/etc/pki", "/etc/pki/tls", "/etc/pki/tls/certs", "/etc/pki/tls/private", "/etc/ssl", "/etc/ssl/certs", "/etc/ssl/private",
+	"/etc/libvirt", "/usr/bin", "/usr/lib", "/usr/local", "/usr/sbin", "/usr/share", "/var/cache", "/var/lib", "/var/lib/libvirt", "/var/log",
+}
+
 var (
 	versionForm = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`)
+	dirForm     = regexp.MustCompile(`^/[A-Za-z0-9._+/-]*$`)
 	accountForm = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
 )
 
@@ -181,11 +208,18 @@ func (c *checker) holder(name, path string) {
 		c.fail(field, "%q is longer than %d octets, the limit of a common name; use a shorter name here and put the long one into names", name, maxCommonName)
 	case !holderForm.MatchString(name) || strings.Trim(name, ".") == "":
 		c.fail(field, "%q may hold only letters, digits, and . _ - @ : between them, because it becomes a directory and an entry of access lists", name)
-	case c.holders[strings.ToLower(name)] != "":
-		c.fail(field, "%q is already the name of %s", name, c.holders[strings.ToLower(name)])
+	case c.taken[strings.ToLower(name)] != "":
+		c.fail(field, "%q is already the name of %s", name, c.taken[strings.ToLower(name)])
 	}
-	c.holders[strings.ToLower(name)] = path
-	c.holders[name] = path
+	c.taken[strings.ToLower(name)] = path
+	c.holders[name] = true
+}
+
+// unknown refuses a name that refers to nobody.
+func (c *checker) unknown(field, what, name string, known map[string]bool) {
+	if c.err == nil { // the nearest name is looked for only once
+		c.fail(field, "there is no %s %q in this file%s", what, name, suggest(name, slices.Collect(maps.Keys(known))))
+	}
 }
 
 var (
@@ -221,15 +255,20 @@ func (c *checker) subject(s Subject, path string) {
 	for _, v := range []struct{ field, value string }{
 		{"state", s.State}, {"locality", s.Locality}, {"organization", s.Organization}, {"unit", s.Unit},
 	} {
-		if len(v.value) > maxSubjectFields {
-			c.fail(path+"."+v.field, "is longer than %d octets", maxSubjectFields)
-		}
-		if strings.ContainsAny(v.value, "*?") {
-			c.fail(path+"."+v.field, "%q holds * or ?, which access lists of QEMU and libvirt take for wildcards", v.value)
-		}
-		if strings.TrimSpace(v.value) != v.value || strings.ContainsFunc(v.value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			c.fail(path+"."+v.field, "%q has blanks at an end or control characters", v.value)
-		}
+		c.text(v.value, path+"."+v.field, maxSubjectFields)
+	}
+}
+
+// text checks what becomes an attribute of a distinguished name and, with it, a
+// line of access lists and configuration files.
+func (c *checker) text(value, field string, limit int) {
+	switch {
+	case len(value) > limit:
+		c.fail(field, "%q is longer than %d octets", value, limit)
+	case strings.ContainsAny(value, "*?"):
+		c.fail(field, "%q holds * or ?, which access lists of QEMU and libvirt take for wildcards", value)
+	case strings.TrimSpace(value) != value || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }):
+		c.fail(field, "%q has blanks at an end, or characters that cannot be printed", value)
 	}
 }
 
@@ -282,14 +321,20 @@ func (c *checker) pskUser(u *PSKUser, path string, users map[string]bool) {
 	if len(u.Holders) == 0 {
 		c.fail(path+".holders", "is missing: name the hosts or clients that connect as the user")
 	}
-	for i, s := range u.Servers {
-		if !c.hosts[s] {
-			c.fail(fmt.Sprintf("%s.servers[%d]", path, i), "there is no host %q in this file", s)
+	c.references(u.Servers, path+".servers", "host", c.hosts)
+	c.references(u.Holders, path+".holders", "client or host", c.holders)
+}
+
+func (c *checker) references(names []string, path, what string, known map[string]bool) {
+	seen := map[string]bool{}
+	for i, name := range names {
+		field := fmt.Sprintf("%s[%d]", path, i)
+		if !known[name] {
+			c.unknown(field, what, name, known)
 		}
-	}
-	for i, h := range u.Holders {
-		if c.holders[h] == "" {
-			c.fail(fmt.Sprintf("%s.holders[%d]", path, i), "there is no client or host %q in this file", h)
+		if seen[name] {
+			c.fail(field, "%q is listed twice", name)
 		}
+		seen[name] = true
 	}
 }

@@ -11,6 +11,7 @@ package fleet
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -111,11 +112,16 @@ const (
 
 // UnmarshalYAML accepts what YAML 1.1 makes of an unquoted off.
 func (p *PQC) UnmarshalYAML(n *yaml.Node) error {
-	if n.Value == "false" || n.Value == "no" {
-		*p = PQCOff
-		return nil
+	if n.Kind != yaml.ScalarNode {
+		return fieldError(n, "found %s, want off, hybrid or exclusive", kindName(n))
 	}
-	*p = PQC(n.Value)
+	switch *p = PQC(n.Value); *p {
+	case PQCOff, PQCHybrid, PQCExclusive:
+	case "false", "no":
+		*p = PQCOff
+	default:
+		return fieldError(n, "unknown choice %q%s; want off, hybrid or exclusive", n.Value, suggest(n.Value, []string{"off", "hybrid", "exclusive"}))
+	}
 	return nil
 }
 
@@ -170,6 +176,9 @@ func (u *Uses) UnmarshalYAML(n *yaml.Node) error {
 }
 
 func (u *Uses) add(name, value *yaml.Node) error {
+	if name.Kind != yaml.ScalarNode {
+		return fieldError(name, "found %s, want the name of a service; services with roles are a map, such as {libvirt: both}", kindName(name))
+	}
 	use := Use{Service: layout.Service(name.Value)}
 	if !use.Service.Known() {
 		return fieldError(name, "unknown service %q%s", name.Value, suggest(name.Value, serviceNames()))
@@ -181,19 +190,9 @@ func (u *Uses) add(name, value *yaml.Node) error {
 	}
 	roles := value
 	if value != nil && value.Kind == yaml.MappingNode {
-		roles = nil
-		for i := 0; i < len(value.Content); i += 2 {
-			switch k, v := value.Content[i], value.Content[i+1]; k.Value {
-			case "roles":
-				roles = v
-			case "dir":
-				use.Dir = v.Value
-				if !strings.HasPrefix(use.Dir, "/") {
-					return fieldError(v, "dir %q is not an absolute path", v.Value)
-				}
-			default:
-				return fieldError(k, "unknown field %q%s", k.Value, suggest(k.Value, []string{"roles", "dir"}))
-			}
+		var err error
+		if roles, err = use.setFields(value); err != nil {
+			return err
 		}
 	}
 	if err := use.setRoles(roles); err != nil {
@@ -203,10 +202,36 @@ func (u *Uses) add(name, value *yaml.Node) error {
 	return nil
 }
 
+// setFields reads the form {roles: ..., dir: ...} and returns the roles.
+func (u *Use) setFields(n *yaml.Node) (roles *yaml.Node, err error) {
+	seen := map[string]bool{}
+	for i := 0; i < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		if seen[k.Value] {
+			return nil, fieldError(k, "field %q stands twice in %s", k.Value, u.Service)
+		}
+		seen[k.Value] = true
+		switch k.Value {
+		case "roles":
+			roles = v
+		case "dir":
+			if u.Dir = v.Value; v.Kind != yaml.ScalarNode || !strings.HasPrefix(u.Dir, "/") {
+				return nil, fieldError(v, "dir: found %s, want an absolute path", kindName(v))
+			}
+		default:
+			return nil, fieldError(k, "unknown field %q in %s%s", k.Value, u.Service, suggest(k.Value, []string{"roles", "dir"}))
+		}
+	}
+	return roles, nil
+}
+
 // setRoles reads the roles of a use. Without any, the service is used in every
 // role it has, with one certificate.
 func (u *Use) setRoles(n *yaml.Node) error {
 	possible := u.Service.Roles()
+	if n != nil && n.Tag == "!!null" {
+		n = nil
+	}
 	if n == nil || n.Kind == yaml.ScalarNode && n.Value == "both" {
 		if n != nil && len(possible) < 2 {
 			return fieldError(n, "%s is used as %s only", u.Service, possible[0])
@@ -250,7 +275,7 @@ func roleOf(n *yaml.Node) (layout.Role, error) {
 	case "client":
 		return layout.Client, nil
 	}
-	return 0, fieldError(n, "unknown role %q%s; want server, client, [server, client] or both", n.Value, suggest(n.Value, []string{"server", "client", "both"}))
+	return 0, fieldError(n, "unknown role %s%s; want server, client, [server, client] or both", kindName(n), suggest(n.Value, []string{"server", "client", "both"}))
 }
 
 func serviceNames() []string {
@@ -265,13 +290,19 @@ func serviceNames() []string {
 func (c *ClientUse) UnmarshalYAML(n *yaml.Node) error {
 	*c = ClientUse{}
 	items := n.Content
-	if n.Kind == yaml.ScalarNode {
+	switch n.Kind {
+	case yaml.ScalarNode:
 		items = []*yaml.Node{n}
+	case yaml.MappingNode:
+		return fieldError(n, "found a map, want a list of services: libvirt, qemu or both")
 	}
 	for _, item := range items {
 		s := layout.Service(item.Value)
 		if s != layout.Libvirt && s != layout.QEMU {
-			return fieldError(item, "unknown service %q%s; a client uses libvirt, qemu or both", item.Value, suggest(item.Value, []string{"libvirt", "qemu"}))
+			return fieldError(item, "unknown service %s%s; a client uses libvirt, qemu or both", kindName(item), suggest(item.Value, []string{"libvirt", "qemu"}))
+		}
+		if slices.Contains(*c, s) {
+			return fieldError(item, "service %s is listed twice", s)
 		}
 		*c = append(*c, s)
 	}

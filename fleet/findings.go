@@ -5,6 +5,8 @@ import "virtls/finding"
 var (
 	kindStagedUnreadable = finding.Define("staged-file-unreadable", finding.Error,
 		"a file of the staged tree cannot be read", "give yourself the right to read it; virtls runs as the user who owns the state directory")
+	kindStagedUnwritable = finding.Define("staged-file-unwritable", finding.Error,
+		"a file of the staged tree cannot be changed", "run virtls as the user who owns the state directory")
 	kindNotInFile = finding.Define("holder-not-in-file", finding.Warning,
 		"credentials are staged for a host or client that the fleet file does not name",
 		"put it back into the file, or revoke its certificates with virtls revoke and delete its directory")

@@ -91,6 +91,7 @@ const (
 	whyRevoked = "revoked"
 	whyExpired = "expired"
 	whyDue     = "due for renewal"
+	whyAsked   = "renewal asked for"
 )
 
 // outdated returns why a certificate must be replaced, empty if it need not be.
@@ -130,7 +131,7 @@ func (r *run) outdated(ctx context.Context, h *Holder, id *Identity, c *pki.Cert
 	case now.After(due) && authority.Certificate.NotAfter.After(c.NotAfter):
 		return whyDue + " since " + day(due), nil
 	case r.opts.Renew:
-		return "renewal asked for", nil
+		return whyAsked, nil
 	}
 	return "", nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"virtls/internal/atomicfile"
@@ -97,12 +98,11 @@ func (r *run) wanted(h *Holder) map[string]bool {
 	}
 	loc := h.pskLocation()
 	for _, u := range r.file.PSK {
-		for _, s := range u.Servers {
-			if s == h.Name {
-				add(path.Join(layout.PSKServer(loc), layout.PSKFile))
-			} else {
-				add(path.Join(layout.PSKClient(loc, s), layout.PSKFile))
-			}
+		if slices.Contains(u.Servers, h.Name) {
+			add(path.Join(layout.PSKServer(loc), layout.PSKFile))
+		}
+		for _, s := range h.pskServers(&u) {
+			add(path.Join(layout.PSKClient(loc, s), layout.PSKFile))
 		}
 	}
 	return files

@@ -2,8 +2,10 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -31,12 +33,28 @@ func Plan(ctx context.Context, file *File, state *ca.State, dir string, opts Opt
 		return nil, err
 	}
 	r.dir = dir
-	p := planner{run: r, change: change}
+	p := planner{run: r, change: change, newCRL: map[string]bool{}}
 	if err := p.authorities(ctx); err != nil {
 		return r.findings, err
 	}
-	if err := r.loadPSK(false); err != nil {
+	servers, err := r.neededPSKServers()
+	if err != nil {
 		return r.findings, err
+	}
+	if err := r.loadPSK(servers); err != nil {
+		return r.findings, err
+	}
+	for _, h := range servers {
+		if r.selected(h) {
+			continue
+		}
+		docs, err := r.pskServed(h)
+		if err == nil {
+			err = p.documents(h, docs)
+		}
+		if err != nil {
+			return r.findings, err
+		}
 	}
 	for h, err := range file.Holders {
 		if err == nil {
@@ -62,6 +80,7 @@ func Plan(ctx context.Context, file *File, state *ca.State, dir string, opts Opt
 type planner struct {
 	run    *run
 	change func(Change)
+	newCRL map[string]bool // authorities whose revocation list is due
 }
 
 func (p *planner) authorities(ctx context.Context) error {
@@ -76,6 +95,7 @@ func (p *planner) authorities(ctx context.Context) error {
 				}
 				if due {
 					p.change(Change{Action: "update", Path: a.CRLPath(), Why: "a new revocation list is due"})
+					p.newCRL[name] = true
 				}
 				continue
 			}
@@ -85,7 +105,16 @@ func (p *planner) authorities(ctx context.Context) error {
 		}
 		p.change(Change{Action: "create", Path: filepath.Join(p.run.dir, "ca", name+"-cert.pem"), Why: "there is no authority yet"})
 	}
-	return p.run.loadCRLs()
+	if err := p.run.loadCRLs(); err != nil {
+		return err
+	}
+	// What a list that is yet to be signed will be is not known: it differs from what is staged.
+	for _, pqc := range []bool{false, true} {
+		if slices.ContainsFunc(p.run.file.trusted(pqc), func(name string) bool { return p.newCRL[name] }) {
+			p.run.crls[pqc] = nil
+		}
+	}
+	return nil
 }
 
 func (p *planner) holder(ctx context.Context, h *Holder) error {
@@ -109,17 +138,21 @@ func (p *planner) holder(ctx context.Context, h *Holder) error {
 			p.change(c)
 		}
 	}
-	return p.documents(h)
-}
-
-// documents reports the files that would be written. A file whose content is
-// not known before doing is reported without it.
-func (p *planner) documents(h *Holder) error {
 	docs, err := p.run.documents(h)
 	if err != nil {
 		return err
 	}
-	if docs, err = p.run.changed(h, docs); err != nil {
+	if err := p.documents(h, docs); err != nil {
+		return err
+	}
+	return p.modes(h, docs)
+}
+
+// documents reports the files that would be written. A file whose content is
+// not known before doing is reported without it.
+func (p *planner) documents(h *Holder, docs []document) error {
+	docs, err := p.run.changed(h, docs)
+	if err != nil {
 		return err
 	}
 	for _, d := range docs {
@@ -136,6 +169,15 @@ func (p *planner) documents(h *Holder) error {
 		p.change(c)
 	}
 	return nil
+}
+
+// modes reports the files whose mode would be set.
+func (p *planner) modes(h *Holder, docs []document) error {
+	wrong, err := p.run.wrongModes(h, h.entries(docs))
+	for _, e := range wrong {
+		p.change(Change{Action: "update", Holder: h.ID(), Path: p.run.staged(h, e.Path), Why: fmt.Sprintf("its mode is to be %04o", e.Mode)})
+	}
+	return err
 }
 
 // PrintChange writes a change for people: a line, and the difference of text files.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,6 +44,7 @@ type credential struct {
 	leaf   *pki.Certificate
 	roots  []*pki.Certificate
 	crls   []*pki.CRL
+	now    time.Time // by which it judges others
 }
 
 func newProver(r *run) *prover {
@@ -80,10 +82,18 @@ func (id *Identity) kind() string {
 }
 
 // adopt makes representatives of what is staged for a holder that this run
-// leaves alone. What cannot be loaded represents nobody.
-func (p *prover) adopt(h *Holder) {
+// leaves alone. What is not as it should be represents nobody, except that it
+// may be due for renewal.
+func (p *prover) adopt(ctx context.Context, h *Holder) error {
 	for i := range h.Identities {
 		if engineFor(&h.Identities[i]) != "" {
+			continue
+		}
+		j, err := p.run.judge(ctx, h, &h.Identities[i])
+		if err != nil {
+			return err
+		}
+		if j.Verdict == Issue && !strings.HasPrefix(j.Why, whyDue) && j.Why != whyAsked {
 			continue
 		}
 		creds, err := p.load(h, &h.Identities[i])
@@ -94,6 +104,7 @@ func (p *prover) adopt(h *Holder) {
 			p.represent(c)
 		}
 	}
+	return nil
 }
 
 // engineFor returns why no handshake can be made with a key yet, empty if one can.
@@ -159,16 +170,11 @@ func (r *run) pskRows(h *Holder) []IdentityRow {
 	}
 	var rows []IdentityRow
 	for _, u := range r.file.PSK {
-		if h.host != nil && slices.Contains(u.Servers, h.Name) {
+		if slices.Contains(u.Servers, h.Name) {
 			rows = append(rows, row("psk/server "+u.User, layout.PSKServer(loc)))
 		}
-		if !slices.Contains(u.Holders, h.Name) {
-			continue
-		}
-		for _, server := range u.Servers {
-			if h.host == nil || server != h.Name {
-				rows = append(rows, row("psk/client "+u.User, layout.PSKClient(loc, server)))
-			}
+		for _, server := range h.pskServers(&u) {
+			rows = append(rows, row("psk/client "+u.User, layout.PSKClient(loc, server)))
 		}
 	}
 	return rows
@@ -290,7 +296,7 @@ func (p *prover) load(h *Holder, id *Identity) ([]*credential, error) {
 }
 
 func (p *prover) loadPlace(h *Holder, id *Identity, place Place) (*credential, error) {
-	c := &credential{holder: h.ID(), id: id, role: place.Role, name: h.Name}
+	c := &credential{holder: h.ID(), id: id, role: place.Role, name: h.Name, now: p.run.state.Now()}
 	data, err := p.run.readStaged(h, place.Cert.Path)
 	if err != nil {
 		return nil, err
@@ -428,7 +434,7 @@ func (c *credential) verifier(purpose asn1.ObjectIdentifier, name string) func([
 			return errors.New("no certificate was sent")
 		}
 		_, err := pki.Verify(chain[0], pki.VerifyOptions{
-			Roots: c.roots, Intermediates: chain[1:], CRLs: c.crls, Purpose: purpose,
+			Roots: c.roots, Intermediates: chain[1:], CRLs: c.crls, Time: c.now, Purpose: purpose,
 			KeyUsage: pki.DigitalSignature, Hostname: name,
 		})
 		return err

@@ -134,6 +134,12 @@ func (f *File) authorityNames() []string {
 	return []string{ClassicalAuthority}
 }
 
+// trusted lists the authorities whose certificates and revocation lists a
+// holder gets. One that cannot verify ML-DSA is given no ML-DSA authority.
+func (f *File) trusted(pqc bool) []string {
+	return slices.DeleteFunc(f.authorityNames(), func(name string) bool { return name == PQCAuthority && !pqc })
+}
+
 // authoritySpec returns the authority to make under a name.
 func (f *File) authoritySpec(name string, pass ca.Passphrase) (ca.AuthoritySpec, error) {
 	a := f.Authority
@@ -172,15 +178,14 @@ func (r *run) readTrust() error {
 	return nil
 }
 
-// bundle returns the trust anchors for a holder. A holder that cannot verify
-// ML-DSA is given no ML-DSA authority.
+// bundle returns the trust anchors for a holder.
 func (r *run) bundle(pqc bool) []byte {
 	if b, ok := r.bundles[pqc]; ok {
 		return b
 	}
 	var b []byte
-	for _, name := range r.file.authorityNames() {
-		if a := r.ca[name]; a != nil && (pqc || name != PQCAuthority) {
+	for _, name := range r.file.trusted(pqc) {
+		if a := r.ca[name]; a != nil {
 			b = append(b, a.Certificate.PEM()...)
 			for _, c := range a.Chain {
 				b = append(b, c.PEM()...)
@@ -195,8 +200,10 @@ func (r *run) bundle(pqc bool) []byte {
 }
 
 // selected tells whether a holder is among those asked for.
-func (r *run) selected(h *Holder) bool {
-	return len(r.opts.Only) == 0 || slices.Contains(r.opts.Only, h.Name)
+func (r *run) selected(h *Holder) bool { return r.selectedName(h.Name) }
+
+func (r *run) selectedName(name string) bool {
+	return len(r.opts.Only) == 0 || slices.Contains(r.opts.Only, name)
 }
 
 // checkPQC says what a holder cannot have.
@@ -214,6 +221,6 @@ func (r *run) checkPQC(h *Holder) {
 	}
 }
 
-// activationEntry is how a file of the activation directory is listed; it is
-// for people and never installed.
+// activationPath returns where a file of the activation directory is staged; it
+// is for people and never installed.
 func activationPath(name string) string { return activationDir + "/" + name }

@@ -5,15 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
-	"path"
+	"os"
 	"slices"
 	"strings"
 
 	"virtls/finding"
 	"virtls/layout"
-	"virtls/psk"
 )
 
 // manifestName lists, beside a holder's tree, how each of its files must be on the host.
@@ -53,13 +53,13 @@ func (d document) mode() fs.FileMode {
 // documents returns a holder's files but its certificates and keys.
 func (r *run) documents(h *Holder) ([]document, error) {
 	var docs []document
-	bundle, crl := r.bundle(h.PQC), r.crls[h.PQC]
+	trusted := len(r.file.trusted(h.PQC)) > 0
 	for _, loc := range h.Locations {
-		if len(bundle) > 0 {
-			docs = append(docs, document{loc, loc.File(loc.CA()), bundle})
+		if trusted || len(r.trust) > 0 {
+			docs = append(docs, document{loc, loc.File(loc.CA()), r.bundle(h.PQC)})
 		}
-		if len(crl) > 0 {
-			docs = append(docs, document{loc, loc.File(loc.CRL()), crl})
+		if trusted {
+			docs = append(docs, document{loc, loc.File(loc.CRL()), r.crls[h.PQC]})
 		}
 	}
 	keys, err := r.pskDocuments(h)
@@ -88,20 +88,40 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// manifest lists the holder's directories and files, parents first.
+// manifest lists the holder's directories and files.
 func (r *run) manifest(h *Holder, docs []document) ([]byte, error) {
-	m := Manifest{Schema: 1, Holder: h.ID(), Person: h.client != nil && !h.client.System}
+	m := Manifest{Schema: 1, Holder: h.ID(), Person: h.person()}
+	for _, e := range h.entries(docs) {
+		m.Entries = append(m.Entries, h.resolved(e))
+	}
+	data, err := finding.JSON(m)
+	if err != nil {
+		return nil, fmt.Errorf("manifest of %s: %w", h.ID(), err)
+	}
+	return data, nil
+}
+
+// person tells whether the holder's files go into a home directory.
+func (h *Holder) person() bool { return h.client != nil && !h.client.System }
+
+// entries lists the holder's directories and files, parents first. docs are
+// those of its files that are neither certificates nor their keys.
+func (h *Holder) entries(docs []document) []layout.Entry {
+	var list []layout.Entry
 	seen := map[string]bool{}
 	add := func(loc layout.Location, e layout.Entry) {
 		for _, dir := range loc.Directories(e.Path) {
 			if !seen[dir.Path] {
 				seen[dir.Path] = true
-				m.Entries = append(m.Entries, h.resolved(dir))
+				list = append(list, dir)
 			}
 		}
-		m.Entries = append(m.Entries, h.resolved(e))
+		list = append(list, e)
 	}
 	for _, d := range docs {
+		if d.loc == (layout.Location{}) {
+			continue
+		}
 		if !d.entry.Secret {
 			sum := sha256.Sum256(d.data)
 			d.entry.SHA256 = hex.EncodeToString(sum[:])
@@ -114,12 +134,41 @@ func (r *run) manifest(h *Holder, docs []document) ([]byte, error) {
 			add(p.Location, p.Key)
 		}
 	}
-	slices.SortFunc(m.Entries, func(a, b ManifestEntry) int { return strings.Compare(a.Path, b.Path) })
-	data, err := finding.JSON(m)
-	if err != nil {
-		return nil, fmt.Errorf("manifest of %s: %w", h.ID(), err)
+	slices.SortFunc(list, func(a, b layout.Entry) int { return strings.Compare(a.Path, b.Path) })
+	return list
+}
+
+// wrongModes returns the staged files and directories of a holder that have
+// another mode than they are to have on the host.
+func (r *run) wrongModes(h *Holder, entries []layout.Entry) ([]layout.Entry, error) {
+	var list []layout.Entry
+	for _, e := range entries {
+		info, err := os.Stat(r.staged(h, e.Path))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, kindStagedUnreadable.Found(r.staged(h, e.Path), "").Unable(err)
+		}
+		if info.Mode().Perm() != e.Mode {
+			list = append(list, e)
+		}
 	}
-	return data, nil
+	return list, nil
+}
+
+// mendModes makes it so that copying the tree with its modes is enough.
+func (r *run) mendModes(h *Holder, entries []layout.Entry) error {
+	wrong, err := r.wrongModes(h, entries)
+	if err != nil {
+		return err
+	}
+	for _, e := range wrong {
+		if err := os.Chmod(r.staged(h, e.Path), e.Mode); err != nil {
+			return kindStagedUnwritable.Found(r.staged(h, e.Path), "").Unable(err)
+		}
+	}
+	return nil
 }
 
 // resolved fills in the names that the fleet file or the platform knows.
@@ -166,117 +215,9 @@ func (r *run) changed(h *Holder, docs []document) ([]document, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !bytes.Equal(have, d.data) {
+		if have == nil || !bytes.Equal(have, d.data) {
 			list = append(list, d)
 		}
 	}
 	return list, nil
-}
-
-// A pskPair is a user at a server; each pair has a key of its own.
-type pskPair struct{ user, server string }
-
-// pskKeys are the keys known so far.
-type pskKeys map[pskPair]psk.Key
-
-// pskDocuments returns the key files of a holder: one with all users for a
-// server, and one for each server that the holder connects to.
-func (r *run) pskDocuments(h *Holder) ([]document, error) {
-	loc := h.pskLocation()
-	served := psk.File{}
-	var docs []document
-	users := 0
-	for _, u := range r.file.PSK {
-		if h.host != nil && slices.Contains(u.Servers, h.Name) {
-			users++
-			if err := r.setKey(&served, u.User, h.Name); err != nil {
-				return nil, err
-			}
-		}
-		if !slices.Contains(u.Holders, h.Name) {
-			continue
-		}
-		for _, server := range u.Servers {
-			if h.host != nil && server == h.Name {
-				continue
-			}
-			var own psk.File
-			if err := r.setKey(&own, u.User, server); err != nil {
-				return nil, err
-			}
-			docs = r.mergePSK(docs, document{loc, loc.Secret(path.Join(layout.PSKClient(loc, server), layout.PSKFile)), own.Bytes()})
-		}
-	}
-	if users > 0 {
-		docs = append(docs, document{loc, loc.Secret(path.Join(layout.PSKServer(loc), layout.PSKFile)), served.Bytes()})
-	}
-	return docs, nil
-}
-
-// mergePSK joins the keys of several users towards one server in one file.
-func (r *run) mergePSK(docs []document, d document) []document {
-	for i := range docs {
-		if docs[i].entry.Path == d.entry.Path {
-			docs[i].data = append(docs[i].data, d.data...)
-			return docs
-		}
-	}
-	return append(docs, d)
-}
-
-// setKey enters the key of a pair that has one. In a plan some have none yet;
-// their files then differ from what is staged, which is what a plan is to say.
-func (r *run) setKey(f *psk.File, user, server string) error {
-	key, ok := r.psk[pskPair{user, server}]
-	if !ok {
-		return nil
-	}
-	_, err := f.Set(user, key)
-	return err
-}
-
-// loadPSK reads the keys that servers have. With generate it makes those that
-// are missing; the servers' files are then written before any holder's, so
-// that a key that is in use anywhere is known to its server.
-func (r *run) loadPSK(generate bool) error {
-	r.psk = pskKeys{}
-	for _, u := range r.file.PSK {
-		for _, server := range u.Servers {
-			h, err := r.file.holderOfHost(r.file.hostNamed(server))
-			if err != nil {
-				return err
-			}
-			name := path.Join(layout.PSKServer(h.pskLocation()), layout.PSKFile)
-			data, err := r.readStaged(h, name)
-			if err != nil {
-				return err
-			}
-			staged, err := psk.Parse(r.staged(h, name), data)
-			if err != nil {
-				return err
-			}
-			if key, err := staged.ServerKey(u.User); err == nil {
-				r.psk[pskPair{u.User, server}] = key
-				continue
-			}
-			if !generate {
-				continue
-			}
-			key, err := psk.Generate(psk.DefaultKeySize)
-			if err != nil {
-				return err
-			}
-			r.psk[pskPair{u.User, server}] = key
-		}
-	}
-	return nil
-}
-
-func (f *File) hostNamed(name string) *Host {
-	for i := range f.Hosts {
-		if f.Hosts[i].Name == name {
-			return &f.Hosts[i]
-		}
-	}
-	return nil
 }

@@ -243,7 +243,7 @@ func (l Location) Directories(p string) []Entry {
 		home = path.Dir(l.Dir)
 	}
 	var dirs []Entry
-	for d := path.Dir(p); d == l.Dir || strings.HasPrefix(d, l.Dir+"/") || d == home; d = path.Dir(d) {
+	for d := path.Dir(p); (d == l.Dir || strings.HasPrefix(d, l.Dir+"/") || d == home) && d != path.Dir(d); d = path.Dir(d) {
 		dirs = append(dirs, l.entry(d, "directory", false))
 	}
 	if l.Dir != pkiDir && strings.HasPrefix(l.Dir, pkiDir+"/") {
@@ -251,6 +251,45 @@ func (l Location) Directories(p string) []Entry {
 	}
 	slices.Reverse(dirs)
 	return dirs
+}
+
+// Conflict finds the first path at which two of the locations, used on one
+// host, want different things: one file for both, or a directory with different
+// rights. It returns an empty path if they go together.
+func Conflict(locations []Location) (at string, a, b Service) {
+	type claim struct {
+		entry   Entry
+		service Service
+	}
+	claims := map[string]claim{}
+	for _, l := range locations {
+		var mine []Entry
+		for _, file := range l.files() {
+			mine = append(append(mine, file), l.Directories(file.Path)...)
+		}
+		for _, e := range mine {
+			had, taken := claims[e.Path]
+			if taken && had.service != l.Service && (e.Type == "file" || had.entry != e) {
+				return e.Path, had.service, l.Service
+			}
+			claims[e.Path] = claim{e, l.Service}
+		}
+	}
+	return "", "", ""
+}
+
+// files lists every file that the location may hold.
+func (l Location) files() []Entry {
+	files := []Entry{l.File(l.CA()), l.File(l.CRL())}
+	for _, r := range l.Service.Roles() {
+		for i := NoIndex; i <= MaxIndex; i++ {
+			files = append(files, l.File(l.Cert(r, i)), l.Secret(l.Key(r, i)))
+		}
+	}
+	if l.Service == QEMU {
+		files = append(files, l.Secret(path.Join(PSKServer(l), PSKFile)))
+	}
+	return files
 }
 
 // entry decides owner, group and mode. Directories of keys that QEMU reads are

@@ -3,6 +3,7 @@ package layout
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -31,12 +32,17 @@ func (v Version) Compare(w Version) int {
 
 func (v Version) numbers() (n []int) {
 	for part := range strings.SplitSeq(string(v), ".") {
-		digits := strings.TrimRightFunc(part, func(r rune) bool { return r < '0' || r > '9' })
+		digits := part
+		if end := strings.IndexFunc(part, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+			digits = part[:end]
+		}
 		x, err := strconv.Atoi(digits)
 		if err != nil {
 			return n
 		}
-		n = append(n, x)
+		if n = append(n, x); digits != part {
+			return n
+		}
 	}
 	return n
 }
@@ -101,15 +107,18 @@ func PlatformOf(id, versionID, codename, idLike string) Platform {
 			return p
 		}
 	}
-	if strings.Contains(id+" "+idLike, "suse") {
+	family := id + " " + idLike
+	switch {
+	case strings.Contains(family, "suse"):
 		p, _ := PlatformByName("suse")
+		return p
+	case slices.Contains(strings.Fields(family), "debian"):
+		// A release that is not in the table, or a descendant: what all of Debian has in common.
+		p, _ := PlatformByName("debian-forky")
+		p.Name, p.QEMU, p.Libvirt, p.GnuTLS = "debian", "", "", ""
 		return p
 	}
 	p, _ := PlatformByName("other")
-	if id == "debian" {
-		p, _ = PlatformByName("debian-forky")
-		p.QEMU, p.Libvirt, p.GnuTLS = "", "", ""
-	}
 	return p
 }
 

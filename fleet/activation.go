@@ -3,11 +3,11 @@ package fleet
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
 	"virtls/layout"
-	"virtls/pki/dn"
 )
 
 // activationDir holds, beside a holder's tree, what makes the tree's files live.
@@ -23,6 +23,13 @@ func (f *File) activation(h *Holder) map[string]string {
 	}
 	if uris := f.uris(h); uris != "" {
 		files["uris.txt"] = uris
+		if line := f.prioritySetting(h, "tls_priority"); line != "" {
+			where := "/etc/libvirt/libvirt.conf"
+			if h.person() {
+				where = "$HOME/.config/libvirt/libvirt.conf"
+			}
+			files["libvirt.conf"] = fmt.Sprintf("# %s: for libvirt's clients; add to %s.\n%s", h.Name, where, line)
+		}
 	}
 	if args := f.qemuArguments(h); args != "" {
 		files["qemu-args.txt"] = args
@@ -44,9 +51,6 @@ func (f *File) activateHost(h *Holder, files map[string]string) {
 		}
 		files["commands.txt"] = daemonCommands(daemons)
 	}
-	if line := f.prioritySetting(h); line != "" && h.host.connects() {
-		files["libvirt.conf"] = fmt.Sprintf("# %s: for libvirt's clients on this host; add to /etc/libvirt/libvirt.conf.\n%s", h.Name, line)
-	}
 	if conf := f.qemuConf(h); conf != "" {
 		files["qemu.conf"] = conf
 	}
@@ -65,32 +69,40 @@ func (h *Holder) use(s layout.Service) *Use {
 // allowed lists the DNs that libvirt on the host admits, in the DER order that
 // tls_allowed_dn_list is matched against.
 func (f *File) allowed(h *Holder) []string {
-	var names []string
-	admit := func(subject dn.Name) {
-		if s := subject.String(); !slices.Contains(names, s) {
-			names = append(names, s)
-		}
+	if h.host.Allow == nil {
+		return f.admitted
 	}
-	explicit := h.host.Allow != nil
-	for i := range f.Hosts {
-		other := &f.Hosts[i]
-		if explicit && !slices.Contains(h.host.Allow, other.Name) {
-			continue
+	var names []string
+	for _, name := range h.host.Allow {
+		subject := Subject{}
+		if host := f.hosts[name]; host != nil {
+			subject = host.Subject
+		} else {
+			subject = f.clients[name].Subject
 		}
-		if explicit || other.connects() {
-			admit(other.Subject.name(other.Name))
+		names = append(names, subject.name(name).String())
+	}
+	return names
+}
+
+// index prepares what is looked up for every host, so that the work for a fleet
+// does not grow with the square of its size.
+func (f *File) index() {
+	f.hosts, f.clients = map[string]*Host{}, map[string]*Client{}
+	for i := range f.Hosts {
+		h := &f.Hosts[i]
+		f.hosts[h.Name] = h
+		if h.connects() {
+			f.admitted = append(f.admitted, h.Subject.name(h.Name).String())
 		}
 	}
 	for i := range f.Clients {
 		c := &f.Clients[i]
-		if explicit && !slices.Contains(h.host.Allow, c.Name) {
-			continue
-		}
-		if explicit || slices.Contains(c.Uses, layout.Libvirt) {
-			admit(c.Subject.name(c.Name))
+		f.clients[c.Name] = c
+		if slices.Contains(c.Uses, layout.Libvirt) {
+			f.admitted = append(f.admitted, c.Subject.name(c.Name).String())
 		}
 	}
-	return names
 }
 
 // connects tells whether the host is a libvirt client itself, as a source of
@@ -122,21 +134,8 @@ func (f *File) libvirtdConf(h *Holder, use *Use, daemon string) string {
 	if use.Dir != "" {
 		f.libvirtPaths(&b, h, use)
 	}
-	b.WriteString(f.prioritySetting(h))
+	b.WriteString(f.prioritySetting(h, "tls_priority"))
 	return b.String()
-}
-
-// prioritySetting returns the tls_priority line of libvirtd.conf and
-// libvirt.conf that turns ML-DSA off: a comment where that is a choice.
-func (f *File) prioritySetting(h *Holder) string {
-	priority, must := f.pqcOff(h)
-	switch {
-	case priority == "":
-		return ""
-	case must:
-		return fmt.Sprintf("# This host's GnuTLS %s offers ML-DSA and cannot verify it: without this line it cannot talk to hosts that have ML-DSA identities.\ntls_priority = %s\n", h.Platform.GnuTLS, confString(priority))
-	}
-	return fmt.Sprintf("# To turn post-quantum algorithms off on this host (valid for its GnuTLS %s):\n#tls_priority = %s\n", h.Platform.GnuTLS, confString(priority))
 }
 
 // libvirtPaths writes the settings that point libvirt at another directory.
@@ -223,7 +222,11 @@ func (f *File) qemuConf(h *Holder) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("# %s: add these settings to /etc/libvirt/qemu.conf and restart libvirtd or virtqemud.\n%s\n", h.Name, strings.Join(lines, "\n"))
+	conf := fmt.Sprintf("# %s: add these settings to /etc/libvirt/qemu.conf and restart libvirtd or virtqemud.\n%s\n", h.Name, strings.Join(lines, "\n"))
+	if v := h.Platform.Libvirt; v == "" || v.AtLeast("11.6") { // older ones know no such setting
+		conf += f.prioritySetting(h, "default_tls_priority")
+	}
+	return conf
 }
 
 // underAppArmor tells whether libvirt's AppArmor profile lets guests read a
@@ -245,6 +248,10 @@ func (f *File) uris(h *Holder) string {
 	if h.client != nil && !slices.Contains(h.client.Uses, layout.Libvirt) {
 		return ""
 	}
+	query := ""
+	if h.host != nil && h.use(layout.Libvirt).Dir != "" {
+		query = "?pkipath=" + h.use(layout.Libvirt).Dir
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# libvirt URIs for %s. A URI with a host and no transport means TLS.\n", h.Name)
 	for i := range f.Hosts {
@@ -256,7 +263,7 @@ func (f *File) uris(h *Holder) string {
 		if strings.Contains(name, ":") {
 			name = "[" + name + "]"
 		}
-		fmt.Fprintf(&b, "qemu://%s/system\n", name)
+		fmt.Fprintf(&b, "qemu://%s/system%s\n", name, query)
 	}
 	return b.String()
 }
@@ -304,14 +311,14 @@ func (h *Holder) hasPlace(loc layout.Location, r layout.Role) bool {
 
 func (f *File) object(b *strings.Builder, h *Holder, loc layout.Location, r layout.Role) {
 	dir := loc.Dir
-	if h.client != nil && !h.client.System {
+	if h.person() {
 		dir = "$HOME/" + dir
 	}
-	priority, must := f.pqcOff(h)
-	if must {
+	priority, why, needed := f.pqcOff(h)
+	if needed {
 		priority = ",priority=" + commas(priority)
 	} else if priority != "" {
-		fmt.Fprintf(b, "\n# To turn post-quantum algorithms off: priority=%s\n", priority)
+		fmt.Fprintf(b, "\n# %s: append ,priority=%s\n", why, priority)
 		priority = ""
 	}
 	fmt.Fprintf(b, "\n-object tls-creds-x509,id=tls-%s,dir=%s,endpoint=%s,verify-peer=on%s\n", r, commas(dir), r, priority)
@@ -338,27 +345,34 @@ const pskPriority = "NORMAL:-CHACHA20-POLY1305"
 func (f *File) pskArguments(b *strings.Builder, h *Holder) {
 	loc := h.pskLocation()
 	home := ""
-	if h.client != nil && !h.client.System {
+	if h.person() {
 		home = "$HOME/"
 	}
-	served := false
+	if slices.ContainsFunc(f.PSK, func(u PSKUser) bool { return slices.Contains(u.Servers, h.Name) }) {
+		fmt.Fprintf(b, "\n# Pre-shared keys, as server:\n-object tls-creds-psk,id=psk-server,dir=%s,endpoint=server\n", commas(layout.PSKServer(loc)))
+	}
+	ids := map[string]int{}
 	for _, u := range f.PSK {
-		if h.host != nil && slices.Contains(u.Servers, h.Name) && !served {
-			served = true
-			fmt.Fprintf(b, "\n# Pre-shared keys, as server:\n-object tls-creds-psk,id=psk-server,dir=%s,endpoint=server\n", commas(layout.PSKServer(loc)))
-		}
-		if !slices.Contains(u.Holders, h.Name) {
-			continue
-		}
-		for _, server := range u.Servers {
-			if server == h.Name && h.host != nil {
-				continue
+		for _, server := range h.pskServers(&u) {
+			id := "psk-" + objectID(server)
+			if ids[id]++; ids[id] > 1 {
+				id += fmt.Sprintf("-%d", ids[id])
 			}
-			fmt.Fprintf(b, "\n# Pre-shared key of %s towards %s:\n-object tls-creds-psk,id=psk-%s,dir=%s,username=%s,endpoint=client,priority=%s\n",
-				u.User, server, objectID(server), home+commas(layout.PSKClient(loc, server)), commas(u.User), pskPriority)
+			fmt.Fprintf(b, "\n# Pre-shared key of %s towards %s:\n-object tls-creds-psk,id=%s,dir=%s,username=%s,endpoint=client,priority=%s\n",
+				u.User, server, id, home+commas(layout.PSKClient(loc, server)), shellWord(commas(u.User)), pskPriority)
 		}
 	}
 }
+
+// shellWord quotes a value for a shell if it needs that.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]*$`)
 
 // pskLocation is where the holder's pre-shared keys go: QEMU's place, whatever else it uses.
 func (h *Holder) pskLocation() layout.Location {
@@ -382,28 +396,4 @@ func objectID(name string) string {
 		}
 		return r
 	}, path.Base(name))
-}
-
-// pqcOff returns the priority string that turns post-quantum algorithms off and
-// that the host's GnuTLS accepts; empty if there is nothing to turn off.
-//
-// Names that a build does not know are syntax errors: the ML-DSA signatures
-// have names since GnuTLS 3.8.9, the ML-KEM groups in builds with leancrypto only.
-//
-// must is true where the host fails without it. GnuTLS 3.8.13 built without
-// leancrypto offers ML-DSA and cannot verify it, so it breaks off the handshake
-// with every peer that prefers an ML-DSA identity.
-func (f *File) pqcOff(h *Holder) (priority string, must bool) {
-	if f.PQC == PQCOff || !h.Platform.GnuTLS.AtLeast("3.8.9") {
-		return "", false
-	}
-	priority = "NORMAL"
-	if h.Platform.SystemPri {
-		priority = "@SYSTEM"
-	}
-	priority += ":-SIGN-ML-DSA-65:-SIGN-ML-DSA-44:-SIGN-ML-DSA-87"
-	if h.Platform.MLDSA {
-		priority += ":-GROUP-X25519-MLKEM768:-GROUP-SECP256R1-MLKEM768:-GROUP-SECP384R1-MLKEM1024"
-	}
-	return priority, !h.Platform.MLDSA
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -29,7 +31,7 @@ func Bundle(stateDir, holder, target string) (Manifest, error) {
 	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	if err := addTree(w, dir, holder); err != nil {
+	if err := m.addTree(w, dir, holder); err != nil {
 		return m, err
 	}
 	if !m.Person {
@@ -44,29 +46,61 @@ func Bundle(stateDir, holder, target string) (Manifest, error) {
 	return m, atomicfile.Write(target, buf.Bytes(), 0o600)
 }
 
-// addTree adds the files below dir under the holder's name.
-func addTree(w *tar.Writer, dir, holder string) error {
-	return filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+// addTree adds what the manifest lists, the manifest and the activation files
+// under the holder's name. What else lies in the directory stays there.
+func (m Manifest) addTree(w *tar.Writer, dir, holder string) error {
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: holder + "/", Mode: 0o700, Format: tar.FormatPAX})
+	if err != nil {
+		return err
+	}
+	add := func(name string, data []byte, mode fs.FileMode) error {
+		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
-			return kindStagedUnreadable.Found(p, "").Unable(err)
+			return kindStagedUnreadable.Found(filepath.Join(dir, name), "").Unable(err)
 		}
-		if atomicfile.IsTemp(e.Name()) {
-			return nil
+		return addFile(w, path.Join(holder, name), data, mode, info.ModTime())
+	}
+	for _, e := range m.Entries {
+		if e.Type == "directory" {
+			err = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path.Join(holder, e.Path) + "/", Mode: int64(e.Mode), Format: tar.FormatPAX})
+		} else {
+			var data []byte
+			if data, err = e.read(dir); err == nil {
+				err = add(e.Path, data, e.Mode)
+			}
+			clear(data)
 		}
-		info, err := e.Info()
 		if err != nil {
 			return err
 		}
-		name := filepath.ToSlash(filepath.Join(holder, strings.TrimPrefix(p, dir)))
-		if e.IsDir() {
-			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: int64(info.Mode().Perm()), ModTime: info.ModTime(), Format: tar.FormatPAX})
+	}
+	others, err := filepath.Glob(filepath.Join(dir, activationDir, "*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range append(others, filepath.Join(dir, manifestName)) {
+		data, err := readBounded(name)
+		if err == nil {
+			err = add(strings.TrimPrefix(name, dir), data, 0o644)
 		}
-		data, err := readBounded(p)
 		if err != nil {
 			return err
 		}
-		return addFile(w, name, data, info.Mode().Perm(), info.ModTime())
-	})
+	}
+	return nil
+}
+
+// read returns the staged content of a file that the manifest lists.
+func (e ManifestEntry) read(dir string) ([]byte, error) {
+	source := filepath.Join(dir, e.Path)
+	data, err := readBounded(source)
+	if err != nil {
+		return nil, err
+	}
+	if data == nil || e.SHA256 != "" && !sameHash(data, e.SHA256) {
+		return nil, kindTampered.Found(source, "").Wrong()
+	}
+	return data, nil
 }
 
 func addFile(w *tar.Writer, name string, data []byte, mode fs.FileMode, modified time.Time) error {

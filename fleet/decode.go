@@ -70,6 +70,7 @@ func Parse(name string, data []byte) (*File, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
+	f.index()
 	return f, nil
 }
 

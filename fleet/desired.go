@@ -88,7 +88,7 @@ func (f *File) holderOfClient(c *Client) (*Holder, error) {
 	mldsa := c.MLDSA != nil && *c.MLDSA
 	holder := &Holder{
 		Kind: "client", Name: c.Name, Subject: c.Subject.name(c.Name), Days: c.Days,
-		PQC: mldsa && f.PQC != PQCOff, client: c,
+		PQC: mldsa && f.PQC != PQCOff, Platform: layout.Platform{MLDSA: mldsa}, client: c,
 	}
 	for _, service := range c.Uses {
 		loc := layout.Home(service, "")

@@ -33,6 +33,10 @@ type File struct {
 
 	lines map[string]int // line of each field, by path
 	name  string         // of the file, for messages
+
+	hosts    map[string]*Host // by name
+	clients  map[string]*Client
+	admitted []string // the DNs that libvirt on a host admits unless the host says otherwise
 }
 
 // Subject holds the fields of a distinguished name that are not the host's or client's own.

@@ -11,8 +11,10 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"virtls/finding"
 	"virtls/internal/atomicfile"
@@ -120,9 +122,32 @@ func readManifest(stateDir, holder string) (dir string, m Manifest, err error) {
 		if m.Schema != 1 {
 			return dir, m, kindManifest.Found(filepath.Join(dir, manifestName), fmt.Sprintf("schema %d", m.Schema)).WithWant("schema 1", "this version of virtls").Unable(nil)
 		}
+		if err := m.check(); err != nil {
+			return dir, m, kindManifest.Found(filepath.Join(dir, manifestName), "").Unable(err)
+		}
 		return dir, m, nil
 	}
 	return "", m, kindNotStaged.Found(filepath.Join(stateDir, "hosts", holder), "").Unable(nil)
+}
+
+// check refuses what no manifest of ours holds: it decides what root writes
+// where, and its words become a part of the bundle's installer.
+func (m Manifest) check() error {
+	for _, e := range m.Entries {
+		local := strings.TrimPrefix(e.Path, "/")
+		switch {
+		case filepath.Clean(e.Path) != e.Path || !filepath.IsLocal(local) || (local == e.Path) != m.Person ||
+			strings.ContainsFunc(e.Path, unicode.IsControl):
+			return fmt.Errorf("path %q", e.Path)
+		case e.Type != "file" && e.Type != "directory":
+			return fmt.Errorf("type %q of %s", e.Type, e.Path)
+		case e.Owner != "root" && e.Owner != layout.HolderUser:
+			return fmt.Errorf("owner %q of %s", e.Owner, e.Path)
+		case e.Group != layout.QEMUGroupName && e.Group != layout.HolderUser && !accountForm.MatchString(e.Group):
+			return fmt.Errorf("group %q of %s", e.Group, e.Path)
+		}
+	}
+	return nil
 }
 
 // install brings one entry to its place and returns what had to be done.
@@ -147,7 +172,7 @@ func (in Installer) install(dir string, e ManifestEntry) (did string, err error)
 }
 
 func makeDirectory(target string, mode fs.FileMode, uid, gid int) (string, error) {
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+	if err := makeParents(filepath.Dir(target)); err != nil {
 		return "", err
 	}
 	err := os.Mkdir(target, mode)
@@ -161,15 +186,27 @@ func makeDirectory(target string, mode fs.FileMode, uid, gid int) (string, error
 	return did, fixErr
 }
 
+// makeParents makes the missing directories above one that is installed, open
+// to all whatever the umask.
+func makeParents(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := makeParents(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o755)
+}
+
 func (in Installer) installFile(dir, target string, e ManifestEntry, uid, gid int) (string, error) {
-	source := filepath.Join(dir, e.Path)
-	data, err := readBounded(source)
+	data, err := e.read(dir)
 	if err != nil {
 		return "", err
 	}
-	if data == nil || e.SHA256 != "" && !sameHash(data, e.SHA256) {
-		return "", kindTampered.Found(source, "").Wrong()
-	}
+	defer clear(data)
 	have, err := readBounded(target)
 	if err != nil {
 		return "", err
@@ -215,11 +252,14 @@ func lookupAccounts(owner, group string) (uid, gid int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	g, err := user.LookupGroup(group)
-	if err != nil {
+	if uid, err = strconv.Atoi(u.Uid); err != nil {
 		return 0, 0, err
 	}
-	if uid, err = strconv.Atoi(u.Uid); err != nil {
+	if gid, err = strconv.Atoi(group); err == nil {
+		return uid, gid, nil
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
 		return 0, 0, err
 	}
 	gid, err = strconv.Atoi(g.Gid)
@@ -231,7 +271,11 @@ func lookupAccounts(owner, group string) (uid, gid int, err error) {
 // file is there.
 func (in Installer) qemuGroup() string {
 	if g := confValue(filepath.Join(in.Root, "etc/libvirt/qemu.conf"), "group"); g != "" {
-		return strings.TrimPrefix(g, "+")
+		g = strings.TrimPrefix(g, "+") // libvirt's mark of a number
+		if byID, err := user.LookupGroupId(g); err == nil {
+			return byID.Name
+		}
+		return g
 	}
 	path := filepath.Join(in.Root, "etc/os-release")
 	if confValue(path, "ID") == "" {
@@ -240,7 +284,11 @@ func (in Installer) qemuGroup() string {
 	return layout.PlatformOf(confValue(path, "ID"), confValue(path, "VERSION_ID"), confValue(path, "VERSION_CODENAME"), confValue(path, "ID_LIKE")).QEMUGroup
 }
 
-// confValue reads a KEY = VALUE line; empty if there is none.
+// confLine is a line of libvirt's configuration or of os-release: the value is
+// quoted, or ends at a blank.
+var confLine = regexp.MustCompile(`^\s*([A-Za-z0-9_]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'#]*))`)
+
+// confValue reads the last KEY = VALUE line; empty if there is none.
 func confValue(path, key string) (value string) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -249,9 +297,8 @@ func confValue(path, key string) (value string) {
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		k, v, ok := strings.Cut(lines.Text(), "=")
-		if ok && strings.TrimSpace(k) == key {
-			value = strings.Trim(strings.TrimSpace(v), `"'`)
+		if m := confLine.FindStringSubmatch(lines.Text()); m != nil && m[1] == key {
+			value = m[2] + m[3] + m[4]
 		}
 	}
 	return value

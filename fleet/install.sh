@@ -38,7 +38,7 @@ fail() {
 
 # rights OWNER GROUP MODE PATH
 rights() {
-  if [ "$(stat -c '%U:%G %a' "$4")" != "$1:$2 ${3#0}" ]; then
+  if [ "$(stat -Lc '%U:%G %a' "$4")" != "$1:$2 ${3#0}" ]; then
     chown "$1:$2" "$4" && chmod "$3" "$4" || fail "cannot set owner and mode of $4"
     changed=$((changed + 1))
   fi
@@ -68,7 +68,9 @@ file() {
   changed=$((changed + 1))
 }
 
-getent group "$qemu_group" >/dev/null 2>&1 || fail "there is no group $qemu_group: install QEMU or libvirt first, or set QEMU_GROUP"
+name=$(getent group "$qemu_group" | cut -d: -f1)
+[ -n "$name" ] || fail "there is no group $qemu_group: install QEMU or libvirt first, or set QEMU_GROUP"
+qemu_group=$name # also where qemu.conf has a number
 
 @LIST@
 

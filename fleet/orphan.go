@@ -46,14 +46,9 @@ func (r *run) findOrphans() error {
 
 func (f *File) hasKind(kind, name string) bool {
 	if kind == "host" {
-		return f.hostNamed(name) != nil
+		return f.hosts[name] != nil
 	}
-	for i := range f.Clients {
-		if f.Clients[i].Name == name {
-			return true
-		}
-	}
-	return false
+	return f.clients[name] != nil
 }
 
 // findStrays reports the files of a holder's tree that are not asked for.

@@ -99,7 +99,7 @@ func (r *run) neededPSKServers() ([]*Holder, error) {
 				continue
 			}
 			seen[server] = true
-			h, err := r.file.holderOfHost(r.file.hostNamed(server))
+			h, err := r.file.holderOfHost(r.file.hosts[server])
 			if err != nil {
 				return nil, err
 			}
@@ -171,15 +171,6 @@ func (r *run) generatePSK(server *Holder) error {
 			return err
 		}
 		r.psk[pair] = key
-	}
-	return nil
-}
-
-func (f *File) hostNamed(name string) *Host {
-	for i := range f.Hosts {
-		if f.Hosts[i].Name == name {
-			return &f.Hosts[i]
-		}
 	}
 	return nil
 }

@@ -111,8 +111,7 @@ func newRun(file *File, state *ca.State, opts Options) (*run, error) {
 }
 
 func (f *File) has(name string) bool {
-	return slices.ContainsFunc(f.Hosts, func(h Host) bool { return h.Name == name }) ||
-		slices.ContainsFunc(f.Clients, func(c Client) bool { return c.Name == name })
+	return f.hosts[name] != nil || f.clients[name] != nil
 }
 
 // authority returns the authority that issues an identity; nil if there is none yet.

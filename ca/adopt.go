@@ -24,8 +24,9 @@ type Adoption struct {
 	Index io.Reader
 
 	// Issued returns the PEM form of a certificate in the index by its serial
-	// number as the index writes it, nil if it cannot be had (openssl:
-	// newcerts/SERIAL.pem; easy-rsa: certs_by_serial/SERIAL.pem). May be nil.
+	// number as the index writes it, nil if it cannot be had. May be nil.
+	// openssl keeps them as newcerts/SERIAL.pem, easy-rsa 3.1 as
+	// certs_by_serial/SERIAL.pem or revoked/certs_by_serial/SERIAL.crt.
 	Issued func(serial string) []byte
 
 	// CRL is the newest revocation list, PEM or DER; nil if there is none.

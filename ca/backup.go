@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"io"
 	"os"
 	"path"
@@ -140,10 +139,4 @@ func copyFile(to io.Writer, from string) error {
 	defer in.Close()
 	_, err = io.Copy(to, in)
 	return err
-}
-
-// decodeManifest reads the first file of a backup.
-func decodeManifest(in io.Reader) (m manifest, err error) {
-	err = json.NewDecoder(in).Decode(&m)
-	return m, err
 }

@@ -28,8 +28,8 @@ var (
 	kindFinished = finding.Define("state-finished", finding.Info,
 		"an earlier run was interrupted, and its work has now been finished", "")
 	kindAbandoned = finding.Define("placement-abandoned", finding.Warning,
-		"files of an interrupted run cannot be put into place, because the staged key or its directory is gone",
-		"issue the certificate anew; revoke the one that has no key")
+		"files of an interrupted run cannot be put into place",
+		"issue the certificate anew, and revoke the one that has no key")
 )
 
 // Kinds of findings about an authority.

@@ -144,12 +144,24 @@ func (a *Authority) extensions(spec *pki.Spec) (pki.Extensions, error) {
 	return x, nil
 }
 
-// prove verifies a certificate as its peers will, name constraints and path
-// length included.
+// prove verifies a certificate as its peers will once it is valid, name
+// constraints and path lengths included.
 func (a *Authority) prove(cert *pki.Certificate) error {
 	certs := a.certificates()
+	if cert.IsCA() {
+		// The path length concerns only what that authority will issue.
+		for i, c := range certs {
+			if bc, err := c.Extensions.BasicConstraints(); err == nil && bc.PathLen >= 0 && bc.PathLen <= i {
+				return fmt.Errorf("%s may have no more than %d authorities below it", c, bc.PathLen)
+			}
+		}
+	}
+	now := a.state.Now()
+	if cert.NotBefore.After(now) {
+		now = cert.NotBefore
+	}
 	_, err := pki.Verify(cert, pki.VerifyOptions{
-		Roots: certs[len(certs)-1:], PartialChain: true, Intermediates: certs[:len(certs)-1], Time: a.state.Now(),
+		Roots: certs[len(certs)-1:], PartialChain: true, Intermediates: certs[:len(certs)-1], Time: now,
 	})
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"virtls/ca/register"
@@ -155,10 +156,18 @@ func (s *State) finishPending(ctx context.Context, crashed bool) error {
 			return err
 		}
 		ready, err := s.revive(ctx, &p)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if ready {
+		case ready && outside(&p):
+			if err := s.Place(ctx, []*register.Placement{&p}); err != nil {
+				if err := s.giveUp(ctx, &p, err.Error()); err != nil {
+					return err
+				}
+				continue
+			}
+			finished++
+		case ready:
 			batch = append(batch, &p)
 		}
 		if len(batch) == recoverBatch {
@@ -179,6 +188,17 @@ func (s *State) finishPending(ctx context.Context, crashed bool) error {
 	return nil
 }
 
+// outside tells whether a placement has files outside the state. What is wrong
+// there must not keep anybody from using the state.
+func outside(p *register.Placement) bool {
+	for _, path := range slices.Concat(p.KeyPaths, p.Paths) {
+		if filepath.IsAbs(path) {
+			return true
+		}
+	}
+	return false
+}
+
 // revive prepares a placement of a killed run to be placed. It reports false
 // for one that cannot be placed any more, which leaves the journal.
 func (s *State) revive(ctx context.Context, p *register.Placement) (bool, error) {
@@ -188,7 +208,7 @@ func (s *State) revive(ctx context.Context, p *register.Placement) (bool, error)
 			p.Key = "" // its rename was the last thing that happened to it
 		case errors.Is(err, fs.ErrNotExist):
 			return false, s.giveUp(ctx, p, p.Key+" is gone")
-		case err != nil:
+		case err != nil && !outside(p):
 			return false, unwritable(err)
 		}
 	}
@@ -228,7 +248,11 @@ func (s *State) giveUp(ctx context.Context, p *register.Placement, why string) e
 	if certs, err := pki.ParseCertificatesPEM(p.Content); err == nil {
 		what = fmt.Sprintf("%s for %s", certs[0], what)
 	}
-	s.findings = append(s.findings, kindAbandoned.Found(what, why))
+	f := kindAbandoned.Found(what, why)
+	if _, err := os.Lstat(p.Key); filepath.IsAbs(p.Key) && err == nil {
+		f = f.WithFix("the key is in %s: move it to %s, and write the certificate from the register", p.Key, strings.Join(p.KeyPaths, ", "))
+	}
+	s.findings = append(s.findings, f)
 	return s.update(ctx, "abandon", what+": "+why, func(tx *register.Tx) error { return tx.RemovePending(p.ID) })
 }
 

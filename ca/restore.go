@@ -2,9 +2,11 @@ package ca
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,21 +43,36 @@ func Restore(ctx context.Context, backup, dir string, opts Options) error {
 }
 
 func (s *State) restore(ctx context.Context, backup string) error {
-	if err := s.checkEmpty(ctx); err != nil {
-		return err
-	}
 	in, err := os.Open(backup)
 	if err != nil {
 		return kindBackup.Found(backup, "").Unable(err)
 	}
 	defer in.Close()
+	archive := tar.NewReader(in)
+	head, err := archive.Next()
+	if err != nil || head.Name != manifestName {
+		return kindBackup.Found(backup, "no "+manifestName+" at its beginning").Unable(nil)
+	}
+	list, err := io.ReadAll(io.LimitReader(archive, maxManifest))
+	if err != nil {
+		return kindBackup.Found(backup, "its end in the middle of its manifest").Unable(nil)
+	}
+	if bytes.Equal(list, s.restored) {
+		return nil // a killed Restore of the same backup, which OpenState has finished
+	}
+	if err := s.checkEmpty(ctx); err != nil {
+		return err
+	}
 	if err := s.discardUnpacked(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(s.path(unpackDir, authorityDir), 0o700); err != nil {
 		return unwritable(err)
 	}
-	if err := s.unpack(ctx, backup, tar.NewReader(in)); err != nil {
+	if err := atomicfile.Write(s.path(unpackDir, manifestName), list, 0o600); err != nil {
+		return unwritable(err)
+	}
+	if err := s.unpack(ctx, backup, list, archive); err != nil {
 		return err
 	}
 	if err := s.checkUnpacked(ctx, backup); err != nil {
@@ -72,13 +89,7 @@ func (s *State) restore(ctx context.Context, backup string) error {
 		return unwritable(err)
 	}
 	step("restore")
-	if err := s.finishRestore(); err != nil {
-		return err
-	}
-	if err := s.openRegister(); err != nil {
-		return err
-	}
-	return s.update(ctx, "restore", backup, nil)
+	return s.finishRestore()
 }
 
 // checkEmpty refuses a state that has had an authority.
@@ -100,16 +111,12 @@ func (s *State) checkEmpty(ctx context.Context) error {
 }
 
 // unpack writes a backup's files and compares them with its manifest.
-func (s *State) unpack(ctx context.Context, backup string, in *tar.Reader) error {
+func (s *State) unpack(ctx context.Context, backup string, list []byte, in *tar.Reader) error {
 	damaged := func(format string, args ...any) error {
 		return kindBackup.Found(backup, fmt.Sprintf(format, args...)).Unable(nil)
 	}
-	head, err := in.Next()
-	if err != nil || head.Name != manifestName {
-		return damaged("no %s at its beginning", manifestName)
-	}
-	m, err := decodeManifest(io.LimitReader(in, maxManifest))
-	if err != nil {
+	var m manifest
+	if err := json.Unmarshal(list, &m); err != nil {
 		return damaged("a manifest that is no JSON: %v", err)
 	}
 	if m.Schema > backupSchema {
@@ -189,6 +196,9 @@ func (s *State) checkUnpacked(ctx context.Context, backup string) error {
 	if err := db.Check(ctx); err != nil {
 		return err
 	}
+	if err := db.Update(ctx, s.Now(), s.act("restore", backup), nil); err != nil {
+		return err
+	}
 	if err := db.Close(); err != nil {
 		return err
 	}
@@ -200,9 +210,9 @@ func (s *State) discardUnpacked() error { return unwritable(os.RemoveAll(s.path(
 
 // finishRestore moves the files of a complete backup to their places.
 func (s *State) finishRestore() error {
-	entries, err := os.ReadDir(s.path(restoreDir, authorityDir))
+	list, err := os.ReadFile(s.path(restoreDir, manifestName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return unwritable(os.RemoveAll(s.path(restoreDir)))
+		return nil // there is none
 	}
 	if err != nil {
 		return unwritable(err)
@@ -210,20 +220,35 @@ func (s *State) finishRestore() error {
 	if err := s.makeAuthorityDir(); err != nil {
 		return err
 	}
+	// The register comes first: it knows what is in the files that follow. A
+	// journal of the empty one before it must not be taken for its own.
+	if _, err := os.Lstat(s.path(restoreDir, registerFile)); err == nil {
+		if err := os.Remove(s.path(registerFile + "-journal")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return unwritable(err)
+		}
+		if err := os.Rename(s.path(restoreDir, registerFile), s.path(registerFile)); err != nil {
+			return unwritable(err)
+		}
+		step("restore register")
+	}
+	entries, err := os.ReadDir(s.path(restoreDir, authorityDir))
+	if err != nil {
+		return unwritable(err)
+	}
 	for _, e := range entries {
 		if err := os.Rename(s.path(restoreDir, authorityDir, e.Name()), s.path(authorityDir, e.Name())); err != nil {
 			return unwritable(err)
 		}
 		step("restore file")
 	}
-	err = os.Rename(s.path(restoreDir, registerFile), s.path(registerFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return unwritable(err)
-	}
-	step("restore register")
 	if err := errors.Join(atomicfile.SyncDir(s.path(authorityDir)), atomicfile.SyncDir(s.dir)); err != nil {
 		return unwritable(err)
 	}
 	step("restored")
-	return unwritable(os.RemoveAll(s.path(restoreDir)))
+	// At once, so that nobody sees half of it.
+	if err := os.Rename(s.path(restoreDir), s.path(unpackDir)); err != nil {
+		return unwritable(err)
+	}
+	s.restored = list
+	return s.discardUnpacked()
 }

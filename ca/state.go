@@ -74,6 +74,7 @@ type State struct {
 	lock     *lock // nil if read-only
 	register *register.DB
 	findings []finding.Finding
+	restored []byte // manifest of the restore that this OpenState finished, if any
 }
 
 // OpenState opens a state directory. For writing it takes the lock, and
@@ -317,11 +318,15 @@ func (s *State) update(ctx context.Context, kind, note string, f func(*register.
 		return kindStateUnwritable.Found(s.dir, "a state opened for reading").Unable(nil)
 	}
 	step("transaction")
-	err := s.register.Update(ctx, s.Now(), register.Act{By: s.opts.User, Command: s.opts.Command, Kind: kind, Note: note}, f)
+	err := s.register.Update(ctx, s.Now(), s.act(kind, note), f)
 	if err == nil {
 		step("committed")
 	}
 	return err
+}
+
+func (s *State) act(kind, note string) register.Act {
+	return register.Act{By: s.opts.User, Command: s.opts.Command, Kind: kind, Note: note}
 }
 
 // stepHook is called at the steps of an act on the register, as atomicfile's

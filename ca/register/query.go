@@ -98,7 +98,11 @@ const pageSize = 500
 func list[T any](ctx context.Context, db *DB, query string, args []any, scan func(row) (int64, T, error)) iter.Seq2[T, error] {
 	query += fmt.Sprintf(" LIMIT %d", pageSize)
 	readPage := func(after int64) (page []T, last int64, err error) {
-		rows, err := db.sql.QueryContext(ctx, query, append([]any{after}, args...)...)
+		stmt, err := db.query(ctx, query)
+		if err != nil {
+			return nil, 0, err
+		}
+		rows, err := stmt.QueryContext(ctx, append([]any{after}, args...)...)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -135,7 +139,11 @@ func list[T any](ctx context.Context, db *DB, query string, args []any, scan fun
 
 // one reads the first row, nil if there is none.
 func one[T any](ctx context.Context, db *DB, query string, args []any, scan func(row) (int64, T, error)) (*T, error) {
-	_, item, err := scan(db.sql.QueryRowContext(ctx, query, args...))
+	stmt, err := db.query(ctx, query)
+	if err != nil {
+		return nil, db.failed(err)
+	}
+	_, item, err := scan(stmt.QueryRowContext(ctx, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

@@ -23,13 +23,14 @@ const applicationID = 0x7669_7274 // "virt"
 var migrations embed.FS
 
 // schemaVersion is the newest version in migrations.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // A DB is an open register.
 type DB struct {
-	path string
-	sql  *sql.DB
-	mu   sync.Mutex // held by Update and Done: SQLite has one writer
+	path    string
+	sql     *sql.DB
+	mu      sync.Mutex // held by Update and Done: SQLite has one writer
+	queries sync.Map   // from text to *sql.Stmt: preparing one takes longer than most lookups
 }
 
 // busyTimeout is how long SQLite waits for another process's transaction, in
@@ -116,6 +117,22 @@ func (db *DB) Path() string { return db.path }
 
 // Close closes the register.
 func (db *DB) Close() error { return db.sql.Close() }
+
+// query returns the prepared form of a query.
+func (db *DB) query(ctx context.Context, text string) (*sql.Stmt, error) {
+	if stmt, ok := db.queries.Load(text); ok {
+		return stmt.(*sql.Stmt), nil
+	}
+	stmt, err := db.sql.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if kept, loaded := db.queries.LoadOrStore(text, stmt); loaded {
+		stmt.Close()
+		return kept.(*sql.Stmt), nil
+	}
+	return stmt, nil
+}
 
 // version returns the schema version, 0 for an empty database.
 func (db *DB) version() (int, error) {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -46,20 +48,27 @@ func (c *caShowCmd) Run(a *app, g *Globals, parent *caCmd) error {
 		return err
 	}
 	report := caShowReport{Authorities: []item{}}
-	var findings []finding.Finding
+	findings := state.Findings()
 	for _, name := range names {
 		authority, err := state.Authority(a.ctx, name)
 		if err != nil {
 			return err
 		}
 		findings = append(findings, authority.Findings...)
-		for _, cert := range append([]*pki.Certificate{authority.Certificate}, authority.Chain...) {
-			it := certificateItem(authority.CertificatePath(), cert, time.Now())
-			report.Authorities = append(report.Authorities, it)
-			findings = append(findings, judgeCertificate(it.File, cert, time.Now())...)
-			if !a.json {
-				it.print(a.stdout)
+		for _, path := range []string{authority.CertificatePath(), authority.KeyPath(), authority.CRLPath()} {
+			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+				continue // the list comes with the first apply; a key may be kept elsewhere
 			}
+			data, err := readInput(path)
+			if err != nil {
+				return err
+			}
+			items, more, err := examine(path, data, time.Now())
+			clear(data)
+			if err != nil {
+				return err
+			}
+			report.Authorities, findings = append(report.Authorities, items...), append(findings, more...)
 		}
 	}
 	if a.json {
@@ -67,7 +76,15 @@ func (c *caShowCmd) Run(a *app, g *Globals, parent *caCmd) error {
 		if err := a.printJSON(report); err != nil {
 			return err
 		}
+		return a.judge(findings)
 	}
+	if len(names) == 0 {
+		a.printf("There is no authority yet.\n")
+	}
+	for i := range report.Authorities {
+		report.Authorities[i].File = tilde(report.Authorities[i].File)
+	}
+	printItems(a.stdout, report.Authorities)
 	return a.judge(findings)
 }
 
@@ -96,14 +113,14 @@ func (c *caExportCmd) Run(a *app, g *Globals, parent *caCmd) error {
 }
 
 type caImportCmd struct {
-	Backup  string `arg:"" optional:"" help:"Backup made by ca export." placeholder:"FILE"`
-	Cert    string `help:"Certificate of an authority to take over, with its chain if it has one." placeholder:"FILE"`
-	Key     string `help:"Its private key." placeholder:"FILE"`
-	KeyPass string `name:"key-passphrase-file" help:"File with the passphrase that opens the key now." placeholder:"FILE"`
-	Index   string `help:"OpenSSL's or easy-rsa's index.txt: what was issued and revoked so far." placeholder:"FILE"`
-	Certs   string `help:"Directory with the certificates in the index, named SERIAL.pem." placeholder:"DIR"`
-	CRL     string `name:"crl" help:"Newest revocation list." placeholder:"FILE"`
-	Name    string `help:"Name of the authority's files." default:"ca"`
+	Backup  string   `arg:"" optional:"" help:"Backup made by ca export." placeholder:"FILE"`
+	Cert    string   `help:"Certificate of an authority to take over, with its chain if it has one." placeholder:"FILE"`
+	Key     string   `help:"Its private key." placeholder:"FILE"`
+	KeyPass string   `name:"key-passphrase-file" help:"File with the passphrase that opens the key now." placeholder:"FILE"`
+	Index   string   `help:"OpenSSL's or easy-rsa's index.txt: what was issued and revoked so far." placeholder:"FILE"`
+	Certs   []string `help:"Directories with the certificates in the index, named SERIAL.pem or SERIAL.crt." placeholder:"DIR"`
+	CRL     string   `name:"crl" help:"Newest revocation list." placeholder:"FILE"`
+	Name    string   `help:"Name of the authority's files." default:"ca"`
 	PassphraseFlags
 }
 
@@ -115,7 +132,8 @@ then on the key is encrypted with a passphrase of your choice.
 Examples:
   virtls ca import /media/safe/ca-backup.tar
   virtls ca import --cert cacert.pem --key cakey.pem
-  virtls ca import --cert pki/ca.crt --key pki/private/ca.key --index pki/index.txt --certs pki/certs_by_serial`
+  virtls ca import --cert pki/ca.crt --key pki/private/ca.key \
+    --index pki/index.txt --certs pki/certs_by_serial,pki/revoked/certs_by_serial`
 }
 
 func (c *caImportCmd) Run(a *app, g *Globals, parent *caCmd) error {
@@ -158,11 +176,7 @@ func (c *caImportCmd) read(a *app, ad *ca.Adoption) (err error) {
 	if ad.Key, err = readInput(c.Key); err != nil {
 		return err
 	}
-	if c.KeyPass != "" {
-		ad.KeyPassword = func() ([]byte, error) {
-			return a.readPassphrase(PassphraseFlags{PassphraseFile: c.KeyPass}, false)
-		}
-	}
+	ad.KeyPassword = a.keyPassphrase(c.Key, c.KeyPass)
 	if c.CRL != "" {
 		if ad.CRL, err = readInput(c.CRL); err != nil {
 			return err
@@ -175,13 +189,17 @@ func (c *caImportCmd) read(a *app, ad *ca.Adoption) (err error) {
 		}
 		ad.Index = index // closed with the process, which ends with the import
 	}
-	if c.Certs != "" {
-		ad.Issued = func(serial string) []byte {
-			data, err := readInput(filepath.Join(c.Certs, filepath.Base(serial)+".pem"))
-			if err != nil {
-				return nil
+	ad.Issued = c.issued
+	return nil
+}
+
+// issued finds a certificate by its serial number, nil if it is in none of the directories.
+func (c *caImportCmd) issued(serial string) []byte {
+	for _, dir := range c.Certs {
+		for _, suffix := range []string{".pem", ".crt"} {
+			if data, err := readInput(filepath.Join(dir, filepath.Base(serial)+suffix)); err == nil {
+				return data
 			}
-			return data
 		}
 	}
 	return nil
@@ -286,10 +304,17 @@ func (c *caCRLCmd) Run(a *app, g *Globals, parent *caCmd) error {
 		return err
 	}
 	defer state.Close()
-	if err := a.newCRL(state, c.Name, c.PassphraseFlags, c.Days); err != nil {
+	authority, err := state.Authority(a.ctx, c.Name)
+	if err != nil {
 		return err
 	}
-	return a.said(state.Findings(), "%s written.\n", tilde(filepath.Join(state.Dir(), "ca", c.Name+"-crl.pem")))
+	if err := authority.Unlock(a.passphrase(c.PassphraseFlags, false)); err != nil {
+		return err
+	}
+	if _, err := authority.NewCRL(a.ctx, c.Days); err != nil {
+		return err
+	}
+	return a.said(state.Findings(), "%s written.\n", tilde(authority.CRLPath()))
 }
 
 // said ends a command that has one thing to say.

@@ -15,6 +15,10 @@ var (
 		"the command was called wrongly", "virtls COMMAND --help shows how")
 	kindUnreadable = finding.Define("input-unreadable", finding.Error,
 		"a file cannot be read or understood", "name a readable file of the kind wanted, in PEM form")
+	kindUnwritable = finding.Define("output-unwritable", finding.Error,
+		"a file cannot be written", "mend what the reason says, or name another place")
+	kindKeyExists = finding.Define("key-exists", finding.Error,
+		"there is a private key already, and none is ever overwritten", "name another place")
 	kindNotOurs = finding.Define("certificate-not-ours", finding.Error,
 		"the certificate is not in the register: it was not issued by this authority",
 		"use the state directory of the authority that issued it, or issue a new one with virtls issue")

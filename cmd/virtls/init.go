@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"virtls/ca"
 	"virtls/finding"
 	"virtls/fleet"
@@ -39,13 +41,13 @@ Examples:
 }
 
 func (c *initCmd) Run(a *app, g *Globals) error {
+	if _, err := os.Lstat(c.File); !errors.Is(err, fs.ErrNotExist) {
+		return kindFleetExists.Found(c.File, "").Unable(err)
+	}
 	text := c.fleetFile()
 	file, err := fleet.Parse(c.File, []byte(text))
 	if err != nil {
-		return err
-	}
-	if _, err := os.Lstat(c.File); !errors.Is(err, fs.ErrNotExist) {
-		return kindFleetExists.Found(c.File, "").Unable(err)
+		return c.refused(err)
 	}
 	state, err := a.open(g, g.stateDir(c.File), ca.Options{Create: true})
 	if err != nil {
@@ -59,8 +61,12 @@ func (c *initCmd) Run(a *app, g *Globals) error {
 	if err := atomicfile.Write(c.File, []byte(text), 0o644); err != nil {
 		return err
 	}
+	findings := state.Findings()
 	if a.json {
-		return a.printJSON(initReport{finding.NewReport(state.Findings()), c.File, authorities})
+		if err := a.printJSON(initReport{finding.NewReport(findings), c.File, authorities}); err != nil {
+			return err
+		}
+		return a.judge(findings)
 	}
 	printAuthorities(a.stdout, authorities)
 	a.printf("\n%s written. ", c.File)
@@ -69,13 +75,29 @@ func (c *initCmd) Run(a *app, g *Globals) error {
 	} else {
 		a.printf("Run: virtls apply %s\n", c.File)
 	}
-	return nil
+	return a.judge(findings)
+}
+
+// refused turns what is wrong with the fleet file, which nobody has seen yet,
+// into what is wrong with the flags that it was made of.
+func (c *initCmd) refused(err error) error {
+	f := finding.Of(err)
+	return kindUsage.Found("virtls init", "").WithText("%s", f.Text).Usage()
 }
 
 type initReport struct {
 	finding.Report
 	File        string               `json:"file"`
 	Authorities []fleet.AuthorityRow `json:"authorities"`
+}
+
+// scalar writes text as YAML has it: quoted, unless it can be nothing but text.
+func scalar(text string) string {
+	out, err := yaml.Marshal(text)
+	if err != nil || strings.Count(string(out), "\n") != 1 {
+		return strconv.Quote(text)
+	}
+	return strings.TrimSuffix(string(out), "\n")
 }
 
 // fleetFile writes the first fleet file. What was not given stands there as a comment.
@@ -86,17 +108,17 @@ func (c *initCmd) fleetFile() string {
 		fmt.Fprintf(&b, "pqc: %s\n", c.PQC)
 	}
 	if c.Key != "ec" {
-		fmt.Fprintf(&b, "\nauthority:\n  key: %s\n", c.Key)
+		fmt.Fprintf(&b, "\nauthority:\n  key: %s\n", scalar(c.Key))
 	}
 	b.WriteString("\ndefaults:\n  uses: {libvirt: both, qemu: both}\n")
 	if c.Key != "ec" {
-		fmt.Fprintf(&b, "  key: %s\n", c.Key)
+		fmt.Fprintf(&b, "  key: %s\n", scalar(c.Key))
 	}
 	b.WriteString("  # platform: debian-12   # what hosts run, if it is the same everywhere\n")
 	b.WriteString("\nhosts:\n")
 	for _, h := range c.Host {
 		parts := strings.Split(h, ",")
-		fmt.Fprintf(&b, "  - name: %s\n", parts[0])
+		fmt.Fprintf(&b, "  - name: %s\n", scalar(parts[0]))
 		if len(parts) > 1 {
 			quoted := make([]string, len(parts)-1)
 			for i, p := range parts[1:] {
@@ -110,7 +132,7 @@ func (c *initCmd) fleetFile() string {
 	}
 	b.WriteString("\nclients:\n")
 	for _, name := range c.Client {
-		fmt.Fprintf(&b, "  - name: %s\n", name)
+		fmt.Fprintf(&b, "  - name: %s\n", scalar(name))
 	}
 	if len(c.Client) == 0 {
 		b.WriteString("  # - name: admin\n")

@@ -2,8 +2,12 @@ package main
 
 import (
 	"crypto"
+	"errors"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"virtls/ca"
@@ -23,6 +27,7 @@ type issueCmd struct {
 	IP       []string `help:"IP address." placeholder:"ADDRESS" name:"ip"`
 	KeyType  string   `help:"Type of the new key." default:"ec" placeholder:"TYPE"`
 	Key      string   `help:"Use this private key instead of a new one." placeholder:"FILE" xor:"key"`
+	KeyPass  string   `name:"key-passphrase-file" help:"File with the passphrase of --key in its first line." placeholder:"FILE"`
 	Request  string   `help:"Issue for a certificate request made elsewhere. Subject and names come from it unless flags give them." placeholder:"FILE" xor:"key"`
 	Template string   `help:"Take everything from a certtool template. Its traps are errors here." placeholder:"FILE"`
 	Days     int      `help:"Life in days; never past the authority's." default:"365"`
@@ -53,110 +58,124 @@ func (c *issueCmd) Run(a *app, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	order, findings, err := c.order(authority.Certificate)
+	a.found = state.Findings()
+	order, key, err := c.order(a, authority.Certificate)
 	if err != nil {
 		return err
 	}
-	if err := a.judge(findings); err != nil {
-		if a.json {
-			a.printJSON(finding.NewReport(findings))
-		}
-		return err
-	}
-	return a.issueOne(state, c.CA, c.PassphraseFlags, order)
+	return a.issueOne(state, authority, c.PassphraseFlags, order, key)
 }
 
-// order makes the order, with its key and its files.
-func (c *issueCmd) order(issuer *pki.Certificate) (order ca.Order, findings []finding.Finding, err error) {
+// order makes the order, and its key if it needs one. What a template is found
+// to have goes to a.found.
+func (c *issueCmd) order(a *app, issuer *pki.Certificate) (order ca.Order, key newKey, err error) {
+	if c.Days < 1 {
+		return order, key, kindUsage.Found("--days", strconv.Itoa(c.Days)).WithText("a life has one day at least").Usage()
+	}
 	order = ca.Order{Days: c.Days, How: register.Issue, Place: &register.Placement{}}
-	public, newKey, request, err := c.publicKey()
+	public, request, err := c.publicKey(a, &key)
 	if err != nil {
-		return order, nil, err
+		return order, key, err
 	}
 	if request != nil {
 		order.How = register.Request
 	}
 	if c.Template != "" {
-		order.Spec, findings, err = c.fromTemplate(public, issuer, request)
+		order.Spec, err = c.fromTemplate(a, public, issuer, request)
 	} else {
 		order.Spec, err = c.fromFlags(public, issuer, request)
 	}
-	if err != nil || finding.Worst(findings) == finding.Error {
-		return order, findings, err
+	if err != nil {
+		return order, key, err
 	}
 	prefix := c.Out
 	if prefix == "" {
 		if prefix = order.Spec.Subject.CommonName(); prefix == "" || prefix != filepath.Base(prefix) {
-			return order, findings, kindUsage.Found("--out", "").WithText("the files need a name").WithFix("say where they go with --out PREFIX").Usage()
+			return order, key, kindUsage.Found("--out", "").WithText("the files need a name").WithFix("say where they go with --out PREFIX").Usage()
 		}
 	}
 	order.Holder = "issue:" + order.Spec.Subject.CommonName()
 	order.Place.Paths = []string{absolute(prefix + "-cert.pem")}
-	if newKey != nil {
-		err = stageKey(order.Place, absolute(prefix+"-key.pem"), newKey)
+	if err := checkDir(order.Place.Paths[0]); err != nil {
+		return order, key, err
 	}
-	return order, findings, err
+	if key.key == nil {
+		return order, key, nil
+	}
+	key.path = absolute(prefix + "-key.pem")
+	if _, err := os.Lstat(key.path); !errors.Is(err, fs.ErrNotExist) {
+		return order, key, kindKeyExists.Found(key.path, "").
+			WithFix("name another place with --out, keep the key with --key %s, or renew its certificate with: virtls renew --file %s", tilde(key.path), tilde(order.Place.Paths[0])).Unable(err)
+	}
+	return order, key, nil
 }
 
-// publicKey returns the key to certify, the new private key if one was made,
-// and the request if there is one.
-func (c *issueCmd) publicKey() (public crypto.PublicKey, newKey pki.PrivateKey, request *pki.Request, err error) {
+// publicKey returns the key to certify, and the request if there is one. A new
+// private key goes to key.
+func (c *issueCmd) publicKey(a *app, key *newKey) (public crypto.PublicKey, request *pki.Request, err error) {
 	switch {
 	case c.Request != "":
 		data, err := readInput(c.Request)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
 		if request, err = pki.ParseRequestPEM(data); err != nil {
-			return nil, nil, nil, kindUnreadable.Found(c.Request, "").Unable(err)
+			return nil, nil, kindUnreadable.Found(c.Request, "").Unable(err)
 		}
-		return request.PublicKey.Key, nil, request, ca.CheckRequest(c.Request, request)
+		return request.PublicKey.Key, request, ca.CheckRequest(c.Request, request)
 	case c.Key != "":
 		data, err := readInput(c.Key)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
 		defer clear(data)
-		key, err := pki.ParsePrivateKeyPEM(data, nil)
-		if err != nil {
-			return nil, nil, nil, kindUnreadable.Found(c.Key, "").Unable(err)
+		given, err := pki.ParsePrivateKeyPEM(data, a.keyPassphrase(c.Key, c.KeyPass))
+		if _, ok := errors.AsType[*finding.Failure](err); ok {
+			return nil, nil, err
+		} else if err != nil {
+			return nil, nil, kindUnreadable.Found(c.Key, "").Unable(err)
 		}
-		return key.Public(), nil, nil, nil
+		return given.Public(), nil, nil
 	}
 	spec, err := pki.ParseKeySpec(c.KeyType)
 	if err != nil {
-		return nil, nil, nil, kindUsage.Found("--key-type", "").WithText("%v", err).Usage()
+		return nil, nil, kindUsage.Found("--key-type", "").WithText("%v", err).Usage()
 	}
-	key, err := pki.GenerateSigner(spec)
+	signer, err := pki.GenerateSigner(spec)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	return key.Public(), key.(pki.PrivateKey), nil, nil
+	key.key = signer.(pki.PrivateKey)
+	return signer.Public(), nil, nil
 }
 
-func (c *issueCmd) fromTemplate(public crypto.PublicKey, issuer *pki.Certificate, request *pki.Request) (pki.Spec, []finding.Finding, error) {
+func (c *issueCmd) fromTemplate(a *app, public crypto.PublicKey, issuer *pki.Certificate, request *pki.Request) (pki.Spec, error) {
 	if c.CN != "" || c.Subject != "" || c.Server || c.Client || c.DNS != nil || c.IP != nil {
-		return pki.Spec{}, nil, kindUsage.Found("--template", "").WithText("a template gives subject, names and uses itself").
+		return pki.Spec{}, kindUsage.Found("--template", "").WithText("a template gives subject, names and uses itself").
 			WithFix("leave the other flags out, or write their values into the template").Usage()
 	}
 	data, err := readInput(c.Template)
 	if err != nil {
-		return pki.Spec{}, nil, err
+		return pki.Spec{}, err
 	}
 	t, err := certtemplate.Parse(c.Template, data)
-	if err != nil {
-		return pki.Spec{}, nil, kindUnreadable.Found(c.Template, "").Unable(err)
-	}
 	in := certtemplate.CertInput{Clock: certtemplate.Clock{Now: time.Now(), Location: time.Local}, PublicKey: public, Issuer: issuer, Request: request}
 	findings := t.Lint(in)
 	if finding.Worst(findings) == finding.Error {
-		return pki.Spec{}, findings, nil
+		if a.json {
+			a.printJSON(finding.NewReport(append(a.found, findings...)))
+		}
+		return pki.Spec{}, a.judge(append(a.found, findings...))
 	}
+	if err != nil {
+		return pki.Spec{}, kindUnreadable.Found(c.Template, "").Unable(err)
+	}
+	a.found = append(a.found, findings...)
 	spec, _, err := t.Certificate(in)
 	if err != nil {
-		return pki.Spec{}, findings, kindUnreadable.Found(c.Template, "").Unable(err)
+		return pki.Spec{}, kindUnreadable.Found(c.Template, "").Unable(err)
 	}
-	return *spec, findings, nil
+	return *spec, nil
 }
 
 func (c *issueCmd) fromFlags(public crypto.PublicKey, issuer *pki.Certificate, request *pki.Request) (pki.Spec, error) {
@@ -232,45 +251,6 @@ func (c *issueCmd) names(subject dn.Name, request *pki.Request) (pki.GeneralName
 		names = addName(names, pki.IPAddress(ip))
 	}
 	return names, nil
-}
-
-// issueOne issues a certificate with the key's and its own file, and says so.
-func (a *app) issueOne(state *ca.State, name string, pass PassphraseFlags, order ca.Order) error {
-	authority, err := state.Authority(a.ctx, name)
-	if err != nil {
-		return err
-	}
-	if err := authority.Unlock(a.passphrase(pass, false)); err != nil {
-		return err
-	}
-	issued, err := authority.Issue(a.ctx, []ca.Order{order})
-	if err != nil {
-		return err
-	}
-	done := issued[0]
-	if err := state.Place(a.ctx, []*register.Placement{done.Place}); err != nil {
-		return err
-	}
-	findings := append(state.Findings(), done.Findings...)
-	c := done.Certificate
-	if a.json {
-		report := struct {
-			finding.Report
-			Serial   string    `json:"serial"`
-			Subject  string    `json:"subject"`
-			NotAfter time.Time `json:"notAfter"`
-			Files    []string  `json:"files"`
-		}{finding.NewReport(findings), register.SerialText(c.Serial), c.Subject.String(), c.NotAfter, append(done.Place.Paths, done.Place.KeyPaths...)}
-		if err := a.printJSON(report); err != nil {
-			return err
-		}
-		return a.judge(findings)
-	}
-	a.printf("%s, until %s, serial %s\n", c.Subject, c.NotAfter.UTC().Format(time.DateOnly), register.SerialText(c.Serial))
-	for _, path := range append(done.Place.Paths, done.Place.KeyPaths...) {
-		a.printf("  %s\n", tilde(path))
-	}
-	return a.judge(findings)
 }
 
 // addHost adds a host's name, or address, and its short form.

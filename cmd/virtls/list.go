@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -49,16 +50,21 @@ type listRow struct {
 	Command     string    `json:"command"`
 	Revoked     string    `json:"revoked,omitempty"` // reason
 	RevokedAt   string    `json:"revokedAt,omitempty"`
+	State       string    `json:"state"` // valid, expired, or "revoked: REASON"
 }
 
 func rowOf(c *register.Certificate, now time.Time) listRow {
 	row := listRow{
 		Serial: c.Serial, Holder: c.Holder, Slot: c.Slot, Subject: c.Subject, Names: c.Names, Key: c.KeyType,
-		Authority: c.Authority, NotBefore: c.NotBefore, NotAfter: c.NotAfter, DaysLeft: int(c.NotAfter.Sub(now).Hours() / 24),
-		Fingerprint: c.Fingerprint, How: string(c.How), By: c.Event.By, Command: c.Event.Command,
+		Authority: c.Authority, NotBefore: c.NotBefore, NotAfter: c.NotAfter, DaysLeft: daysLeft(c.NotAfter, now),
+		Fingerprint: c.Fingerprint, How: string(c.How), By: c.Event.By, Command: c.Event.Command, State: "valid",
 	}
-	if c.Revoked != nil {
+	switch {
+	case c.Revoked != nil:
 		row.Revoked, row.RevokedAt = c.Revoked.Reason.String(), c.Revoked.At.UTC().Format(time.RFC3339)
+		row.State = "revoked: " + row.Revoked
+	case now.After(c.NotAfter):
+		row.State = "expired"
 	}
 	return row
 }
@@ -91,6 +97,11 @@ func (c *listCmd) Run(a *app, g *Globals) error {
 		}
 	}
 	return out.end()
+}
+
+// daysLeft counts the whole days until a time; what is over has less than none.
+func daysLeft(until, now time.Time) int {
+	return int(math.Floor(until.Sub(now).Hours() / 24))
 }
 
 // parseSpan reads a time span: Go's forms, and days.
@@ -162,14 +173,7 @@ func (w *listWriter) end() error {
 const listHeader = "SERIAL\tHOLDER\tIDENTITY\tSUBJECT\tUNTIL\tDAYS\tHOW\tSTATE"
 
 func writeListRow(w io.Writer, r listRow) error {
-	state := "valid"
-	switch {
-	case r.Revoked != "":
-		state = "revoked: " + r.Revoked
-	case r.DaysLeft < 0:
-		state = "expired"
-	}
-	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Serial, r.Holder, r.Slot, r.Subject, r.NotAfter.UTC().Format(time.DateOnly), r.DaysLeft, r.How, state)
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Serial, r.Holder, r.Slot, r.Subject, r.NotAfter.UTC().Format(time.DateOnly), r.DaysLeft, r.How, r.State)
 	return err
 }
 

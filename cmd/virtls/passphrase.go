@@ -10,11 +10,16 @@ import (
 
 	"virtls/ca"
 	"virtls/finding"
+	"virtls/pki"
 )
 
 var kindNoPassphrase = finding.Define("passphrase-missing", finding.Error,
 	"there is no passphrase for the authority's key, and no terminal to ask on",
 	"give --passphrase-file FILE, --passphrase-fd N or the environment variable VIRTLS_PASSPHRASE; --no-passphrase makes a key that is not encrypted")
+
+var kindKeyEncrypted = finding.Define("key-encrypted", finding.Error,
+	"the private key is encrypted, and there is no terminal to ask for its passphrase on",
+	"give --key-passphrase-file FILE")
 
 var kindPassphraseSource = finding.Define("passphrase-unreadable", finding.Error,
 	"the passphrase cannot be read", "name a readable file or an open file descriptor that holds the passphrase in its first line")
@@ -57,12 +62,7 @@ func (a *app) passphrase(f PassphraseFlags, confirm bool) ca.Passphrase {
 func (a *app) readPassphrase(f PassphraseFlags, confirm bool) ([]byte, error) {
 	switch {
 	case f.PassphraseFile != "":
-		file, err := os.Open(f.PassphraseFile)
-		if err != nil {
-			return nil, kindPassphraseSource.Found(f.PassphraseFile, "").Unable(err)
-		}
-		defer file.Close()
-		return firstLine(f.PassphraseFile, file)
+		return readPassphraseFile(f.PassphraseFile)
 	case f.PassphraseFD != nil:
 		name := fmt.Sprintf("file descriptor %d", *f.PassphraseFD)
 		file := os.NewFile(uintptr(*f.PassphraseFD), name)
@@ -75,7 +75,33 @@ func (a *app) readPassphrase(f PassphraseFlags, confirm bool) ([]byte, error) {
 		os.Unsetenv(passphraseEnv)
 		return firstLine(passphraseEnv, bytes.NewReader([]byte(pass)))
 	}
-	return a.askPassphrase(confirm)
+	if !a.canAsk() {
+		return nil, kindNoPassphrase.Found("", "").Unable(nil)
+	}
+	return a.askPassphrase("Passphrase of the authority's key: ", confirm)
+}
+
+// keyPassphrase returns the passphrase of a private key that a user brings
+// along: what the file holds if there is one, else what the user types.
+func (a *app) keyPassphrase(key, file string) pki.PasswordFunc {
+	return func() ([]byte, error) {
+		switch {
+		case file != "":
+			return readPassphraseFile(file)
+		case !a.canAsk():
+			return nil, kindKeyEncrypted.Found(key, "").Unable(nil)
+		}
+		return a.askPassphrase("Passphrase of "+key+": ", false)
+	}
+}
+
+func readPassphraseFile(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, kindPassphraseSource.Found(name, "").Unable(err)
+	}
+	defer file.Close()
+	return firstLine(name, file)
 }
 
 func firstLine(name string, r io.Reader) ([]byte, error) {
@@ -94,33 +120,54 @@ func firstLine(name string, r io.Reader) ([]byte, error) {
 	return line, nil
 }
 
-func (a *app) askPassphrase(confirm bool) ([]byte, error) {
-	fd := int(a.stdin.Fd())
-	if !term.IsTerminal(fd) {
-		return nil, kindNoPassphrase.Found("", "").Unable(nil)
-	}
-	ask := func(prompt string) ([]byte, error) {
-		fmt.Fprint(a.stderr, prompt)
-		pass, err := term.ReadPassword(fd)
-		fmt.Fprintln(a.stderr)
-		if err != nil {
-			return nil, kindPassphraseSource.Found("terminal", "").Unable(err)
-		}
-		return pass, nil
-	}
-	pass, err := ask("Passphrase of the authority's key: ")
+// canAsk tells whether there is somebody to ask.
+func (a *app) canAsk() bool { return term.IsTerminal(int(a.stdin.Fd())) }
+
+func (a *app) askPassphrase(prompt string, confirm bool) ([]byte, error) {
+	pass, err := a.ask(prompt)
 	if err != nil || !confirm {
 		return pass, err
 	}
 	if len(pass) == 0 {
 		return nil, kindPassphraseSource.Found("terminal", "an empty passphrase").WithFix("type a passphrase, or use --no-passphrase for a key that is not encrypted").Unable(nil)
 	}
-	again, err := ask("The same again: ")
+	again, err := a.ask("The same again: ")
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(pass, again) {
-		return nil, kindPassphraseSource.Found("terminal", "two different passphrases").Unable(nil)
+		return nil, kindPassphraseSource.Found("terminal", "two different passphrases").WithFix("run the command again and type the same twice").Unable(nil)
 	}
 	return pass, nil
+}
+
+// ask reads a line without showing it. An interrupt ends the question and
+// leaves the terminal as it was, showing what is typed.
+func (a *app) ask(prompt string) ([]byte, error) {
+	fd := int(a.stdin.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, kindPassphraseSource.Found("terminal", "").Unable(err)
+	}
+	type answer struct {
+		pass []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	fmt.Fprint(a.stderr, prompt)
+	go func() {
+		pass, err := term.ReadPassword(fd)
+		answered <- answer{pass, err}
+	}()
+	defer fmt.Fprintln(a.stderr)
+	select {
+	case got := <-answered:
+		if got.err != nil {
+			return nil, kindPassphraseSource.Found("terminal", "").Unable(got.err)
+		}
+		return got.pass, nil
+	case <-a.ctx.Done():
+		term.Restore(fd, before)
+		return nil, a.ctx.Err()
+	}
 }

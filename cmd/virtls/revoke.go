@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/hex"
-	"errors"
-	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -11,86 +9,8 @@ import (
 	"virtls/ca"
 	"virtls/ca/register"
 	"virtls/finding"
-	"virtls/fleet"
-	"virtls/internal/atomicfile"
 	"virtls/pki"
 )
-
-type renewCmd struct {
-	Name  []string `arg:"" optional:"" help:"Hosts and clients; all if none is named."`
-	Fleet string   `help:"Fleet file." default:"fleet.yaml" placeholder:"FILE"`
-	Rekey bool     `help:"Make new keys instead of keeping the present ones."`
-	File  string   `help:"Renew one certificate in a file of its own instead, as issue wrote it." placeholder:"CERT"`
-	Key   string   `help:"With --file and --rekey: where the new private key goes." placeholder:"FILE"`
-	Days  int      `help:"With --file: life in days (default: as long as before)."`
-	PassphraseFlags
-}
-
-func (*renewCmd) Help() string {
-	return `Renews certificates now, with the same subject, names and uses, and for the same keys unless --rekey
-is given. apply renews by itself what is past two thirds of its life; renew is for doing it earlier.
-
-Examples:
-  virtls renew kvm1.example.com
-  virtls renew --rekey --fleet /srv/fleet.yaml
-  virtls renew --file cert.pem --days 90`
-}
-
-func (c *renewCmd) Run(a *app, g *Globals) error {
-	if c.File != "" {
-		return c.renewFile(a, g)
-	}
-	return a.apply(g, c.Fleet, c.PassphraseFlags, fleet.Options{Renew: true, Rekey: c.Rekey, Only: c.Name}, nil)
-}
-
-// renewFile renews a certificate that belongs to no fleet file.
-func (c *renewCmd) renewFile(a *app, g *Globals) error {
-	if c.Rekey && c.Key == "" {
-		return kindUsage.Found("--rekey", "").WithText("a new key needs a place").WithFix("say where it goes with --key FILE").Usage()
-	}
-	old, err := readCertificate(c.File)
-	if err != nil {
-		return err
-	}
-	state, err := a.open(g, g.stateDir(c.Fleet), ca.Options{})
-	if err != nil {
-		return err
-	}
-	defer state.Close()
-	sum := old.SHA256()
-	entry, err := state.Register().ByFingerprint(a.ctx, hex.EncodeToString(sum[:]))
-	if err != nil {
-		return err
-	}
-	if entry == nil {
-		return kindNotOurs.Found(c.File, old.String()).Wrong()
-	}
-	order := ca.Order{How: register.Renew, Holder: entry.Holder, Slot: entry.Slot, Days: c.Days,
-		Place: &register.Placement{Paths: []string{absolute(c.File)}}}
-	if order.Days == 0 {
-		order.Days = int(old.NotAfter.Sub(old.NotBefore).Hours()/24 + 0.5)
-	}
-	if err := c.specify(&order, old); err != nil {
-		return err
-	}
-	return a.issueOne(state, entry.Authority, c.PassphraseFlags, order)
-}
-
-// specify fills in what is to be issued, and stages a new key if one is asked for.
-func (c *renewCmd) specify(order *ca.Order, old *pki.Certificate) (err error) {
-	if !c.Rekey {
-		order.Spec, err = ca.RenewalSpec(old, nil)
-		return err
-	}
-	key, err := pki.GenerateSigner(pki.KeySpecOf(old.PublicKey.Key))
-	if err != nil {
-		return err
-	}
-	if order.Spec, err = ca.RenewalSpec(old, key.Public()); err != nil {
-		return err
-	}
-	return stageKey(order.Place, absolute(c.Key), key)
-}
 
 type revokeCmd struct {
 	What   []string `arg:"" help:"What to revoke: serial numbers, certificate files, or holders such as host:kvm1.example.com and client:admin, which means all their certificates."`
@@ -112,6 +32,7 @@ Examples:
 type revokeReport struct {
 	finding.Report
 	Revoked []listRow `json:"revoked"`
+	Lists   []string  `json:"lists"` // files of the new revocation lists
 }
 
 func (c *revokeCmd) Run(a *app, g *Globals) error {
@@ -124,72 +45,120 @@ func (c *revokeCmd) Run(a *app, g *Globals) error {
 		return err
 	}
 	defer state.Close()
-	var serials []string
-	for _, what := range c.What {
-		found, err := a.serialsOf(state, what)
-		if err != nil {
+	serials, authorities, err := a.toRevoke(state, c.What)
+	if err != nil {
+		return err
+	}
+	// The keys first: nothing is revoked that no list says.
+	for _, authority := range authorities {
+		if err := authority.Unlock(a.passphrase(c.PassphraseFlags, false)); err != nil {
 			return err
 		}
-		serials = append(serials, found...)
 	}
 	revoked, err := state.Revoke(a.ctx, serials, reason)
 	if err != nil {
 		return err
 	}
-	report := revokeReport{Report: finding.NewReport(state.Findings())}
-	authorities := map[string]bool{}
+	report := revokeReport{Report: finding.NewReport(state.Findings()), Revoked: []listRow{}}
 	for i := range revoked {
 		report.Revoked = append(report.Revoked, rowOf(&revoked[i], time.Now()))
-		authorities[revoked[i].Authority] = true
 	}
-	for name := range authorities {
-		if err := a.newCRL(state, name, c.PassphraseFlags, 0); err != nil {
+	for _, authority := range authorities {
+		if _, err := authority.NewCRL(a.ctx, 0); err != nil {
 			return err
 		}
+		report.Lists = append(report.Lists, authority.CRLPath())
 	}
 	if a.json {
-		return a.printJSON(report)
+		if err := a.printJSON(report); err != nil {
+			return err
+		}
+		return a.judge(report.Findings)
 	}
 	writeList(a.stdout, report.Revoked)
-	a.printf("\nThe new revocation list counts where it is installed: run virtls apply, then put the trees in place.\n")
-	return nil
+	a.printf("\n")
+	for _, path := range report.Lists {
+		a.printf("%s written.\n", tilde(path))
+	}
+	a.printf("It counts where it is installed: run virtls apply, then put the trees in place.\n")
+	return a.judge(report.Findings)
 }
 
-// serialsOf finds the certificates that an argument of revoke means.
-func (a *app) serialsOf(state *ca.State, what string) ([]string, error) {
+// toRevoke finds the certificates that the arguments of revoke mean, and the
+// authorities that issued them.
+func (a *app) toRevoke(state *ca.State, args []string) (serials []string, authorities []*ca.Authority, err error) {
+	names := map[string]bool{}
+	for _, what := range args {
+		entries, err := a.entriesOf(state, what)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, entry := range entries {
+			serials = append(serials, entry.Serial)
+			if names[entry.Authority] {
+				continue
+			}
+			names[entry.Authority] = true
+			authority, err := state.Authority(a.ctx, entry.Authority)
+			if err != nil {
+				return nil, nil, err
+			}
+			authorities = append(authorities, authority)
+		}
+	}
+	return serials, authorities, nil
+}
+
+// entriesOf finds the certificates that an argument of revoke means: a
+// holder's that are valid, a file's, or the one with a serial number.
+func (a *app) entriesOf(state *ca.State, what string) (entries []register.Certificate, err error) {
 	if kind, name, ok := strings.Cut(what, ":"); ok && (kind == "host" || kind == "client") {
-		var serials []string
 		for entry, err := range state.Register().List(a.ctx, register.Filter{Holder: kind + ":" + name, Valid: true}) {
 			if err != nil {
 				return nil, err
 			}
-			serials = append(serials, entry.Serial)
+			entries = append(entries, entry)
 		}
-		if len(serials) == 0 {
-			return nil, kindNothingFound.Found(what, "").Wrong()
+		if entries == nil {
+			return nil, kindNothingFound.Found(what, "").WithText("the register has no valid certificate of this holder").Wrong()
 		}
-		return serials, nil
+		return entries, nil
 	}
-	if _, err := os.Stat(what); errors.Is(err, fs.ErrNotExist) {
-		return []string{what}, nil
-	}
-	cert, err := readCertificate(what)
+	entry, err := a.entryOf(state, what)
 	if err != nil {
 		return nil, err
 	}
-	return []string{register.SerialText(cert.Serial)}, nil
+	return []register.Certificate{*entry}, nil
 }
 
-func (a *app) newCRL(state *ca.State, name string, pass PassphraseFlags, days int) error {
-	authority, err := state.Authority(a.ctx, name)
+func (a *app) entryOf(state *ca.State, what string) (*register.Certificate, error) {
+	if _, err := os.Lstat(what); err == nil {
+		cert, err := readCertificate(what)
+		if err != nil {
+			return nil, err
+		}
+		return a.registered(state, what, cert)
+	}
+	serial, err := register.ParseSerial(what)
 	if err != nil {
-		return err
+		return nil, kindUsage.Found(what, "").WithText("this is neither a serial number, nor a file that is there, nor a holder").
+			WithFix("virtls list shows serial numbers and holders, such as host:kvm1.example.com").Usage()
 	}
-	if err := authority.Unlock(a.passphrase(pass, false)); err != nil {
-		return err
+	entry, err := state.Register().BySerial(a.ctx, serial)
+	if err == nil && entry == nil {
+		err = kindNothingFound.Found(serial, "").WithText("no certificate with this serial number is in the register").Wrong()
 	}
-	_, err = authority.NewCRL(a.ctx, days)
-	return err
+	return entry, err
+}
+
+// registered returns the register's entry of a certificate that it must know.
+func (a *app) registered(state *ca.State, path string, cert *pki.Certificate) (*register.Certificate, error) {
+	sum := cert.SHA256()
+	entry, err := state.Register().ByFingerprint(a.ctx, hex.EncodeToString(sum[:]))
+	if err == nil && entry == nil {
+		err = kindNotOurs.Found(path, cert.String()).Wrong()
+	}
+	return entry, err
 }
 
 func readCertificate(path string) (*pki.Certificate, error) {
@@ -202,23 +171,4 @@ func readCertificate(path string) (*pki.Certificate, error) {
 		return nil, kindUnreadable.Found(path, "").Unable(err)
 	}
 	return certs[0], nil
-}
-
-// stageKey stages a new private key for an order.
-func stageKey(place *register.Placement, path string, key any) error {
-	pem, err := pki.EncodePrivateKeyPEM(key.(pki.PrivateKey), pki.MLDSABoth)
-	if err != nil {
-		return err
-	}
-	defer clear(pem)
-	staged, err := atomicfile.Stage(path, pem, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := atomicfile.Sync([]*atomicfile.Staged{staged}); err != nil {
-		staged.Discard()
-		return err
-	}
-	place.Key, place.KeyPaths = staged.Temp(), []string{path}
-	return nil
 }

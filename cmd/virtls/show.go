@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,19 +78,28 @@ func (c *showCmd) Run(a *app, g *Globals) error {
 		}
 		return a.judge(report.Findings)
 	}
-	for i, it := range report.Items {
-		if i > 0 {
-			a.printf("\n")
+	if !c.Text {
+		printItems(a.stdout, report.Items)
+		return a.judge(report.Findings)
+	}
+	for _, it := range report.Items {
+		if it.text == nil {
+			it.print(a.stdout)
+		} else if err := it.text(a.stdout); err != nil {
+			return err
 		}
-		if c.Text && it.text != nil {
-			if err := it.text(a.stdout); err != nil {
-				return err
-			}
-			continue
-		}
-		it.print(a.stdout)
 	}
 	return a.judge(report.Findings)
+}
+
+// printItems prints items with a blank line between them.
+func printItems(w io.Writer, items []item) {
+	for i, it := range items {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		it.print(w)
+	}
 }
 
 // examine takes a file apart.
@@ -114,20 +125,29 @@ func examine(path string, data []byte, now time.Time) (items []item, findings []
 	if crls, err := pki.ParseCRLsPEM(data); err == nil {
 		for _, crl := range crls {
 			items = append(items, crlItem(path, crl, now))
+			if !crl.NextUpdate.IsZero() && now.After(crl.NextUpdate) {
+				findings = append(findings, kindShowStale.Found(path, crl.NextUpdate.UTC().Format(time.RFC3339)))
+			}
 		}
 	}
 	if items != nil {
 		return items, findings, nil
 	}
-	if f, err := psk.Parse(path, data); err == nil && len(f.Entries()) > 0 && !pki.IsPEM(data) {
+	if f, err := psk.Parse(path, data); err == nil && looksLikePSK(path, f) {
 		return []item{{File: path, Kind: "psk", Count: len(f.Entries())}}, f.Check(), nil
 	}
 	return nil, nil, kindUnreadable.Found(path, "").
 		WithText("this is no certificate, key, request, revocation list or PSK file that virtls can read").Unable(nil)
 }
 
+// looksLikePSK tells a PSK file from other text with colons: one user at least
+// has a usable key, or the name says what it is.
+func looksLikePSK(path string, f *psk.File) bool {
+	return filepath.Ext(path) == ".psk" || slices.ContainsFunc(f.Entries(), func(e psk.Entry) bool { return e.Key.Size() > 0 })
+}
+
 func certificateItem(path string, c *pki.Certificate, now time.Time) item {
-	left := int(c.NotAfter.Sub(now).Hours() / 24)
+	left := daysLeft(c.NotAfter, now)
 	sum := c.SHA256()
 	it := item{
 		File: path, Kind: "certificate", Subject: c.Subject.String(), RFC4514: c.Subject.RFC4514(), Issuer: c.Issuer.String(),
@@ -187,6 +207,7 @@ var (
 	kindShowEarly   = finding.Define("shown-certificate-early", finding.Error, "the certificate is not valid yet", "check the clock of this machine and of the one that issued it")
 	kindShowNoName  = finding.Define("shown-certificate-nameless", finding.Error, "the certificate has an empty subject, which makes libvirt's peers refuse it", "issue it again with a CN")
 	kindShowCNOnly  = finding.Define("shown-certificate-cn-only", finding.Warning, "the server certificate has its name only in the CN, which programs other than GnuTLS's do not look at", "issue it again with the name among the DNS names")
+	kindShowStale   = finding.Define("shown-crl-stale", finding.Warning, "the next revocation list was due, so this one may lack what was revoked since", "sign a new one: virtls ca crl, or virtls apply for a fleet")
 )
 
 func judgeCertificate(path string, c *pki.Certificate, now time.Time) []finding.Finding {
@@ -241,7 +262,7 @@ func crlItem(path string, c *pki.CRL, now time.Time) item {
 		it.Serial = n.Text(16)
 	}
 	if !c.NextUpdate.IsZero() {
-		left := int(c.NextUpdate.Sub(now).Hours() / 24)
+		left := daysLeft(c.NextUpdate, now)
 		it.NotAfter, it.DaysLeft = &c.NextUpdate, &left
 	}
 	return it

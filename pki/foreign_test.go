@@ -28,9 +28,7 @@ func eachForeign(t *testing.T, script string, check func(t *testing.T, files map
 	t.Run("new", func(t *testing.T) {
 		peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 			dir := t.TempDir()
-			if out := g.Run(t, peertest.Options{}, "sh", filepath.Join("testdata", "foreign", script+".sh"), dir); out.Code != 0 {
-				t.Fatal(out)
-			}
+			shell(t, g, "", fmt.Sprintf("sh testdata/foreign/%s.sh %s", script, dir))
 			files := map[string][]byte{}
 			entries, err := os.ReadDir(dir)
 			if err != nil {

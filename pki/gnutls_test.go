@@ -358,8 +358,8 @@ func certtoolVerdicts(t *testing.T, g peertest.Generation, cases []gnutlsCase) (
 		}
 		fmt.Fprintf(&script, " 2>&1 | grep -a '^Chain verification output' || echo nothing\n")
 	}
-	out := g.Run(t, peertest.Options{Dir: writeFiles(t, files)}, "sh", "-c", script.String())
-	verdicts = strings.Split(strings.TrimSpace(out.Stdout), "\n")
+	out := shell(t, g, writeFiles(t, files), script.String())
+	verdicts = strings.Split(strings.TrimSpace(out), "\n")
 	if len(verdicts) != len(cases) {
 		t.Fatal(out)
 	}

@@ -10,10 +10,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"virtls/internal/peertest"
 	"virtls/pki/dn"
 )
 
@@ -165,4 +167,19 @@ func writeFiles(t testing.TB, files map[string][]byte) string {
 		}
 	}
 	return dir
+}
+
+// shell runs commands with a generation's programs and returns what they print.
+// It takes as long as it takes: one shell runs many programs, and the machine
+// may be busy.
+func shell(t *testing.T, g peertest.Generation, dir, commands string) string {
+	t.Helper()
+	cmd := g.Command(t, peertest.Options{Dir: dir}, "sh", "-c", commands)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, stderr.String())
+	}
+	return string(out)
 }

@@ -144,8 +144,8 @@ func TestMatchHostnameAsGnuTLS(t *testing.T) {
 certtool --verify --load-ca-certificate ca.pem --infile $i.pem --verify-hostname "$(cat $i.name)" >/dev/null 2>&1; echo $?
 i=$((i+1)); done`, len(cases))
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
-		out := g.Run(t, peertest.Options{Dir: dir}, "sh", "-c", script)
-		codes := strings.Fields(out.Stdout)
+		out := shell(t, g, dir, script)
+		codes := strings.Fields(out)
 		if len(codes) != len(cases) {
 			t.Fatal(out)
 		}

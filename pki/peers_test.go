@@ -57,8 +57,8 @@ func (s *script) add(name, format string, args ...any) {
 // run reports the commands that fail.
 func (s *script) run(t *testing.T, g peertest.Generation, dir string) {
 	t.Helper()
-	out := g.Run(t, peertest.Options{Dir: dir}, "sh", "-c", s.commands.String())
-	lines := strings.Split(strings.TrimSpace(out.Stdout), "\n")
+	out := shell(t, g, dir, s.commands.String())
+	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if len(lines) != len(s.names) {
 		t.Fatal(out)
 	}
@@ -102,6 +102,9 @@ func TestPeersReadOurKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range Ciphers {
+			if k.name != "p256" && (k.name != "mldsa65" || c.Name != AES256.Name) {
+				continue // what is encrypted is all the same
+			}
 			encrypted, err := EncryptPKCS8(der, []byte("secret"), c, 1000)
 			if err != nil {
 				t.Fatal(err)

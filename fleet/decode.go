@@ -158,8 +158,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 			v.SetString(n.Value)
 			return
 		}
-		// Every number of the file is one of days.
-		if err := n.Decode(v.Addr().Interface()); err != nil || v.Kind() == reflect.Int && v.Int() < 1 {
+		// Every number of the file is one of days; package yaml would cut fractions off.
+		err := n.Decode(v.Addr().Interface())
+		if err != nil || v.Kind() == reflect.Int && (n.Tag != "!!int" || v.Int() < 1) {
 			d.fail(kindFleetValue, n.Line, "%s: found %q, want %s", path, n.Value, typeName(v.Kind()))
 		}
 	}

@@ -17,7 +17,8 @@ import (
 // An output is where the result goes. A file is put in place by commit, and
 // not before; everything else is written as it comes.
 type output struct {
-	io.Writer
+	w      io.Writer
+	err    error         // the first that a write met with
 	device *os.File      // --outfile that is no regular file
 	buffer *bytes.Buffer // of a file, nil for anything else
 	path   string        // of the file, links resolved
@@ -31,7 +32,7 @@ const accessWrite = 2
 func (c *command) openOutput() (*output, error) {
 	name, ok := c.Last("outfile")
 	if !ok {
-		return &output{Writer: c.std.Out}, nil
+		return &output{w: c.std.Out}, nil
 	}
 	cannot := fail("Cannot open %s for writing", name)
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
@@ -39,14 +40,14 @@ func (c *command) openOutput() (*output, error) {
 		if err != nil {
 			return nil, cannot
 		}
-		return &output{Writer: f, device: f}, nil
+		return &output{w: f, device: f}, nil
 	}
 	path, err := atomicfile.ResolveLink(name)
 	if err != nil || syscall.Access(filepath.Dir(path), accessWrite) != nil {
 		return nil, cannot
 	}
 	o := &output{buffer: new(bytes.Buffer), path: path, mode: fileMode(path, c.outputIsSecret())}
-	o.Writer = o.buffer
+	o.w = o.buffer
 	return o, nil
 }
 
@@ -89,11 +90,22 @@ func umask() fs.FileMode {
 	return fs.FileMode(mask) & fs.ModePerm
 }
 
-// commit puts the file in place. It does nothing for other outputs, or if
-// there is none.
+// Write remembers the first error for commit, so that not every line of text
+// has to be checked.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// commit puts the file in place, and tells whether all was written.
 func (o *output) commit() error {
 	switch {
 	case o == nil:
+	case o.err != nil:
+		return fail("certtool: cannot write the output: %v", o.err)
 	case o.device != nil:
 		return o.device.Close()
 	case o.buffer != nil:

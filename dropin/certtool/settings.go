@@ -25,6 +25,7 @@ func (c *command) readSettings() error {
 	for _, step := range []func() error{
 		c.readKeyType,
 		c.loadTemplate,
+		c.readDebug,
 		c.readHash,
 		c.readTime,
 		c.readKeyFormat,
@@ -63,6 +64,14 @@ func (c *command) readKeyType() error {
 		if c.keyType, ok = keyTypes[lower]; !ok {
 			return fail("unknown key type: %s", name)
 		}
+	}
+	return nil
+}
+
+// readDebug says what certtool says, and no more than that.
+func (c *command) readDebug() error {
+	if c.Has("debug") {
+		fmt.Fprintf(c.std.Out, "Setting log level to %d\n", c.Number("debug", 0))
 	}
 	return nil
 }

@@ -206,6 +206,8 @@ var steps = []step{
 	{name: "public key to load", command: "certtool --pubkey-info --load-pubkey garbage"},
 	{name: "public key without private key", command: "certtool -q --load-pubkey pub.pem --template ca.tmpl"},
 	{name: "encrypted key in batch mode", command: "certtool -s --load-privkey enc.pem --template ca.tmpl"},
+	{name: "encrypted CA key, wrong PIN", command: "GNUTLS_PIN=wrong certtool -c --load-ca-privkey enc.pem --load-ca-certificate ca.pem --load-privkey ec.pem --template ca.tmpl"},
+	{name: "debug", command: "certtool -d 0 --key-id --infile direct.pem"},
 	{name: "encrypted key, wrong PIN", command: "GNUTLS_PIN=wrong certtool -s --load-privkey enc.pem --template ca.tmpl"},
 	{name: "unknown key type", command: "certtool -p --key-type foo"},
 	{name: "unknown hash", command: "certtool -p --hash foo"},

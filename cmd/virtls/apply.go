@@ -276,7 +276,7 @@ func (c *planCmd) Run(a *app, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	dir := g.stateDir(c.Fleet)
+	dir := absolute(g.stateDir(c.Fleet))
 	var state *ca.State
 	if _, err := os.Stat(dir); err == nil {
 		if state, err = a.open(g, dir, ca.Options{ReadOnly: true}); err != nil {

@@ -41,7 +41,7 @@ func (c *bundleCmd) Run(a *app, g *Globals) error {
 		return a.printJSON(struct {
 			finding.Report
 			File string `json:"file"`
-		}{finding.NewReport(nil), c.Output})
+		}{finding.NewReport(nil), absolute(c.Output)})
 	}
 	name := filepath.Base(c.Output)
 	a.printf("%s written.\n", c.Output)

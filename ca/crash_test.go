@@ -192,7 +192,7 @@ func missing(s *State) (orders []Order, err error) {
 		if err != nil {
 			return nil, err
 		}
-		staged, err := atomicfile.Stage(filepath.Join(dir, keyFiles[len(keyFiles)-1]), data, 0o640)
+		staged, err := atomicfile.Stage(filepath.Join(dir, keyFiles[0]), data, 0o640)
 		if err != nil {
 			return nil, err
 		}

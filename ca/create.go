@@ -191,7 +191,7 @@ func (s *State) keyPlacement(name string, staged *atomicfile.Staged, content []b
 	return &register.Placement{Key: staged.Temp(), KeyPaths: []string{s.keyPath(name)}, Content: content, Paths: []string{path}}
 }
 
-// journal adds placements to the journal.
+// journal adds placements to the journal, and makes their paths absolute.
 func (s *State) journal(tx *register.Tx, placements []*register.Placement) error {
 	for _, p := range placements {
 		j, err := s.journalled(p)
@@ -201,7 +201,7 @@ func (s *State) journal(tx *register.Tx, placements []*register.Placement) error
 		if err := tx.AddPending(j); err != nil {
 			return err
 		}
-		p.ID = j.ID
+		*p = *s.resolved(j)
 	}
 	return nil
 }

@@ -13,9 +13,6 @@ var (
 	kindStateMode = finding.Define("state-mode", finding.Error,
 		"the state directory is open to others, and the authority's key lies in it",
 		"chmod 700 it")
-	kindStateTooNew = finding.Define("state-format-too-new", finding.Error,
-		"the state directory was written by a newer version of virtls",
-		"use that version or a later one")
 	kindStateLocked = finding.Define("state-locked", finding.Error,
 		"another process is changing the state",
 		"wait until it is done, or let this command wait for it")
@@ -44,7 +41,7 @@ var (
 		"this is no name for an authority's files", "")
 	kindAuthorityWaits = finding.Define("ca-waiting", finding.Error,
 		"the authority has no certificate yet",
-		"have its request signed by the parent authority, and hand the answer to `virtls ca import`")
+		"have its request signed by the parent authority, and hand the answer to `virtls ca install`")
 	kindAuthorityUnreadable = finding.Define("ca-unreadable", finding.Error,
 		"the authority's file cannot be used",
 		"restore it from a backup")
@@ -71,7 +68,7 @@ var (
 		"import the authority with its issuers' certificates up to the root")
 	kindPassphrase = finding.Define("ca-passphrase", finding.Error,
 		"the authority's key does not open",
-		"give its passphrase with --passphrase-file, or in VIRTLS_PASSPHRASE")
+		"give its passphrase with --passphrase-file, --passphrase-fd or VIRTLS_PASSPHRASE")
 	kindExpired = finding.Define("ca-expired", finding.Error,
 		"the authority has expired, so nobody would accept what it signs",
 		"make a new authority in another state directory, distribute its certificate beside the old one, and issue anew")
@@ -110,5 +107,5 @@ var (
 		"add the name by which clients connect as an alternative name")
 	kindUnknown = finding.Define("certificate-unknown", finding.Error,
 		"no certificate with this serial number was issued here",
-		"list what was issued with `virtls status`")
+		"list what was issued with `virtls list`")
 )

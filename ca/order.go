@@ -26,10 +26,11 @@ type Order struct {
 	Holder string // who has it, such as host:kvm1.example.com
 	Slot   string // which of the holder's identities, such as qemu/both
 
-	// Place holds the files that the certificate makes necessary; Issue fills
-	// in Content: the certificate and the authority's intermediates. A staged
-	// key must be on the disk (atomicfile.Sync), and belongs to the journal
-	// once Issue has returned. nil if the certificate goes into no file.
+	// Place holds the files that the certificate makes necessary, nil if there
+	// are none. Issue fills in Content, the certificate and the authority's
+	// intermediates, and makes the paths absolute. A staged key must
+	// be on the disk (atomicfile.Sync); once Issue has returned without error
+	// it belongs to the journal, and nobody else may discard it.
 	Place *register.Placement
 
 	Subordinate bool // the certificate may be that of another authority

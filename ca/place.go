@@ -20,17 +20,17 @@ import (
 const publicMode = 0o644
 
 // Place brings journalled files to their places, durably, and removes them
-// from the journal. After an error the journal keeps what is missing, and the
-// next OpenState places it.
+// from the journal. Their directories must exist. After an error the journal
+// keeps what is missing, and the next OpenState places it.
 func (s *State) Place(ctx context.Context, placements []*register.Placement) error {
 	staged := make([][]*atomicfile.Staged, len(placements))
 	defer func() {
 		for i, files := range staged {
-			discardCopies(files, s.resolve(placements[i].Key))
+			discardCopies(files, placements[i].Key)
 		}
 	}()
 	err := parallel(ctx, len(placements), func(i int) (err error) {
-		staged[i], err = s.stage(placements[i])
+		staged[i], err = stage(placements[i])
 		return err
 	})
 	if err != nil {
@@ -52,16 +52,16 @@ func (s *State) Place(ctx context.Context, placements []*register.Placement) err
 }
 
 // stage returns a placement's files in the order in which they take their
-// places. The staged key itself comes after its copies, so that as long as it
-// is there nothing is lost.
-func (s *State) stage(p *register.Placement) (files []*atomicfile.Staged, err error) {
+// places. The staged key itself comes after its copies: as long as it is there
+// nothing is lost.
+func stage(p *register.Placement) (files []*atomicfile.Staged, err error) {
 	if p.Key != "" {
-		if files, err = s.stageKey(p); err != nil {
+		if files, err = stageKey(p); err != nil {
 			return files, err
 		}
 	}
 	for _, path := range p.Paths {
-		f, err := atomicfile.Stage(s.resolve(path), p.Content, publicMode)
+		f, err := atomicfile.Stage(path, p.Content, publicMode)
 		if err != nil {
 			return files, err
 		}
@@ -70,26 +70,39 @@ func (s *State) stage(p *register.Placement) (files []*atomicfile.Staged, err er
 	return files, nil
 }
 
-func (s *State) stageKey(p *register.Placement) (files []*atomicfile.Staged, err error) {
-	temp := s.resolve(p.Key)
-	info, err := os.Stat(temp)
+func stageKey(p *register.Placement) (files []*atomicfile.Staged, err error) {
+	info, err := os.Stat(p.Key)
 	if err != nil {
 		return nil, err
 	}
-	last := len(p.KeyPaths) - 1
-	for _, path := range p.KeyPaths[:last] {
-		key, err := os.ReadFile(temp)
+	own := ownPlace(p)
+	for _, path := range p.KeyPaths {
+		if path == own {
+			continue
+		}
+		key, err := os.ReadFile(p.Key)
 		if err != nil {
 			return files, err
 		}
-		f, err := atomicfile.Stage(s.resolve(path), key, info.Mode().Perm())
+		f, err := atomicfile.Stage(path, key, info.Mode().Perm())
 		clear(key)
 		if err != nil {
 			return files, err
 		}
 		files = append(files, f)
 	}
-	return append(files, atomicfile.Resume(temp, s.resolve(p.KeyPaths[last]))), nil
+	return append(files, atomicfile.Resume(p.Key, own)), nil
+}
+
+// ownPlace returns the place to which the staged key is renamed: the one
+// beside it, as other places may be in other file systems.
+func ownPlace(p *register.Placement) string {
+	for _, path := range p.KeyPaths {
+		if filepath.Dir(path) == filepath.Dir(p.Key) {
+			return path
+		}
+	}
+	return p.KeyPaths[len(p.KeyPaths)-1]
 }
 
 // discardCopies removes what was staged and not committed, except the key's only copy.
@@ -101,40 +114,48 @@ func discardCopies(files []*atomicfile.Staged, key string) {
 	}
 }
 
-// resolve returns the path that the journal holds for a file: relative to the
-// state directory, which may have been moved, or absolute.
-func (s *State) resolve(path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(s.dir, path)
-}
-
-// journalled returns a placement as the journal holds it.
+// journalled returns a placement as the journal holds it: paths within the
+// state relative to its directory, which may be moved, others absolute.
 func (s *State) journalled(p *register.Placement) (*register.Placement, error) {
-	var err error
-	relative := func(path string) string {
-		abs, absErr := filepath.Abs(path)
-		err = errors.Join(err, absErr)
-		if inside, relErr := filepath.Rel(s.dir, abs); relErr == nil && filepath.IsLocal(inside) {
+	if p.Key != "" && len(p.KeyPaths) == 0 {
+		return nil, errors.New("a placement with a staged key and no place for it")
+	}
+	var errs []error
+	j := withPaths(p, func(path string) string {
+		abs, err := filepath.Abs(path)
+		errs = append(errs, err)
+		if inside, err := filepath.Rel(s.dir, abs); err == nil && filepath.IsLocal(inside) {
 			return inside
 		}
 		return abs
-	}
-	j := &register.Placement{Content: p.Content}
-	if p.Key != "" {
-		if len(p.KeyPaths) == 0 {
-			return nil, errors.New("a placement with a staged key and no place for it")
+	})
+	return j, errors.Join(errs...)
+}
+
+// resolved returns a placement of the journal with absolute paths.
+func (s *State) resolved(p *register.Placement) *register.Placement {
+	return withPaths(p, func(path string) string {
+		if filepath.IsAbs(path) {
+			return path
 		}
-		j.Key = relative(p.Key)
+		return filepath.Join(s.dir, path)
+	})
+}
+
+// withPaths returns a copy of a placement whose paths have gone through f.
+func withPaths(p *register.Placement, f func(string) string) *register.Placement {
+	c := *p
+	if p.Key != "" {
+		c.Key = f(p.Key)
 	}
+	c.KeyPaths, c.Paths = nil, nil
 	for _, path := range p.KeyPaths {
-		j.KeyPaths = append(j.KeyPaths, relative(path))
+		c.KeyPaths = append(c.KeyPaths, f(path))
 	}
 	for _, path := range p.Paths {
-		j.Paths = append(j.Paths, relative(path))
+		c.Paths = append(c.Paths, f(path))
 	}
-	return j, err
+	return &c
 }
 
 // recoverBatch is how many placements are finished at a time.
@@ -155,20 +176,21 @@ func (s *State) finishPending(ctx context.Context, crashed bool) error {
 		if err != nil {
 			return err
 		}
-		ready, err := s.revive(ctx, &p)
+		place := s.resolved(&p)
+		ready, err := s.revive(ctx, place)
 		switch {
 		case err != nil:
 			return err
-		case ready && outside(&p):
-			if err := s.Place(ctx, []*register.Placement{&p}); err != nil {
-				if err := s.giveUp(ctx, &p, err.Error()); err != nil {
+		case ready && s.outside(place):
+			if err := s.Place(ctx, []*register.Placement{place}); err != nil {
+				if err := s.giveUp(ctx, place, err.Error()); err != nil {
 					return err
 				}
 				continue
 			}
 			finished++
 		case ready:
-			batch = append(batch, &p)
+			batch = append(batch, place)
 		}
 		if len(batch) == recoverBatch {
 			if err := flush(); err != nil {
@@ -190,9 +212,9 @@ func (s *State) finishPending(ctx context.Context, crashed bool) error {
 
 // outside tells whether a placement has files outside the state. What is wrong
 // there must not keep anybody from using the state.
-func outside(p *register.Placement) bool {
+func (s *State) outside(p *register.Placement) bool {
 	for _, path := range slices.Concat(p.KeyPaths, p.Paths) {
-		if filepath.IsAbs(path) {
+		if !strings.HasPrefix(path, s.dir+string(filepath.Separator)) {
 			return true
 		}
 	}
@@ -203,27 +225,27 @@ func outside(p *register.Placement) bool {
 // for one that cannot be placed any more, which leaves the journal.
 func (s *State) revive(ctx context.Context, p *register.Placement) (bool, error) {
 	if p.Key != "" {
-		switch _, err := os.Lstat(s.resolve(p.Key)); {
-		case errors.Is(err, fs.ErrNotExist) && s.keyInPlace(p):
-			p.Key = "" // its rename was the last thing that happened to it
+		switch _, err := os.Lstat(p.Key); {
+		case errors.Is(err, fs.ErrNotExist) && keyInPlace(p):
+			p.Key = ""
 		case errors.Is(err, fs.ErrNotExist):
 			return false, s.giveUp(ctx, p, p.Key+" is gone")
-		case err != nil && !outside(p):
+		case err != nil && !s.outside(p):
 			return false, unwritable(err)
 		}
 	}
 	for _, path := range p.Paths {
-		if _, err := os.Stat(filepath.Dir(s.resolve(path))); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 			return false, s.giveUp(ctx, p, filepath.Dir(path)+" is gone")
 		}
 	}
 	return true, nil
 }
 
-// keyInPlace tells whether the last of the key's places holds a key that
-// belongs to the placement's content.
-func (s *State) keyInPlace(p *register.Placement) bool {
-	data, err := os.ReadFile(s.resolve(p.KeyPaths[len(p.KeyPaths)-1]))
+// keyInPlace tells whether the staged key's own place holds a key that belongs
+// to the placement's content.
+func keyInPlace(p *register.Placement) bool {
+	data, err := os.ReadFile(ownPlace(p))
 	if err != nil {
 		return false
 	}
@@ -249,7 +271,7 @@ func (s *State) giveUp(ctx context.Context, p *register.Placement, why string) e
 		what = fmt.Sprintf("%s for %s", certs[0], what)
 	}
 	f := kindAbandoned.Found(what, why)
-	if _, err := os.Lstat(p.Key); filepath.IsAbs(p.Key) && err == nil {
+	if _, err := os.Lstat(p.Key); err == nil && s.outside(p) {
 		f = f.WithFix("the key is in %s: move it to %s, and write the certificate from the register", p.Key, strings.Join(p.KeyPaths, ", "))
 	}
 	s.findings = append(s.findings, f)

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,14 +152,20 @@ func TestPlaceOutsideTheState(t *testing.T) {
 	dir, out := stateDir(t), t.TempDir()
 	s, a := newCA(t, dir, Options{}, AuthoritySpec{})
 	t.Chdir(out)
-	o := order(t, "kvm1")
-	o.Place = &register.Placement{Paths: []string{"cert.pem"}}
-	issueOne(t, a, o)
-	s.abandon()
+	orders := []Order{order(t, "kvm1"), order(t, "kvm2")}
+	for i := range orders {
+		orders[i].Place = &register.Placement{Paths: []string{fmt.Sprintf("%d.pem", i)}}
+	}
+	issued, err := a.Issue(t.Context(), orders)
+	must(t, err)
 	t.Chdir("/")
+	must(t, s.Place(t.Context(), []*register.Placement{issued[0].Place}))
+	s.abandon()
 	open(t, dir, Options{})
-	if certs, err := pki.ParseCertificatesPEM(read(t, out+"/cert.pem")); err != nil || len(certs) != 1 {
-		t.Errorf("%d certificates, %v", len(certs), err)
+	for i := range orders {
+		certs, err := pki.ParseCertificatesPEM(read(t, fmt.Sprintf("%s/%d.pem", out, i)))
+		must(t, err)
+		check(t, "certificate", pki.SameCertificate(certs[0], issued[i].Certificate), true)
 	}
 }
 

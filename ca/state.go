@@ -256,7 +256,7 @@ func (s *State) checkVersion() error {
 		return kindStateForeign.Found(s.path(versionFile), fmt.Sprintf("%.20q", text)).WithWant("a version number", "virtls").Unable(nil)
 	}
 	if version > stateVersion {
-		return kindStateTooNew.Found(s.dir, fmt.Sprintf("version %d", version)).
+		return register.KindTooNew.Found(s.dir, fmt.Sprintf("version %d", version)).
 			WithWant(fmt.Sprintf("version %d or lower", stateVersion), "this version of virtls").Unable(nil)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"virtls/ca/register"
 	"virtls/finding"
 	"virtls/internal/atomicfile"
 )
@@ -40,11 +41,11 @@ func TestOpenStateRefuses(t *testing.T) {
 		{"newer", func(t *testing.T, dir string) {
 			open(t, dir, Options{}).Close()
 			must(t, os.WriteFile(dir+"/version", []byte("2\n"), 0o600))
-		}, Options{Create: true}, kindStateTooNew},
+		}, Options{Create: true}, register.KindTooNew},
 		{"newer, for a reader", func(t *testing.T, dir string) {
 			open(t, dir, Options{}).Close()
 			must(t, os.WriteFile(dir+"/version", []byte("2\n"), 0o600))
-		}, Options{ReadOnly: true}, kindStateTooNew},
+		}, Options{ReadOnly: true}, register.KindTooNew},
 		{"no version", func(t *testing.T, dir string) {
 			open(t, dir, Options{}).Close()
 			must(t, os.WriteFile(dir+"/version", []byte("one"), 0o600))

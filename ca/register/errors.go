@@ -9,10 +9,13 @@ import (
 	"virtls/finding"
 )
 
+// KindTooNew is the finding about a register, or a state directory, that a
+// newer version of virtls has changed.
+var KindTooNew = finding.Define("state-too-new", finding.Error,
+	"the state was written by a newer version of virtls",
+	"use that version or a later one")
+
 var (
-	kindTooNew = finding.Define("state-too-new", finding.Error,
-		"the state was written by a newer version of virtls",
-		"use that version or a later one")
 	kindMissing = finding.Define("register-missing", finding.Error,
 		"there is no register",
 		"make an authority with `virtls init`, or restore one with `virtls ca import`")

@@ -147,7 +147,7 @@ func (db *DB) version() (int, error) {
 	case id != applicationID || version < 1:
 		return 0, kindDamaged.Found(db.path, "a SQLite database that is no register of virtls").Unable(nil)
 	case version > schemaVersion:
-		return 0, kindTooNew.Found(db.path, fmt.Sprintf("schema version %d", version)).
+		return 0, KindTooNew.Found(db.path, fmt.Sprintf("schema version %d", version)).
 			WithWant(fmt.Sprintf("schema version %d or lower", schemaVersion), "this version of virtls").Unable(nil)
 	}
 	return version, nil

@@ -655,3 +655,17 @@ func TestParseSerial(t *testing.T) {
 	}
 	check(t, "negative", SerialText(big.NewInt(-255)), "-ff")
 }
+
+func FuzzParseSerial(f *testing.F) {
+	f.Add("4f:03:a1")
+	f.Add("-0x00ff")
+	f.Fuzz(func(t *testing.T, in string) {
+		serial, err := ParseSerial(in)
+		if err != nil {
+			return
+		}
+		if again, err := ParseSerial(serial); err != nil || again != serial {
+			t.Errorf("%q is %q, and that is %q, %v", in, serial, again, err)
+		}
+	})
+}

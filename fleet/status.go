@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"math"
 	"strings"
 	"time"
 
@@ -83,13 +84,18 @@ func (r *run) loadAuthorities(ctx context.Context) ([]AuthorityRow, error) {
 	return rows, nil
 }
 
+// DaysLeft counts the whole days until a time; what is over has less than none.
+func DaysLeft(until, now time.Time) int {
+	return int(math.Floor(until.Sub(now).Hours() / 24))
+}
+
 // status turns a judgment into a row, and into a finding if something is wrong.
 func (r *run) status(h *Holder, j Judgment) StatusRow {
 	path := r.staged(h, j.Identity.Places[0].Cert.Path)
 	row := StatusRow{Holder: h.ID(), Slot: j.Identity.Slot, Path: path, State: "ok"}
 	if j.Certificate != nil {
 		row.Until = j.Certificate.NotAfter.UTC().Format(time.RFC3339)
-		row.DaysLeft = int(j.Certificate.NotAfter.Sub(r.state.Now()).Hours() / 24)
+		row.DaysLeft = DaysLeft(j.Certificate.NotAfter, r.state.Now())
 	}
 	if j.Verdict == Keep {
 		return row

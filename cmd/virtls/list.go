@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -12,6 +11,7 @@ import (
 
 	"virtls/ca"
 	"virtls/ca/register"
+	"virtls/fleet"
 )
 
 type listCmd struct {
@@ -56,7 +56,7 @@ type listRow struct {
 func rowOf(c *register.Certificate, now time.Time) listRow {
 	row := listRow{
 		Serial: c.Serial, Holder: c.Holder, Slot: c.Slot, Subject: c.Subject, Names: c.Names, Key: c.KeyType,
-		Authority: c.Authority, NotBefore: c.NotBefore, NotAfter: c.NotAfter, DaysLeft: daysLeft(c.NotAfter, now),
+		Authority: c.Authority, NotBefore: c.NotBefore, NotAfter: c.NotAfter, DaysLeft: fleet.DaysLeft(c.NotAfter, now),
 		Fingerprint: c.Fingerprint, How: string(c.How), By: c.Event.By, Command: c.Event.Command, State: "valid",
 	}
 	switch {
@@ -97,11 +97,6 @@ func (c *listCmd) Run(a *app, g *Globals) error {
 		}
 	}
 	return out.end()
-}
-
-// daysLeft counts the whole days until a time; what is over has less than none.
-func daysLeft(until, now time.Time) int {
-	return int(math.Floor(until.Sub(now).Hours() / 24))
 }
 
 // parseSpan reads a time span: Go's forms, and days.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"virtls/finding"
+	"virtls/fleet"
 	"virtls/pki"
 	"virtls/pki/certtext"
 	"virtls/psk"
@@ -147,7 +148,7 @@ func looksLikePSK(path string, f *psk.File) bool {
 }
 
 func certificateItem(path string, c *pki.Certificate, now time.Time) item {
-	left := daysLeft(c.NotAfter, now)
+	left := fleet.DaysLeft(c.NotAfter, now)
 	sum := c.SHA256()
 	it := item{
 		File: path, Kind: "certificate", Subject: c.Subject.String(), RFC4514: c.Subject.RFC4514(), Issuer: c.Issuer.String(),
@@ -262,7 +263,7 @@ func crlItem(path string, c *pki.CRL, now time.Time) item {
 		it.Serial = n.Text(16)
 	}
 	if !c.NextUpdate.IsZero() {
-		left := daysLeft(c.NextUpdate, now)
+		left := fleet.DaysLeft(c.NextUpdate, now)
 		it.NotAfter, it.DaysLeft = &c.NextUpdate, &left
 	}
 	return it

@@ -82,12 +82,18 @@ const gnutlsMaxChain = 16
 // PredictGnuTLS judges a chain, leaf first, as GnuTLS 3.7.9 to 3.8.13 does, its
 // omissions included: anything among Trusted is an anchor, only the leaf is
 // held to name constraints, those that permit directory names or URIs are not
-// looked at and those that exclude some exclude all, certificate policies, nested purposes, duplicate extensions and
-// the dates of CRLs not at all. QEMU and libvirt put their own checks on top.
+// looked at and those that exclude some exclude all, certificate policies, nested purposes and the dates of CRLs not
+// at all. QEMU and libvirt put their own checks on top. What GnuTLS does not
+// load in the first place is for [PredictGnuTLSImport]. DSA signatures, which
+// it knows, are not computed here and count as wrong.
 //
 // The error is a *[VerifyError] with the reasons that correspond to the bits of
-// gnutls_certificate_status_t; every problem sets GNUTLS_CERT_INVALID too.
+// gnutls_certificate_status_t; every problem sets GNUTLS_CERT_INVALID too. For
+// no chain at all it is [GnuTLSNoCertificate].
 func PredictGnuTLS(chain []*Certificate, o GnuTLSOptions) error {
+	if len(chain) == 0 {
+		return GnuTLSNoCertificate
+	}
 	if o.Profile == "" {
 		o.Profile = "low"
 	}
@@ -294,7 +300,8 @@ func (g *gnutls) signed(c, issuer *Certificate, alg SignatureAlgorithm) bool {
 		alg.Key == RSAPSS && issuer.PublicKey.Algorithm == RSA && alg.SaltLength != alg.Hash.Size() {
 		return false
 	}
-	return c.CheckSignatureFrom(issuer) == nil
+	key := issuer.PublicKey.Key
+	return key != nil && VerifyMessage(key, alg, c.RawTBS, c.Signature) == nil
 }
 
 func (g *gnutls) checkAuthority(c, issuer *Certificate) {

@@ -20,8 +20,9 @@ import (
 	"golang.org/x/crypto/scrypt"
 )
 
-// Bounds on the work that a foreign file may ask for before its password can be checked.
-const (
+// Bounds on the work that a foreign file may ask for before its password can
+// be checked. They are variables for fuzzing alone.
+var (
 	maxPBKDF2Iterations = 10_000_000
 	maxScryptWork       = 1 << 20 // N*r*p; 128 times as many octets. OpenSSL makes 1 << 17 and bears 1 << 18
 )

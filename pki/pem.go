@@ -60,7 +60,8 @@ const pemBegin, pemEnd, pemDashes = "-----BEGIN ", "-----END ", "-----"
 // scanPEM finds the blocks in data. It takes what GnuTLS takes, which is more
 // than encoding/pem does: text before a block on the same line (a byte order
 // mark, indentation, the end of a block whose file lacks its last line feed),
-// lines of any length and with any line ends, an end line with another label.
+// lines of any length and with any line ends, an end line with another label
+// or none before the next block.
 func scanPEM(data []byte) (blocks []pemBlock) {
 	for {
 		_, rest, found := bytes.Cut(data, []byte(pemBegin))
@@ -73,10 +74,12 @@ func scanPEM(data []byte) (blocks []pemBlock) {
 			continue
 		}
 		b := pemBlock{label: string(label)}
-		body, after, found := bytes.Cut(rest, []byte(pemEnd))
-		if found {
-			b.read(body)
-			_, data, _ = bytes.Cut(after, []byte(pemDashes))
+		if n := bytes.Index(rest, []byte(pemDashes)); n >= 0 {
+			b.read(rest[:n])
+			data = rest[n:]
+			if after, ended := bytes.CutPrefix(data, []byte(pemEnd)); ended {
+				_, data, _ = bytes.Cut(after, []byte(pemDashes))
+			}
 		} else {
 			b.err = errors.New("its -----END line is missing")
 			data = nil

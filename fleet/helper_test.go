@@ -197,7 +197,9 @@ func (s *site) revoke(path string) {
 	})
 }
 
-func (s *site) path(parts ...string) string { return filepath.Join(append([]string{s.dir}, parts...)...) }
+func (s *site) path(parts ...string) string {
+	return filepath.Join(append([]string{s.dir}, parts...)...)
+}
 
 func (s *site) host(name string, parts ...string) string {
 	return s.path(append([]string{"hosts", name}, parts...)...)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"virtls/finding"
@@ -198,8 +199,8 @@ func (e *ManifestEntry) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return err
 	}
-	var mode uint32
-	if _, err := fmt.Sscanf(v.Mode, "%o", &mode); err != nil || mode > 0o777 {
+	mode, err := strconv.ParseUint(v.Mode, 8, 32)
+	if err != nil || mode > 0o777 {
 		return fmt.Errorf("mode %q of %s: want three octal digits", v.Mode, v.Path)
 	}
 	e.Entry, e.ModeText = layout.Entry(v.plain), v.Mode

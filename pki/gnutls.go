@@ -76,8 +76,10 @@ const (
 	MLDSAUsable
 )
 
-// gnutlsMaxChain is how many certificates GnuTLS takes from a peer.
-const gnutlsMaxChain = 16
+const (
+	gnutlsMaxChain      = 16      // certificates that GnuTLS takes from a peer
+	gnutlsMaxNameChecks = 1 << 20 // comparisons of names; 3.7.9 has no limit
+)
 
 // PredictGnuTLS judges a chain, leaf first, as GnuTLS 3.7.9 to 3.8.13 does, its
 // omissions included: anything among Trusted is an anchor, only the leaf is
@@ -417,6 +419,10 @@ func (g *gnutls) checkNames(c, issuer *Certificate, leaf bool) {
 		names = append(names, DNSName(cn))
 	}
 	for _, l := range g.limits {
+		if len(names)*(len(l.Permitted)+len(l.Excluded)) > gnutlsMaxNameChecks {
+			g.fault(NameNotPermitted, c, fmt.Sprintf("%d names", len(names)), fmt.Sprintf("at most %d comparisons with constraints", gnutlsMaxNameChecks))
+			return
+		}
 		if l.Excluded.has(DirectoryKind) || len(cns) > 1 && (l.Permitted.has(DNSKind) || l.Excluded.has(DNSKind)) {
 			g.fault(NameNotPermitted, c, c.Subject.String(), "")
 			return

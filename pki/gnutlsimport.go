@@ -38,10 +38,12 @@ func PredictGnuTLSImport(c *Certificate) error {
 	if c.Version < 3 && len(c.Extensions) > 0 || c.Version == 1 && (c.IssuerUniqueID != nil || c.SubjectUniqueID != nil) {
 		return GnuTLSCertificateError
 	}
+	seen := make(map[string]bool, len(c.Extensions))
 	for _, e := range c.Extensions {
-		if c.Extensions.Count(e.OID) > 1 {
+		if seen[e.OID.String()] {
 			return GnuTLSDuplicateExtension
 		}
+		seen[e.OID.String()] = true
 	}
 	return nil
 }

@@ -28,7 +28,10 @@ type caCmd struct {
 type caShowCmd struct{}
 
 func (*caShowCmd) Help() string {
-	return `Example:
+	return `Shows the certificate of each authority with its chain, whether its key is encrypted, and its newest
+revocation list. No passphrase is needed.
+
+Example:
   virtls ca show`
 }
 
@@ -109,7 +112,7 @@ func (c *caExportCmd) Run(a *app, g *Globals, parent *caCmd) error {
 	if err := state.Export(a.ctx, c.File); err != nil {
 		return err
 	}
-	return a.said(state.Findings(), "%s written.\n", c.File)
+	return a.said(state.Findings(), doneReport{File: absolute(c.File)}, "%s written.\n", c.File)
 }
 
 type caImportCmd struct {
@@ -145,7 +148,7 @@ func (c *caImportCmd) Run(a *app, g *Globals, parent *caCmd) error {
 		if err := ca.Restore(a.ctx, c.Backup, dir, ca.Options{Wait: g.Wait, Command: "virtls ca import"}); err != nil {
 			return err
 		}
-		return a.said(nil, "%s restored to %s.\n", c.Backup, dir)
+		return a.said(nil, doneReport{File: absolute(dir)}, "%s restored to %s.\n", c.Backup, dir)
 	}
 	if c.Cert == "" || c.Key == "" {
 		return kindUsage.Found("virtls ca import", "").WithText("there is nothing to import").WithFix("give a backup, or --cert FILE and --key FILE").Usage()
@@ -164,7 +167,7 @@ func (c *caImportCmd) Run(a *app, g *Globals, parent *caCmd) error {
 	if err != nil {
 		return err
 	}
-	return a.said(append(state.Findings(), authority.Findings...), "%s taken over, until %s.\n",
+	return a.said(append(state.Findings(), authority.Findings...), ofAuthority(authority), "%s taken over, until %s.\n",
 		authority.Certificate.Subject, authority.Certificate.NotAfter.UTC().Format(time.DateOnly))
 }
 
@@ -245,7 +248,7 @@ func (c *caRequestCmd) Run(a *app, g *Globals, parent *caCmd) error {
 	if err := atomicfile.Write(c.Out, request.PEM(), 0o644); err != nil {
 		return err
 	}
-	return a.said(state.Findings(), "%s written. Have the parent sign it as an authority, then run: virtls ca install ANSWER PARENT...\n", c.Out)
+	return a.said(state.Findings(), doneReport{File: absolute(c.Out), Subject: request.Subject.String()}, "%s written. Have the parent sign it as an authority, then run: virtls ca install ANSWER PARENT...\n", c.Out)
 }
 
 type caInstallCmd struct {
@@ -255,7 +258,10 @@ type caInstallCmd struct {
 }
 
 func (*caInstallCmd) Help() string {
-	return `Example:
+	return `Checks that the answer is a certificate for the key that virtls ca request made, and that the chain
+reaches a root. The authority can issue from then on.
+
+Example:
   virtls ca install signed.pem root.pem`
 }
 
@@ -281,7 +287,7 @@ func (c *caInstallCmd) Run(a *app, g *Globals, parent *caCmd) error {
 	if err != nil {
 		return err
 	}
-	return a.said(append(state.Findings(), authority.Findings...), "%s installed, until %s.\n",
+	return a.said(append(state.Findings(), authority.Findings...), ofAuthority(authority), "%s installed, until %s.\n",
 		authority.Certificate.Subject, authority.Certificate.NotAfter.UTC().Format(time.DateOnly))
 }
 
@@ -314,13 +320,28 @@ func (c *caCRLCmd) Run(a *app, g *Globals, parent *caCmd) error {
 	if _, err := authority.NewCRL(a.ctx, c.Days); err != nil {
 		return err
 	}
-	return a.said(state.Findings(), "%s written.\n", tilde(authority.CRLPath()))
+	return a.said(state.Findings(), doneReport{File: authority.CRLPath()}, "%s written.\n", tilde(authority.CRLPath()))
+}
+
+// A doneReport is the JSON document of a command that does one thing.
+type doneReport struct {
+	finding.Report
+	File     string     `json:"file,omitempty"`    // what was written
+	Subject  string     `json:"subject,omitempty"` // of the authority
+	NotAfter *time.Time `json:"notAfter,omitempty"`
+}
+
+// ofAuthority is the document of a command that has brought an authority in.
+func ofAuthority(authority *ca.Authority) doneReport {
+	c := authority.Certificate
+	return doneReport{File: authority.CertificatePath(), Subject: c.Subject.String(), NotAfter: &c.NotAfter}
 }
 
 // said ends a command that has one thing to say.
-func (a *app) said(findings []finding.Finding, format string, args ...any) error {
+func (a *app) said(findings []finding.Finding, done doneReport, format string, args ...any) error {
 	if a.json {
-		if err := a.printJSON(finding.NewReport(findings)); err != nil {
+		done.Report = finding.NewReport(findings)
+		if err := a.printJSON(done); err != nil {
 			return err
 		}
 	} else {

@@ -44,6 +44,11 @@ type dropinCmd struct {
 	Args []string `arg:"" optional:""`
 }
 
+func (*dropinCmd) Run(a *app) error {
+	return kindUsage.Found("virtls", "").WithText("flags of virtls do not go with an imitated program").
+		WithFix("write the program's name first: virtls certtool ARGUMENT...").Usage()
+}
+
 // stateDir returns the state directory that goes with a fleet file.
 func (g *Globals) stateDir(fleetFile string) string {
 	if g.State != "" {

@@ -42,16 +42,15 @@ func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
 	if imitate, ok := dropins[filepath.Base(args[0])]; ok {
 		return imitate(args[1:], std)
 	}
-	if len(args) > 1 {
-		if imitate, ok := dropins[args[1]]; ok {
-			return imitate(args[2:], std)
-		}
+	args = plain(args[1:])
+	if imitate, ok := dropins[args[0]]; ok {
+		return imitate(args[1:], std)
 	}
 	// A second signal kills at once: the handler is gone after the first.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	defer stop()
-	return command(ctx, args[1:], stdin, stdout, stderr)
+	return command(ctx, args, stdin, stdout, stderr)
 }
 
 // exitPanic carries an exit code out of kong, which ends --help by a call to exit.
@@ -85,7 +84,7 @@ func command(ctx context.Context, args []string, stdin, stdout, stderr *os.File)
 	}
 	app.parser = parser
 	app.args = args
-	parsed, err := parser.Parse(plain(args))
+	parsed, err := parser.Parse(args)
 	if err != nil {
 		app.json = slices.Contains(args, "--json")
 		return app.finish(usageError(err))

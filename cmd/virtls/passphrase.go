@@ -33,7 +33,7 @@ const maxPassphrase = 1 << 12
 // PassphraseFlags say where the passphrase of an authority's key comes from.
 // The passphrase itself is never an argument: those can be seen by everybody.
 type PassphraseFlags struct {
-	PassphraseFile string `help:"Read the passphrase of the authority's key from the first line of a file." placeholder:"FILE" xor:"pass" type:"path"`
+	PassphraseFile string `help:"Read the passphrase of the authority's key from the first line of a file." placeholder:"FILE" xor:"pass"`
 	PassphraseFD   *int   `name:"passphrase-fd" help:"Read it from a file descriptor." placeholder:"N" xor:"pass"`
 	NoPassphrase   bool   `help:"The authority's key is not encrypted." xor:"pass"`
 }
@@ -71,7 +71,7 @@ func (a *app) readPassphrase(f PassphraseFlags, confirm bool) ([]byte, error) {
 		}
 		return firstLine(name, file)
 	}
-	if pass, ok := os.LookupEnv(passphraseEnv); ok {
+	if pass := os.Getenv(passphraseEnv); pass != "" {
 		os.Unsetenv(passphraseEnv)
 		return firstLine(passphraseEnv, bytes.NewReader([]byte(pass)))
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -111,9 +112,17 @@ var changing = []struct {
 	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d\b`), "YYYY-MM-DD"},
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "SHA256"},
 	{regexp.MustCompile(`\b[0-9a-f]{40}\b`), strings.Repeat("h", 40)},
-	{regexp.MustCompile(`"by": ?"[^"]*"`), `"by": "USER"`},
+	{regexp.MustCompile(`"by": ?"` + regexp.QuoteMeta(userName()) + `"`), `"by": "USER"`},
 	{regexp.MustCompile(`process \d+ of [^,]+,`), "process N of USER,"},
 	{regexp.MustCompile(`\bgo1\.\d+(\.\d+)?\b`), "GOVERSION"},
+}
+
+func userName() string {
+	u, err := user.Current()
+	if err != nil {
+		return "?"
+	}
+	return u.Username
 }
 
 // normal replaces what differs from run to run in standard output and standard

@@ -164,6 +164,9 @@ func keyName(k *pki.PublicKey) string {
 	if k.Key == nil {
 		return fmt.Sprintf("%s (%v)", k.Algorithm, k.Err)
 	}
+	if k.Algorithm.IsMLDSA() {
+		return k.Algorithm.String() // the name says the size
+	}
 	return fmt.Sprintf("%s, %d bits", k.Algorithm, k.Size())
 }
 

@@ -10,6 +10,18 @@ var version = "devel"
 
 type versionCmd struct{}
 
+func (*versionCmd) Help() string {
+	return `Example:
+  virtls version --json`
+}
+
+type versionReport struct {
+	Schema   int    `json:"schema"`
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Go       string `json:"go"`
+}
+
 func (c *versionCmd) Run(a *app) error {
 	revision := ""
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -20,7 +32,7 @@ func (c *versionCmd) Run(a *app) error {
 		}
 	}
 	if a.json {
-		return a.printJSON(map[string]any{"schema": 1, "version": version, "revision": revision, "go": runtime.Version()})
+		return a.printJSON(versionReport{1, version, revision, runtime.Version()})
 	}
 	a.printf("virtls %s", version)
 	if revision != "" {

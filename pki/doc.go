@@ -9,7 +9,8 @@
 //
 // Reading is lenient and judging is strict: what those programs load is loaded
 // here too, with its oddities visible, and [Verify] refuses what must not be
-// trusted.
+// trusted. What GnuTLS, and so QEMU and libvirt, will say of a chain is another
+// question, which [PredictGnuTLS] answers.
 //
 // Private keys are the standard library's types where it has one
 // (*rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey, *ecdh.PrivateKey),

@@ -111,13 +111,6 @@ func (x Extensions) AuthorityKeyID() (*AuthorityKeyID, error) {
 	return a, nil
 }
 
-// integerExtension is the form of the extensions that are one INTEGER.
-func integerExtension(oid asn1.ObjectIdentifier, critical bool, content []byte) Extension {
-	return Extension{oid, critical, encode(func(b *cryptobyte.Builder) {
-		b.AddASN1(cbasn1.INTEGER, func(b *cryptobyte.Builder) { b.AddBytes(content) })
-	})}
-}
-
 // InhibitAnyPolicyExtension returns the DER form (RFC 5280, 4.2.1.14), critical.
 func InhibitAnyPolicyExtension(skip int64) Extension {
 	return Extension{OIDInhibitAnyPolicy, true, encode(func(b *cryptobyte.Builder) { b.AddASN1Int64(skip) })}

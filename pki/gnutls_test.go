@@ -423,3 +423,64 @@ func TestPredictGnuTLSMLDSA(t *testing.T) {
 		}
 	}
 }
+
+// TestPredictGnuTLSOwn compares with what QEMU says of its own certificate.
+func TestPredictGnuTLSOwn(t *testing.T) {
+	root := mold{cn: "Root"}.root(t)
+	rsaRoot := mold{cn: "RSA", key: rsaKey(t, 2048)}.root(t)
+	rsa1024 := mold{cn: "RSA 1024", key: rsaKey(t, 1024)}.root(t)
+	ica := mold{cn: "ICA", ca: true}.by(t, root)
+	constrained := mold{cn: "Constrained", extensions: permit(DNSName("example.com"))}.root(t)
+	noKeyID := []asn1.ObjectIdentifier{OIDSubjectKeyID, OIDAuthorityKeyID}
+	bare := mold{cn: "Bare", without: noKeyID}.root(t)
+	leaf := mold{cn: "leaf", usage: DigitalSignature | KeyEncipherment}
+	hashed := func(h crypto.Hash) mold {
+		m := leaf
+		m.alg = SignatureAlgorithm{Key: RSA, Hash: h}
+		return m
+	}
+	cases := []gnutlsCase{
+		{name: "good", trusted: []*entity{root}, chain: []*entity{leaf.by(t, root)}},
+		{name: "RSA 1024", trusted: []*entity{rsa1024}, chain: []*entity{leaf.by(t, rsa1024)}},
+		{name: "SHA-1", trusted: []*entity{rsaRoot}, chain: []*entity{hashed(crypto.SHA1).by(t, rsaRoot)}, want: []Reason{WeakHash}},
+		{name: "MD5", trusted: []*entity{rsaRoot}, chain: []*entity{hashed(crypto.MD5).by(t, rsaRoot)}, want: []Reason{WeakHash}},
+		{name: "SHA-224", trusted: []*entity{rsaRoot}, chain: []*entity{hashed(crypto.SHA224).by(t, rsaRoot)}},
+		{name: "unknown issuer", trusted: []*entity{root}, chain: []*entity{leaf.by(t, rsaRoot)}, want: []Reason{UnknownIssuer}},
+		{name: "wrong key", trusted: []*entity{mold{cn: "Bare", without: noKeyID}.root(t)}, chain: []*entity{mold{cn: "leaf", without: noKeyID}.by(t, bare)}, want: []Reason{BadSignature}},
+		{name: "intermediate and root", trusted: []*entity{root, ica}, chain: []*entity{leaf.by(t, ica)}},
+		{name: "name not permitted", trusted: []*entity{constrained}, chain: []*entity{mold{cn: "leaf", names: dnsNames("a.org")}.by(t, constrained)}, want: []Reason{NameNotPermitted}},
+		{name: "unknown critical", trusted: []*entity{root}, chain: []*entity{mold{cn: "leaf", extensions: unknownCritical}.by(t, root)}, want: []Reason{UnknownCritical}},
+	}
+	texts := map[Reason]string{WeakHash: "The certificate uses an insecure algorithm", UnknownIssuer: "The certificate hasn't got a known issuer",
+		BadSignature: "The certificate is not trusted", NameNotPermitted: "The certificate is not trusted", UnknownCritical: "The certificate is not trusted"}
+	key, err := EncodePrivateKeyPEM(sharedKey(), MLDSABoth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dirs []string
+	var s strings.Builder
+	for _, tt := range cases {
+		err := PredictGnuTLS(unwrap(tt.chain), GnuTLSOptions{Trusted: unwrap(tt.trusted), Own: true, Time: testNow})
+		if !slices.Equal(reasons(err), tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
+		}
+		dir := writeFiles(t, map[string][]byte{"ca-cert.pem": pemOf(unwrap(tt.trusted)), "server-cert.pem": pemOf(unwrap(tt.chain)), "server-key.pem": key})
+		dirs = append(dirs, dir)
+		fmt.Fprintf(&s, "qemu-img info --object tls-creds-x509,id=tls0,endpoint=server,dir=%s --image-opts driver=null-co 2>&1 | head -n 1\n", dir)
+	}
+	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		lines := strings.Split(strings.TrimSpace(shell(t, g, "", s.String())), "\n")
+		for i, tt := range cases {
+			want := "image: "
+			if tt.want != nil {
+				want = "failed validation against " + dirs[i] + "/ca-cert.pem: " + texts[tt.want[0]]
+			}
+			if tt.name == "unknown issuer" && g.Version(t, peertest.QEMU).AtLeast("10.2") {
+				want = "has no issuer in CA chain" // which it looks at first
+			}
+			if !strings.Contains(lines[i], want) {
+				t.Errorf("%s: QEMU says %q, want %q", tt.name, lines[i], want)
+			}
+		}
+	})
+}

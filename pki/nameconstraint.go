@@ -3,7 +3,6 @@ package pki
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -186,7 +185,7 @@ func uriHost(s string) string {
 		return ""
 	}
 	host := u.Hostname()
-	if _, err := netip.ParseAddr(host); err == nil || net.ParseIP(host) != nil || !validHost(host) {
+	if _, err := netip.ParseAddr(host); err == nil || !validHost(host) {
 		return ""
 	}
 	return host

@@ -31,6 +31,7 @@ type prover struct {
 	run        *run
 	peers      map[layout.Role][]*credential // the representatives
 	everybody  []*credential                 // all that were proved, if all are to meet
+	refused    map[*Identity]bool            // those whose failure is told
 	handshakes int
 }
 
@@ -48,7 +49,7 @@ type credential struct {
 }
 
 func newProver(r *run) *prover {
-	return &prover{run: r, peers: map[layout.Role][]*credential{}}
+	return &prover{run: r, peers: map[layout.Role][]*credential{}, refused: map[*Identity]bool{}}
 }
 
 // representatives names the first holder of each kind of credential in the
@@ -189,6 +190,7 @@ func identityRow(j *Judgment) IdentityRow {
 }
 
 func (p *prover) failed(h *Holder, id *Identity, row *IdentityRow, err error) {
+	p.refused[id] = true
 	row.Proof = "failed: " + err.Error()
 	p.run.findings = append(p.run.findings, kindNotProved.Found(h.ID()+" "+id.Slot, "").WithText("a TLS handshake with the credentials just staged failed: %v", err))
 }
@@ -249,7 +251,7 @@ func (p *prover) proveAll(ctx context.Context) error {
 	}
 	failures, err := p.shakeAll(ctx, p.withPeers(servers, clients))
 	for _, c := range servers {
-		if err := failures[c.id]; err != nil {
+		if err := failures[c.id]; err != nil && !p.refused[c.id] {
 			p.run.findings = append(p.run.findings, kindNotProved.Found(c.holder+" "+c.id.Slot, "").WithText("a TLS handshake with the credentials just staged failed: %v", err))
 			delete(failures, c.id)
 		}
@@ -288,7 +290,7 @@ func (p *prover) load(h *Holder, id *Identity) ([]*credential, error) {
 		}
 		c, err := p.loadPlace(h, id, place)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", place.Cert.Path, err)
+			return nil, err
 		}
 		creds = append(creds, c)
 	}
@@ -297,42 +299,43 @@ func (p *prover) load(h *Holder, id *Identity) ([]*credential, error) {
 
 func (p *prover) loadPlace(h *Holder, id *Identity, place Place) (*credential, error) {
 	c := &credential{holder: h.ID(), id: id, role: place.Role, name: h.Name, now: p.run.state.Now()}
-	data, err := p.run.readStaged(h, place.Cert.Path)
+	chain, err := parsed(p, h, place.Cert.Path, pki.ParseCertificatesPEM)
 	if err != nil {
 		return nil, err
 	}
-	chain, err := pki.ParseCertificatesPEM(data)
-	if err != nil {
-		return nil, err
-	}
-	if data, err = p.run.readStaged(h, place.Key.Path); err != nil {
-		return nil, err
-	}
-	key, err := pki.ParsePrivateKeyPEM(data, nil)
-	clear(data)
+	key, err := parsed(p, h, place.Key.Path, func(data []byte) (pki.PrivateKey, error) {
+		defer clear(data)
+		return pki.ParsePrivateKeyPEM(data, nil)
+	})
 	if err != nil {
 		return nil, err
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok || !pki.SameKey(chain[0].PublicKey.Key, key) {
-		return nil, errors.New("the private key does not belong to the certificate")
+		return nil, fmt.Errorf("%s: the private key does not belong to the certificate", place.Key.Path)
 	}
 	c.leaf = chain[0]
 	c.cert.PrivateKey = signer
 	for _, link := range chain {
 		c.cert.Certificate = append(c.cert.Certificate, link.Raw)
 	}
-	if data, err = p.run.readStaged(h, place.Location.CA()); err != nil {
+	if c.roots, err = parsed(p, h, place.Location.CA(), pki.ParseCertificatesPEM); err != nil {
 		return nil, err
 	}
-	if c.roots, err = pki.ParseCertificatesPEM(data); err != nil {
-		return nil, err
-	}
-	if data, err = p.run.readStaged(h, place.Location.CRL()); err != nil || data == nil {
-		return c, err
-	}
-	c.crls, err = pki.ParseCRLsPEM(data)
+	c.crls, err = parsed(p, h, place.Location.CRL(), pki.ParseCRLsPEM)
 	return c, err
+}
+
+// parsed reads and parses a staged file; what is wrong is said with its name.
+func parsed[T any](p *prover, h *Holder, path string, parse func([]byte) (T, error)) (v T, err error) {
+	data, err := p.run.readStaged(h, path)
+	if err != nil {
+		return v, err
+	}
+	if v, err = parse(data); err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return v, err
 }
 
 // handshakeTimeout bounds one handshake in memory; it takes milliseconds.

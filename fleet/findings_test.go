@@ -1,0 +1,175 @@
+package fleet
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"virtls/ca"
+	"virtls/finding"
+	"virtls/pki"
+)
+
+// What a hybrid or exclusive fleet cannot give to whom.
+func TestPQCFindings(t *testing.T) {
+	want := map[string][]string{
+		"hybrid": {
+			"warning pqc-downgrade testdata/hybrid.yaml:3",
+			"warning pqc-no-parallel-identities host:half.example.com libvirt",
+			"warning pqc-no-parallel-identities host:half.example.com qemu",
+		},
+		"exclusive": {"error pqc-not-loadable host:old.example.com"},
+		"example":   nil,
+	}
+	for name, list := range want {
+		t.Run(name, func(t *testing.T) {
+			file, err := Load(filepath.Join("testdata", name+".yaml"))
+			if name == "example" {
+				file, err = Load(exampleFile)
+			}
+			must(t, err)
+			_, findings := newSite(t, file).plan(Options{})
+			got := map[string]bool{}
+			for _, f := range findings {
+				got[fmt.Sprintf("%s %s %s", f.Severity, f.Code, f.Subject)] = true
+			}
+			check(t, "findings", sortedKeys(got), append([]string{}, list...))
+		})
+	}
+}
+
+// Hosts that cannot load ML-DSA are given nothing of it.
+func TestNothingPQCForOldHosts(t *testing.T) {
+	file, err := Load("testdata/hybrid.yaml")
+	must(t, err)
+	s := newSite(t, file)
+	s.apply(Options{})
+	for h, err := range file.Holders {
+		must(t, err)
+		pqc := false
+		must(t, filepath.WalkDir(filepath.Join(s.dir, h.Dir()), func(path string, e os.DirEntry, err error) error {
+			if err != nil || e.IsDir() || filepath.Ext(path) != ".pem" {
+				return err
+			}
+			if certs, err := pki.ParseCertificatesPEM(read(t, path)); err == nil {
+				for _, c := range certs {
+					pqc = pqc || c.PublicKey.Algorithm.IsMLDSA()
+				}
+			}
+			if crls, err := pki.ParseCRLsPEM(read(t, path)); err == nil {
+				for _, c := range crls {
+					pqc = pqc || strings.Contains(c.Issuer.String(), "ML-DSA")
+				}
+			}
+			return nil
+		}))
+		check(t, h.ID()+" has ML-DSA", pqc, h.PQC)
+		check(t, h.ID()+" can have it", h.PQC, strings.HasPrefix(h.Name, "pq") || strings.HasPrefix(h.Name, "half"))
+	}
+}
+
+// Further authorities are added to every bundle; files that hold none are refused.
+func TestTrust(t *testing.T) {
+	old := staged(t, parse(t, "organization: Old"))
+	dir := t.TempDir()
+	ca := read(t, old.path("ca/ca-cert.pem"))
+	must(t, os.WriteFile(filepath.Join(dir, "old.pem"), append([]byte("Old CA:\n"), ca...), 0o600))
+	load := func(trust string) (*File, error) {
+		name := filepath.Join(dir, "fleet.yaml")
+		must(t, os.WriteFile(name, []byte("organization: A\nauthority:\n  trust: ["+trust+"]\nhosts: [{name: h, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu]}]\n"), 0o600))
+		return Load(name)
+	}
+	for _, name := range []string{"old.pem", "./old.pem", filepath.Join(dir, "old.pem")} {
+		file, err := load(name)
+		must(t, err)
+		s := newSite(t, file)
+		s.apply(Options{})
+		want := string(read(t, s.path("ca/ca-cert.pem"))) + string(ca)
+		check(t, "bundle of the host", string(read(t, s.host("h", "etc/pki/qemu/ca-cert.pem"))), want)
+		check(t, "bundle of the client", string(read(t, s.client("c", ".pki/qemu/ca-cert.pem"))), want)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "leaf.pem"), read(t, staged(t, example(t)).host("kvm1.example.com", "etc/pki/qemu/server-cert.pem")), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "junk.pem"), []byte("junk"), 0o600))
+	for name, kind := range map[string]*finding.Kind{"none.pem": kindTrustUnreadable, "junk.pem": kindTrustUnreadable, "leaf.pem": kindTrustUnreadable} {
+		file, err := load(name)
+		must(t, err)
+		_, _, err = newSite(t, file).tryApply(t.Context(), Options{})
+		if err == nil {
+			t.Errorf("%s is accepted", name)
+			continue
+		}
+		f := failure(t, err)
+		check(t, name, f.Code, kind.Code)
+		check(t, "subject", f.Subject, filepath.Join(dir, "fleet.yaml")+":3")
+	}
+}
+
+// What status says of each state that an identity can be in.
+func TestStatus(t *testing.T) {
+	s := newSite(t, parse(t, "organization: A\nauthority: {days: 800}\nhosts: [{name: h, days: 30, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu]}]"))
+	s.now = time.Now().Truncate(time.Second)
+	s.apply(Options{})
+	status := func() (rows []string, found []string) {
+		s.open(ca.Options{ReadOnly: true}, func(state *ca.State) {
+			before := tree(t, s.dir)
+			_, findings, err := Status(t.Context(), s.file, state, nil, func(r StatusRow) {
+				rows = append(rows, fmt.Sprintf("%s %s %d: %s", r.Holder, r.Slot, r.DaysLeft, r.State))
+			})
+			must(t, err)
+			for _, f := range findings {
+				found = append(found, f.Severity.String()+" "+f.Code)
+			}
+			check(t, "changed", changes(before, tree(t, s.dir)), []string(nil))
+		})
+		return rows, found
+	}
+	day := 24 * time.Hour
+	rows, found := status()
+	check(t, "at first", rows, []string{"host:h qemu/server 30: ok", "client:c client 365: ok"})
+	check(t, "at first", found, []string(nil))
+	due := s.now.Add(20 * day).Format(time.DateOnly)
+	s.now = s.now.Add(21 * day)
+	rows, found = status()
+	check(t, "due", rows, []string{"host:h qemu/server 9: due for renewal since " + due, "client:c client 344: ok"})
+	check(t, "due", found, []string{"warning certificate-due"})
+	end := s.cert("hosts/h/etc/pki/qemu/server-cert.pem").NotAfter.Format(time.DateOnly)
+	s.now = s.now.Add(10 * day)
+	rows, found = status()
+	check(t, "expired", rows[0], "host:h qemu/server -1: expired "+end)
+	check(t, "expired", found, []string{"error certificate-expired"})
+	must(t, os.Remove(s.host("h", "etc/pki/qemu/server-cert.pem")))
+	s.file = parse(t, "organization: A\nauthority: {days: 800}\nhosts: [{name: h, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu], locality: L}]")
+	rows, found = status()
+	check(t, "gone and changed", rows, []string{
+		"host:h qemu/server 0: the certificate is missing or belongs to another key",
+		"client:c client 334: subject changed from O=A,CN=c to L=L,O=A,CN=c",
+	})
+	check(t, "gone and changed", found, []string{"error certificate-missing", "error certificate-outdated"})
+	s.now = s.now.Add(500 * day)
+	_, found = status()
+	check(t, "the authority", found[0], "warning authority-ends-soon")
+}
+
+// Whatever cannot be read or written is said with the file's name.
+func TestUnreadable(t *testing.T) {
+	s := staged(t, example(t))
+	cert := s.host("kvm1.example.com", "etc/pki/qemu/server-cert.pem")
+	must(t, os.Remove(cert))
+	must(t, os.Mkdir(cert, 0o700))
+	_, _, err := s.tryApply(t.Context(), Options{})
+	checkFailure(t, err, kindStagedUnreadable, finding.ExitUnable)
+	check(t, "subject", failure(t, err).Subject, cert)
+	must(t, os.Remove(cert))
+	must(t, os.WriteFile(cert, nil, 0o644))
+	must(t, os.Truncate(cert, pki.MaxFileSize+1))
+	_, _, err = s.tryApply(t.Context(), Options{})
+	checkFailure(t, err, kindStagedUnreadable, finding.ExitUnable)
+	must(t, os.Remove(cert))
+	keys := s.host("kvm1.example.com", "etc/pki/qemu/psk-server/keys.psk")
+	must(t, os.Truncate(keys, pki.MaxFileSize+1))
+	_, _, err = s.tryApply(t.Context(), Options{})
+	checkFailure(t, err, kindStagedUnreadable, finding.ExitUnable)
+}

@@ -42,7 +42,6 @@ type credential struct {
 	role   layout.Role
 	name   string // that clients connect to
 	cert   tls.Certificate
-	leaf   *pki.Certificate
 	roots  []*pki.Certificate
 	crls   []*pki.CRL
 	now    time.Time // by which it judges others
@@ -314,7 +313,6 @@ func (p *prover) loadPlace(h *Holder, id *Identity, place Place) (*credential, e
 	if !ok || !pki.SameKey(chain[0].PublicKey.Key, key) {
 		return nil, fmt.Errorf("%s: the private key does not belong to the certificate", place.Key.Path)
 	}
-	c.leaf = chain[0]
 	c.cert.PrivateKey = signer
 	for _, link := range chain {
 		c.cert.Certificate = append(c.cert.Certificate, link.Raw)

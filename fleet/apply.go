@@ -18,7 +18,7 @@ func Apply(ctx context.Context, file *File, state *ca.State, opts Options) (*Res
 		return nil, err
 	}
 	result := &Result{}
-	if err = r.apply(ctx, result); ctx.Err() != nil && err != nil {
+	if err = unwritable(r.apply(ctx, result)); ctx.Err() != nil && err != nil {
 		err = Interrupted()
 	}
 	result.Findings = append(state.Findings(), r.findings...)

@@ -1,12 +1,17 @@
 package fleet
 
-import "virtls/finding"
+import (
+	"errors"
+	"syscall"
+
+	"virtls/finding"
+)
 
 var (
 	kindStagedUnreadable = finding.Define("staged-file-unreadable", finding.Error,
 		"a file of the staged tree cannot be read", "give yourself the right to read it; virtls runs as the user who owns the state directory")
 	kindStagedUnwritable = finding.Define("staged-file-unwritable", finding.Error,
-		"a file of the staged tree cannot be changed", "run virtls as the user who owns the state directory")
+		"a file of the staged tree cannot be changed", "mend what the reason says, such as a full disk or a wrong owner, and run the command again")
 	kindNotInFile = finding.Define("holder-not-in-file", finding.Warning,
 		"credentials are staged for a host or client that the fleet file does not name",
 		"put it back into the file, or revoke its certificates with virtls revoke and delete its directory")
@@ -36,3 +41,12 @@ var (
 
 // Interrupted returns the error of a run whose context has ended.
 func Interrupted() error { return kindInterrupted.Found("", "").Unable(nil) }
+
+// unwritable makes an error of the file system a finding.
+func unwritable(err error) error {
+	_, isFailure := errors.AsType[*finding.Failure](err)
+	if _, isSystem := errors.AsType[syscall.Errno](err); isFailure || !isSystem {
+		return err
+	}
+	return kindStagedUnwritable.Found("", "").Unable(err)
+}

@@ -341,6 +341,10 @@ func ecdsaHash(c elliptic.Curve) crypto.Hash {
 
 // SignMessage signs message, which is not yet hashed.
 func SignMessage(key crypto.Signer, alg SignatureAlgorithm, message []byte) ([]byte, error) {
+	// A signer does as its options say, even where its key is of another kind.
+	if of := AlgorithmOf(key.Public()); alg.Key != of && (alg.Key != RSAPSS || of != RSA) {
+		return nil, fmt.Errorf("a key of type %s cannot make a %s signature", of, alg)
+	}
 	var opts crypto.SignerOpts = alg.Hash
 	switch alg.Key {
 	case RSAPSS:

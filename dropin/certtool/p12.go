@@ -91,7 +91,7 @@ func (c *command) toPKCS12() error {
 	if hash == 0 {
 		hash = crypto.SHA256
 	}
-	der, err := marshalPFX(safes, c.macPassword(in.password), hash)
+	der, err := marshalPFX(safes, c.macPassword(in.password), hash, p12Iterations)
 	if err != nil {
 		return fail("generate_mac: %v", err)
 	}
@@ -155,7 +155,7 @@ func (c *command) p12Name() (string, error) {
 // safes puts each object in a safe of its own, in certtool's order.
 func (in p12Input) safes(cipher pki.Cipher, form pki.MLDSAForm) (safes []safe, err error) {
 	seal := func(b bag) {
-		s, sealErr := safe{bags: []bag{b}}.seal(in.password, cipher)
+		s, sealErr := safe{bags: []bag{b}}.seal(in.password, cipher, p12Iterations)
 		err = errors.Join(err, sealErr)
 		safes = append(safes, s)
 	}

@@ -155,12 +155,12 @@ func (s safe) contents() ([]byte, error) {
 
 // seal makes an encrypted safe. PBES2 looks the same around a private key and
 // around bags; only what holds it differs.
-func (s safe) seal(password string, cipher pki.Cipher) (safe, error) {
+func (s safe) seal(password string, cipher pki.Cipher, iterations int) (safe, error) {
 	contents, err := s.contents()
 	if err != nil {
 		return safe{}, err
 	}
-	s.encrypted, err = pki.EncryptPKCS8(contents, []byte(password), cipher, p12Iterations)
+	s.encrypted, err = pki.EncryptPKCS8(contents, []byte(password), cipher, iterations)
 	return s, err
 }
 
@@ -216,8 +216,8 @@ var macHashes = []struct {
 
 // marshalPFX makes a file of safes, with a MAC under the password; nil is none
 // at all, which is not the same as an empty one.
-func marshalPFX(safes []safe, password *string, hash crypto.Hash) ([]byte, error) {
-	m := macData{hash: hash, salt: make([]byte, 8), iterations: p12Iterations}
+func marshalPFX(safes []safe, password *string, hash crypto.Hash, iterations int) ([]byte, error) {
+	m := macData{hash: hash, salt: make([]byte, 8), iterations: iterations}
 	for _, h := range macHashes {
 		if h.hash == hash {
 			m.oid = h.oid

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +14,9 @@ import (
 	"virtls/pki"
 )
 
+// fewIterations keep tests quick that are not about their number.
+const fewIterations = 1000
+
 func somePFX(t testing.TB, password *string) []byte {
 	t.Helper()
 	secret := ""
@@ -22,11 +24,11 @@ func somePFX(t testing.TB, password *string) []byte {
 		secret = *password
 	}
 	open := safe{bags: []bag{{kind: secretBag, data: []byte{0x30, 0}}, {kind: shroudedKeyBag, data: []byte{0x30, 0}, name: "näme", keyID: []byte{1, 2}}}}
-	sealed, err := safe{bags: []bag{{kind: certBag, data: []byte{0x30, 1, 5}}, {kind: crlBag, data: []byte{0x30, 0}}}}.seal(secret, pki.AES256)
+	sealed, err := safe{bags: []bag{{kind: certBag, data: []byte{0x30, 1, 5}}, {kind: crlBag, data: []byte{0x30, 0}}}}.seal(secret, pki.AES256, fewIterations)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := marshalPFX([]safe{open, sealed}, password, crypto.SHA256)
+	der, err := marshalPFX([]safe{open, sealed}, password, crypto.SHA256, fewIterations)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,32 +68,35 @@ func TestPFX(t *testing.T) {
 // TestPFXWithOthers has a library and the real openssl read what we write. The
 // real certtool reads it in TestSteps, and we read its files in TestTheirFiles.
 func TestPFXWithOthers(t *testing.T) {
-	dir := fixtures(t)
-	for _, hash := range []string{"sha1", "sha256", "sha512"} {
-		t.Run(hash, func(t *testing.T) {
-			file := filepath.Join(dir, hash+".p12")
-			runHere(t, "--to-p12 --load-privkey ec.pem --load-certificate ecca.pem --password secret --p12-name host --outder --hash "+hash+" --outfile "+file)
-			der, err := os.ReadFile(file)
-			must(t, err)
-			key, cert, err := gopkcs12.Decode(der, "secret")
-			must(t, err)
-			ec, ok := key.(*ecdsa.PrivateKey)
-			if !ok || !ec.PublicKey.Equal(cert.PublicKey) {
-				t.Errorf("key %T of %s", key, cert.Subject)
-			}
-			peertest.Each(t, func(t *testing.T, g peertest.Generation) {
-				if r := g.Run(t, peertest.Options{Dir: dir}, "openssl", "pkcs12", "-in", file, "-passin", "pass:secret", "-nodes", "-noout"); r.Code != 0 {
-					t.Error(r)
+	inDir(t, fixtureFiles)
+	runHere(t, "--generate-privkey --key-type ecdsa --outfile key.pem")
+	runHere(t, "--generate-self-signed --load-privkey key.pem --template ca.tmpl --outfile cert.pem")
+	key, cert := readPair(t)
+	secret := "secret"
+	for _, h := range macHashes {
+		t.Run(pki.HashName(h.hash), func(t *testing.T) {
+			der := pairPFX(t, key, cert, secret, h.hash)
+			if h.hash != crypto.SHA224 && h.hash != crypto.SHA384 { // which the library does not know
+				gotKey, gotCert, err := gopkcs12.Decode(der, secret)
+				must(t, err)
+				ec, ok := gotKey.(*ecdsa.PrivateKey)
+				if !ok || !ec.Equal(key) || !gotCert.Equal(cert) {
+					t.Errorf("key %T of %s", gotKey, gotCert.Subject)
 				}
-				if r := g.Run(t, peertest.Options{Dir: dir}, "openssl", "pkcs12", "-in", file, "-passin", "pass:wrong", "-nodes", "-noout"); r.Code == 0 {
-					t.Error("opened with a wrong password")
+			}
+			must(t, os.WriteFile("o.p12", der, 0o600))
+			peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+				for password, want := range map[string]int{secret: 0, "wrong": 1} {
+					r := g.Run(t, peertest.Options{}, "openssl", "pkcs12", "-in", "o.p12", "-passin", "pass:"+password, "-nodes", "-noout")
+					if r.Code != want {
+						t.Error(r)
+					}
 				}
 			})
 		})
 	}
 	t.Run("made by a library", func(t *testing.T) {
-		key, cert := readPair(t)
-		der, err := gopkcs12.Modern.Encode(key, cert, nil, "secret")
+		der, err := gopkcs12.Modern.Encode(key, cert, nil, secret)
 		must(t, err)
 		must(t, os.WriteFile("lib.p12", der, 0o600))
 		out := runHere(t, "--p12-info --inder --infile lib.p12 --password secret --no-text")
@@ -102,15 +107,25 @@ func TestPFXWithOthers(t *testing.T) {
 	})
 }
 
+// pairPFX makes a file of a key and its certificate.
+func pairPFX(t *testing.T, key pki.PrivateKey, cert *x509.Certificate, secret string, hash crypto.Hash) []byte {
+	t.Helper()
+	sealed, err := safe{bags: []bag{{kind: certBag, data: cert.Raw, name: "host", keyID: []byte{1}}}}.seal(secret, pki.AES256, fewIterations)
+	must(t, err)
+	plain, err := pki.MarshalPKCS8(key, pki.MLDSABoth)
+	must(t, err)
+	shrouded, err := pki.EncryptPKCS8(plain, []byte(secret), pki.AES256, fewIterations)
+	must(t, err)
+	der, err := marshalPFX([]safe{sealed, {bags: []bag{{kind: shroudedKeyBag, data: shrouded, name: "host", keyID: []byte{1}}}}}, &secret, hash, fewIterations)
+	must(t, err)
+	return der
+}
+
 func readPair(t *testing.T) (pki.PrivateKey, *x509.Certificate) {
 	t.Helper()
-	data, err := os.ReadFile("ec.pem")
+	key, err := pki.ParsePrivateKeyPEM([]byte(readFile(t, "key.pem")), nil)
 	must(t, err)
-	key, err := pki.ParsePrivateKeyPEM(data, nil)
-	must(t, err)
-	data, err = os.ReadFile("ecca.pem")
-	must(t, err)
-	certs, err := pki.ParseCertificatesPEM(data)
+	certs, err := pki.ParseCertificatesPEM([]byte(readFile(t, "cert.pem")))
 	must(t, err)
 	return key, mustParse(t, certs[0].Raw)
 }

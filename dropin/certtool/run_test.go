@@ -16,7 +16,7 @@ import (
 )
 
 // A step is one command line, run by a shell in a directory of its own that
-// holds the fixtures.
+// holds the fixtures that it names.
 type step struct {
 	name    string
 	command string
@@ -36,7 +36,7 @@ type outcome struct {
 // batchSize is how many steps run in one sandbox, which has a minute.
 const batchSize = 12
 
-// runSteps runs steps, each in a copy of the fixtures, with the certtool that
+// runSteps runs steps, each in a directory of its own, with the certtool that
 // the shell finds. The steps' directories are kept below the one returned.
 func runSteps(t *testing.T, steps []step, fixtures string, shell func(script string)) []outcome {
 	t.Helper()
@@ -48,7 +48,7 @@ func runSteps(t *testing.T, steps []step, fixtures string, shell func(script str
 		script.WriteString("umask 022\n")
 		for i, s := range batch {
 			at := filepath.Join(dir, strconv.Itoa(base+i))
-			must(t, os.CopyFS(filepath.Join(at, "files"), os.DirFS(fixtures)))
+			copyNamed(t, s.command, fixtures, filepath.Join(at, "files"))
 			must(t, os.WriteFile(at+"/stdin", []byte(s.stdin), 0o600))
 			must(t, os.WriteFile(at+"/command", []byte(s.command), 0o600))
 			fmt.Fprintf(&script, "(cd %[1]s/files && setsid sh ../command <../stdin >../stdout 2>../stderr; echo $? >../code)\n", at)
@@ -59,6 +59,22 @@ func runSteps(t *testing.T, steps []step, fixtures string, shell func(script str
 		}
 	}
 	return outcomes
+}
+
+// copyNamed copies the fixtures that a command names.
+func copyNamed(t *testing.T, command, from, to string) {
+	t.Helper()
+	must(t, os.MkdirAll(to, 0o755))
+	entries, err := os.ReadDir(from)
+	must(t, err)
+	for _, e := range entries {
+		if !strings.Contains(command, e.Name()) {
+			continue
+		}
+		info, err := e.Info()
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(to, e.Name()), []byte(readFile(t, filepath.Join(from, e.Name()))), info.Mode().Perm()))
+	}
 }
 
 func readOutcome(t *testing.T, s step, at, fixtures string) (o outcome) {

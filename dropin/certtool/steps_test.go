@@ -1,8 +1,12 @@
 package certtool
 
+import "slices"
+
 // steps are compared with the real programs, all that they leave behind.
-var steps = []step{
-	// Information on given files: equal to the last byte.
+var steps = slices.Concat(readingSteps, encryptedSteps, passwordSteps, verifyingSteps, fixedSteps, freshSteps, askingSteps, refusedSteps)
+
+// readingSteps show given files, equal to the last byte.
+var readingSteps = []step{
 	{name: "info", command: "certtool -i --infile direct.pem"},
 	{name: "info of a chain", command: "certtool --certificate-info <chain.pem", stdin: ""},
 	{name: "info by load-certificate", command: "certtool -i --load-certificate ca.pem"},
@@ -31,10 +35,6 @@ var steps = []step{
 	{name: "key info, X25519", command: "certtool --key-info --infile x25519.pem --no-text"},
 	{name: "key info, EC from PKCS #8", command: "certtool --key-info --infile ec8.pem"},
 	{name: "key info of DER", command: "certtool --key-info --inder --infile rsa.der"},
-	{name: "key info, encrypted", command: "certtool --key-info --infile enc.pem --password secret"},
-	{name: "key info, encrypted DER", command: "certtool --key-info --infile enc.der --inder --password secret --outder --outfile o.der"},
-	{name: "key info, wrong password", command: "certtool --key-info --infile enc.pem --password wrong"},
-	{name: "key info, password asked for", command: "certtool --key-info --infile enc.pem", stdin: "secret\n"},
 	{name: "to RSA", command: "certtool --to-rsa --infile pss.pem"},
 	{name: "to RSA, EC", command: "certtool --to-rsa --infile ec.pem"},
 	{name: "public key info", command: "certtool --pubkey-info --infile pub.pem"},
@@ -52,19 +52,32 @@ var steps = []step{
 	{name: "key ID of a key", command: "certtool --key-id --load-privkey ed.pem --hash sha256"},
 	{name: "key ID of a request", command: "certtool --key-id --load-request req.pem --hash sha512"},
 	{name: "key ID, another hash", command: "certtool --key-id --load-request req.pem --hash sha384"},
-	{name: "PKCS #8 info", command: "certtool --p8-info --infile enc.pem"},
 	{name: "PKCS #8 info, plain", command: "certtool --p8-info --infile ed.pem"},
-	{name: "PKCS #8 info of DER", command: "certtool --p8-info --infile enc.der --inder"},
-	{name: "PKCS #12 info", command: "certtool --p12-info --infile all.p12 --password secret"},
-	{name: "PKCS #12 info without text", command: "certtool --p12-info --infile all.p12 --password secret --no-text"},
-	{name: "PKCS #12 info, wrong password", command: "certtool --p12-info --infile all.p12 --password wrong"},
 	{name: "DH info", command: "certtool --dh-info --infile dh.pem"},
 	{name: "DH info to DER", command: "certtool --dh-info --infile dh.pem --outder --outfile o.der"},
 	{name: "get DH parameters", command: "certtool --get-dh-params"},
 	{name: "get DH parameters, 8192 bits", command: "certtool --get-dh-params --bits 7000 --no-text"},
 	{name: "get DH parameters, low", command: "certtool --get-dh-params --sec-param low"},
+}
 
-	// Verification.
+// encryptedSteps show given files that need a password, whose check takes long.
+var encryptedSteps = []step{
+	{name: "key info, encrypted", command: "certtool --key-info --infile enc.pem --password secret"},
+	{name: "PKCS #8 info", command: "certtool --p8-info --infile enc.pem"},
+	{name: "PKCS #8 info of DER", command: "certtool --p8-info --infile enc.der --inder"},
+	{name: "PKCS #12 info", command: "certtool --p12-info --infile all.p12 --password secret"},
+}
+
+// passwordSteps give passwords in other ways, and wrong ones.
+var passwordSteps = []step{
+	{name: "key info, encrypted DER", command: "certtool --key-info --infile enc.der --inder --password secret --outder --outfile o.der"},
+	{name: "key info, wrong password", command: "certtool --key-info --infile enc.pem --password wrong"},
+	{name: "key info, password asked for", command: "certtool --key-info --infile enc.pem", stdin: "secret\n"},
+	{name: "PKCS #12 info without text", command: "certtool --p12-info --infile all.p12 --password secret --no-text"},
+	{name: "PKCS #12 info, wrong password", command: "certtool --p12-info --infile all.p12 --password wrong"},
+}
+
+var verifyingSteps = []step{
 	{name: "verify chain", command: "certtool --verify-chain --infile chain.pem"},
 	{name: "verify chain without root", command: "certtool -e <chain2.pem"},
 	{name: "verify chain with CRL", command: "certtool -e <chaincrl.pem"},
@@ -101,8 +114,11 @@ var steps = []step{
 	{name: "verify CRL, another key", command: "certtool --verify-crl --load-ca-certificate ecca.pem --infile othercrl.pem --no-text"},
 	{name: "verify CRL, no CA", command: "certtool --verify-crl --load-ca-certificate direct.pem --infile crl.pem --no-text"},
 	{name: "verify CRL without CA", command: "certtool --verify-crl --infile crl.pem"},
+}
 
-	// Made with fixed numbers and times by keys that sign the same every time: equal to the last byte.
+// fixedSteps make things with fixed numbers and times, with keys that sign the
+// same every time, equal to the last byte.
+var fixedSteps = []step{
 	{name: "self-signed, fixed", command: "certtool -s --load-privkey rsa.pem --template fixed.tmpl --outfile o.pem"},
 	{name: "self-signed, fixed, Ed25519", command: "certtool --generate-self-signed --load-privkey ed.pem --template fixedca.tmpl"},
 	{name: "self-signed, SHA-512", command: "certtool -s --load-privkey rsa.pem --template fixed.tmpl --hash sha512 --outder --outfile o.der"},
@@ -120,8 +136,10 @@ var steps = []step{
 	{name: "CRL on another, fixed", command: "certtool --generate-crl --load-ca-privkey rsa.pem --load-ca-certificate ca.pem --load-crl crl.pem --load-certificate old.pem --template fixed.tmpl"},
 	{name: "to PKCS #8, plain", command: "certtool --to-p8 --load-privkey rsa.pem --password '' --outfile o.pem"},
 	{name: "to PKCS #8, EC", command: "certtool --to-p8 --load-privkey ec.pem --password ''"},
+}
 
-	// New keys, numbers and times.
+// freshSteps make new keys, numbers and times.
+var freshSteps = []step{
 	{name: "private key", fresh: true, command: "certtool --generate-privkey --outfile o.pem"},
 	{name: "private key to stdout", fresh: true, command: "certtool -p --bits 2048 >o.pem"},
 	{name: "private key, medium", fresh: true, command: "certtool -p --sec-param medium --no-text"},
@@ -158,8 +176,10 @@ var steps = []step{
 	{name: "to PKCS #12", fresh: true, command: "certtool --to-p12 --load-privkey ed.pem --load-certificate direct.pem --template pass.tmpl --outfile o.p12"},
 	{name: "to PKCS #12, name asked for", fresh: true, command: "certtool --to-p12 --load-privkey keys.pem --password secret --outder --outfile o; rm o", stdin: "\nname\n"},
 	{name: "DH parameters", fresh: true, command: "certtool --generate-dh-params --bits 1024 | sed 's/^M.*/base64/;s/^[A-Za-z0-9+=\\/]\\{30,64\\}$/base64/' | uniq"},
+}
 
-	// Questions.
+// askingSteps have no template.
+var askingSteps = []step{
 	{name: "asked, self-signed", fresh: true, command: "certtool -s --load-privkey rsa.pem --outfile o.pem",
 		stdin: "GB\n\nLondon\nExample Org\n\nhost1\n\ncom\nexample\n\n\n0x1234\n10\nn\ny\n\ny\nhost1\nhost2\n\n\n10.0.0.1\n\nn\n\n\n\n\n\nhttp://a/\n\ny\n"},
 	{name: "asked, authority", fresh: true, command: "certtool -s --load-privkey ec.pem --outfile o.pem",
@@ -172,8 +192,10 @@ var steps = []step{
 	{name: "asked, update", fresh: true, command: "certtool -u --load-ca-privkey rsa.pem --load-ca-certificate ca.pem --load-certificate direct.pem --outfile o.pem", stdin: "0\n30\n"},
 	{name: "asked, outlives the CA", fresh: true, command: "certtool -c --load-ca-privkey ec.pem --load-ca-certificate ecca.pem --load-privkey rsa.pem --outfile o.pem",
 		stdin: "\n\n\n\n\nx\n\n\n\n\n9999\nn\n10\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\ny\n"},
+}
 
-	// What is refused, in certtool's words.
+// refusedSteps fail, or warn, in certtool's words.
+var refusedSteps = []step{
 	{name: "no action", command: "certtool >/dev/null"},
 	{name: "unknown option", command: "certtool --nosuch 2>&1 | head -1"},
 	{name: "ambiguous option", command: "certtool --load 2>&1 | head -1"},

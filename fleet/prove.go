@@ -33,6 +33,8 @@ type prover struct {
 	everybody  []*credential                 // all that were proved, if all are to meet
 	refused    map[*Identity]bool            // those whose failure is told
 	handshakes int
+
+	signatures pki.SignatureCache // an authority's list and a representative's certificate are checked once
 }
 
 // A credential is one identity in one role, loaded from the files of one place.
@@ -45,6 +47,8 @@ type credential struct {
 	roots  []*pki.Certificate
 	crls   []*pki.CRL
 	now    time.Time // by which it judges others
+
+	signatures *pki.SignatureCache
 }
 
 func newProver(r *run) *prover {
@@ -297,7 +301,7 @@ func (p *prover) load(h *Holder, id *Identity) ([]*credential, error) {
 }
 
 func (p *prover) loadPlace(h *Holder, id *Identity, place Place) (*credential, error) {
-	c := &credential{holder: h.ID(), id: id, role: place.Role, name: h.Name, now: p.run.state.Now()}
+	c := &credential{signatures: &p.signatures, holder: h.ID(), id: id, role: place.Role, name: h.Name, now: p.run.state.Now()}
 	chain, err := parsed(p, h, place.Cert.Path, pki.ParseCertificatesPEM)
 	if err != nil {
 		return nil, err
@@ -438,7 +442,7 @@ func (c *credential) verifier(purpose asn1.ObjectIdentifier, name string) func([
 		}
 		_, err := pki.Verify(chain[0], pki.VerifyOptions{
 			Roots: c.roots, Intermediates: chain[1:], CRLs: c.crls, Time: c.now, Purpose: purpose,
-			KeyUsage: pki.DigitalSignature, Hostname: name,
+			KeyUsage: pki.DigitalSignature, Hostname: name, Signatures: c.signatures,
 		})
 		return err
 	}

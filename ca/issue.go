@@ -160,8 +160,13 @@ func (a *Authority) prove(cert *pki.Certificate) error {
 	if cert.NotBefore.After(now) {
 		now = cert.NotBefore
 	}
+	// This signature was just made, and those above it were checked when the authority was loaded.
+	made := new(pki.SignatureCache)
+	for i, issuer := range certs {
+		made.Add(append([]*pki.Certificate{cert}, certs...)[i], issuer)
+	}
 	_, err := pki.Verify(cert, pki.VerifyOptions{
-		Roots: certs[len(certs)-1:], PartialChain: true, Intermediates: certs[:len(certs)-1], Time: now,
+		Roots: certs[len(certs)-1:], PartialChain: true, Intermediates: certs[:len(certs)-1], Time: now, Signatures: made,
 	})
 	return err
 }

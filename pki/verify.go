@@ -53,8 +53,9 @@ type VerifyOptions struct {
 	KeyUsage KeyUsage              // what the leaf's key usage, if it has one, must allow
 	Hostname string                // the host that the leaf must belong to ([MatchHostname]); not looked at if empty
 
-	MaxIntermediates int     // self-issued ones not counted; 0 is DefaultMaxIntermediates
-	Policy           *Policy // StrictPolicy if nil
+	MaxIntermediates int             // self-issued ones not counted; 0 is DefaultMaxIntermediates
+	Policy           *Policy         // StrictPolicy if nil
+	Signatures       *SignatureCache // those found right in earlier calls; nil to check all
 }
 
 // A Result is a chain that can be trusted.
@@ -291,14 +292,14 @@ func (v *verifier) preference(m *member) int {
 }
 
 // checkSignature checks, once, that issuer has signed a certificate or CRL.
-func (v *verifier) checkSignature(signed interface{ CheckSignatureFrom(*Certificate) error }, issuer *member) error {
+func (v *verifier) checkSignature(signed signedBy, issuer *member) error {
 	key := [2]any{signed, issuer}
 	err, done := v.checked[key]
 	if !done {
 		if v.signatures--; v.signatures < 0 {
 			return errBudget
 		}
-		err = signed.CheckSignatureFrom(issuer.cert)
+		err = v.o.Signatures.check(signed.der(), issuer.cert.PublicKey, func() error { return signed.CheckSignatureFrom(issuer.cert) })
 		v.checked[key] = err
 	}
 	return err

@@ -9,7 +9,6 @@ import (
 
 	"virtls/ca"
 	"virtls/finding"
-	"virtls/internal/atomicfile"
 	"virtls/pki"
 	"virtls/pki/dn"
 )
@@ -245,7 +244,7 @@ func (c *caRequestCmd) Run(a *app, g *Globals, parent *caCmd) error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(c.Out, request.PEM(), 0o644); err != nil {
+	if err := write(c.Out, request.PEM(), 0o644); err != nil {
 		return err
 	}
 	return a.said(state.Findings(), doneReport{File: absolute(c.Out), Subject: request.Subject.String()}, "%s written. Have the parent sign it as an authority, then run: virtls ca install ANSWER PARENT...\n", c.Out)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 
 	"virtls/finding"
@@ -34,6 +35,9 @@ func (c *bundleCmd) Run(a *app, g *Globals) error {
 		c.Output = c.Host + ".tar"
 	}
 	manifest, err := fleet.Bundle(g.stateDir(c.Fleet), c.Host, c.Output)
+	if _, ok := errors.AsType[*finding.Failure](err); err != nil && !ok {
+		err = kindUnwritable.Found(c.Output, "").Unable(err)
+	}
 	if err != nil {
 		return err
 	}

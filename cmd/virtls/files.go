@@ -2,11 +2,13 @@ package main
 
 import (
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"virtls/finding"
 	"virtls/fleet"
+	"virtls/internal/atomicfile"
 	"virtls/pki"
 )
 
@@ -56,3 +58,11 @@ func absolute(path string) string {
 }
 
 func shortName(host string) string { return fleet.ShortName(host) }
+
+// write replaces a file that a user names.
+func write(path string, data []byte, mode fs.FileMode) error {
+	if err := atomicfile.Write(path, data, mode); err != nil {
+		return kindUnwritable.Found(path, "").Unable(err)
+	}
+	return nil
+}

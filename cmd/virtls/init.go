@@ -13,7 +13,6 @@ import (
 	"virtls/ca"
 	"virtls/finding"
 	"virtls/fleet"
-	"virtls/internal/atomicfile"
 )
 
 var kindFleetExists = finding.Define("fleet-file-exists", finding.Error,
@@ -58,7 +57,7 @@ func (c *initCmd) Run(a *app, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(c.File, []byte(text), 0o644); err != nil {
+	if err := write(c.File, []byte(text), 0o644); err != nil {
 		return err
 	}
 	findings := state.Findings()

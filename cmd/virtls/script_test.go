@@ -31,11 +31,7 @@ var update = flag.Bool("update", false, "rewrite the golden files in the scripts
 func TestMain(m *testing.M) {
 	// The race detector makes every process wait for a second before it ends.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	program := func() {
-		killAtStep()
-		main()
-	}
-	testscript.Main(m, map[string]func(){"virtls": program, "certtool": program, "psktool": program})
+	testscript.Main(m, map[string]func(){"virtls": main, "certtool": main, "psktool": main})
 }
 
 // TestScripts runs testdata/script/*.txtar, one behaviour each. Beside
@@ -61,17 +57,6 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
-}
-
-// memoryDir returns a directory in memory if there can be one. Many small runs
-// that write their files durably spend most of their time waiting for a disk.
-func memoryDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "virtls-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"virtls/finding"
+)
+
+// documents are command lines of every command, good ones and bad ones, to be
+// run in this order in one directory.
+var documents = []struct {
+	args string
+	exit int
+}{
+	{"apply --no-such-flag", 2},
+	{"no-such-command", 2},
+	{"apply nothing.yaml", 3},
+	{"status", 3},
+	{"ca show", 3},
+	{"init --org Example --host kvm1.example.com --client admin", 3},
+	{"init --org Example --host kvm1.example.com --client admin --no-passphrase", 0},
+	{"init --org Example", 3},
+	{"version", 0},
+	{"plan", 0},
+	{"plan --exit-code", 1},
+	{"status", 1},
+	{"apply --no-passphrase", 0},
+	{"plan --exit-code", 0},
+	{"status", 0},
+	{"renew admin --no-passphrase", 0},
+	{"renew nobody", 2},
+	{"bundle kvm1.example.com", 0},
+	{"bundle nobody", 3},
+	{"issue --cn x --client --no-passphrase", 0},
+	{"issue --cn x --client --no-passphrase", 3},
+	{"issue --cn y", 2},
+	{"issue --template bad.info --out bad --no-passphrase", 1},
+	{"renew --file x-cert.pem --no-passphrase", 0},
+	{"list", 0},
+	{"list nobody", 0},
+	{"list --expiring-within soon", 2},
+	{"revoke x-cert.pem --no-passphrase", 0},
+	{"revoke client:nobody", 1},
+	{"revoke nonsense", 2},
+	{"show x-cert.pem x-key.pem pki/ca/ca-crl.pem", 0},
+	{"show fleet.yaml", 3},
+	{"ca show", 0},
+	{"ca crl --no-passphrase", 0},
+	{"ca export backup.tar", 0},
+	{"ca import backup.tar --state restored", 0},
+	{"ca import backup.tar --state restored", 3},
+	{"ca request --org Example --state other --no-passphrase", 0},
+	{"ca install pki/ca/ca-cert.pem --state other --no-passphrase", 1},
+	{"certtool", 2},
+}
+
+var code = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// Every document says its schema and lists findings of one form, however a
+// command ends, and nothing else is printed.
+func TestDocuments(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bad.info"), []byte("CN = x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range documents {
+		t.Run(d.args, func(t *testing.T) {
+			cmd := program(dir, "virtls", append([]string{"--json"}, strings.Fields(d.args)...)...)
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			if _, failed := err.(*exec.ExitError); err != nil && !failed {
+				t.Fatal(err)
+			}
+			if got := cmd.ProcessState.ExitCode(); got != d.exit {
+				t.Errorf("exit code %d, want %d", got, d.exit)
+			}
+			if stderr.Len() > 0 {
+				t.Errorf("standard error: %s", stderr.String())
+			}
+			checkDocument(t, out, d)
+		})
+	}
+}
+
+func checkDocument(t *testing.T, out []byte, d struct {
+	args string
+	exit int
+}) {
+	t.Helper()
+	var doc struct {
+		Schema   *int
+		Findings []struct {
+			Code, Severity, Text *string
+			Subject              *string
+		}
+	}
+	if err := json.Unmarshal(out, &doc); err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	if doc.Schema == nil || *doc.Schema != 1 {
+		t.Errorf(`no "schema": 1 in %s`, out)
+	}
+	if doc.Findings == nil && d.args != "version" {
+		t.Errorf("no list of findings in %s", out)
+	}
+	errors := 0
+	for _, f := range doc.Findings {
+		if f.Code == nil || !code.MatchString(*f.Code) || f.Subject == nil || f.Text == nil || *f.Text == "" {
+			t.Errorf("a finding is incomplete in %s", out)
+			continue
+		}
+		if f.Severity == nil || !slices.Contains([]string{"info", "warning", "error"}, *f.Severity) {
+			t.Errorf("finding %s has no severity", *f.Code)
+		} else if *f.Severity == "error" {
+			errors++
+		}
+	}
+	// plan --exit-code has nothing to complain of.
+	if failed := d.exit != 0 && !strings.HasPrefix(d.args, "plan "); failed != (errors > 0) {
+		t.Errorf("exit code %d with %d findings of severity error in %s", d.exit, errors, out)
+	}
+}
+
+// No command is forgotten above.
+func TestDocumentsOfAllCommands(t *testing.T) {
+	leaves(model(t), "", func(path string, n *kong.Node) {
+		tested := false
+		for _, d := range documents {
+			tested = tested || d.args == path || strings.HasPrefix(d.args, path+" ")
+		}
+		if !tested && path != "completion" {
+			t.Errorf("the document of virtls %s is not tested", path)
+		}
+	})
+}
+
+// The catalogue's codes are what programs may rely on.
+func TestCodes(t *testing.T) {
+	kinds := finding.Catalogue()
+	if len(kinds) < 50 {
+		t.Errorf("only %d kinds of findings", len(kinds))
+	}
+	for _, k := range kinds {
+		if !code.MatchString(k.Code) || k.Cause == "" {
+			t.Errorf("kind %+v is not fit for programs", k)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"cmp"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"virtls/internal/peertest"
@@ -12,6 +14,15 @@ type party struct{ ca, crl, cert, key string }
 
 func qemuParty(dir, role string) party {
 	return party{dir + "/ca-cert.pem", dir + "/ca-crl.pem", dir + "/" + role + "-cert.pem", dir + "/" + role + "-key.pem"}
+}
+
+// anchors joins the authorities and their lists in a file: OpenSSL's -CRL reads
+// one list alone.
+func (p party) anchors(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "anchors.pem")
+	must(t, os.WriteFile(name, append(read(t, p.ca), read(t, p.crl)...), 0o600))
+	return name
 }
 
 // A stack is a pair of programs that speak TLS and nothing above it.
@@ -38,11 +49,11 @@ var stacks = []stack{
 	{
 		name: "openssl",
 		server: func(t *testing.T, g peertest.Generation, p party) *peertest.Proc {
-			return g.OpensslSServer(t, peertest.Options{}, "-CAfile", p.ca, "-CRL", p.crl, "-crl_check", "-cert", p.cert, "-key", p.key,
+			return g.OpensslSServer(t, peertest.Options{}, "-CAfile", p.anchors(t), "-crl_check", "-cert", p.cert, "-key", p.key,
 				"-Verify", "1", "-verify_return_error").Ready()
 		},
 		client: func(t *testing.T, g peertest.Generation, p party, o peertest.Options, host, port string) peertest.Result {
-			return g.Run(t, o, "openssl", "s_client", "-tls1_2", "-connect", host+":"+port, "-verify_hostname", host, "-CAfile", p.ca, "-CRL", p.crl, "-crl_check",
+			return g.Run(t, o, "openssl", "s_client", "-tls1_2", "-connect", host+":"+port, "-verify_hostname", host, "-CAfile", p.anchors(t), "-crl_check",
 				"-cert", p.cert, "-key", p.key, "-verify_return_error")
 		},
 	},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,37 +26,75 @@ import (
 const mutating = "fchmod,fchmodat,ftruncate,mkdirat,pwrite64,renameat,unlink,write"
 
 // Killed before any system call that changes a file, apply leaves nothing half
-// written, and the next one finishes its work without issuing twice. strace
-// counts for each thread, so that the N-th call is not the same in each run.
-func TestKilledAtSystemCalls(t *testing.T) {
+// written, and the next one finishes its work without issuing twice.
+func TestApplyKilledAtSystemCalls(t *testing.T) {
+	atSystemCalls(t, 5, func() string { return fleetDir(t, 1) }, func(dir string) {
+		judgeTree(t, dir)
+		finishes(t, dir, 1)
+	}, "apply", "--no-passphrase")
+}
+
+// The same for issue, whose files are outside the state directory.
+func TestIssueKilledAtSystemCalls(t *testing.T) {
+	prepare := func() string {
+		dir := fleetDir(t, 0)
+		if _, _, err := execute(dir, "virtls", "apply", "--no-passphrase"); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	issue := []string{"issue", "--cn", "admin", "--client", "--no-passphrase"}
+	atSystemCalls(t, 3, prepare, func(dir string) {
+		judgeTree(t, dir)
+		// What was issued is finished, and its key is not overwritten.
+		if _, stderr, err := execute(dir, "virtls", issue...); err != nil && !strings.Contains(stderr, "[key-exists]") {
+			t.Error(err)
+		}
+		finishes(t, dir, 1)
+		cert, err := os.ReadFile(filepath.Join(dir, "admin-cert.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := whole("admin-cert.pem", cert, registered(t, filepath.Join(dir, "pki"))); err != nil {
+			t.Error(err)
+		}
+		if _, err := tls.LoadX509KeyPair(filepath.Join(dir, "admin-cert.pem"), filepath.Join(dir, "admin-key.pem")); err != nil {
+			t.Error(err)
+		}
+	}, issue...)
+}
+
+// atSystemCalls runs virtls in a directory, killed at every step-th system
+// call that changes a file, and judges each time what is left. strace counts
+// for each thread, so that the N-th call is not the same in every run.
+func atSystemCalls(t *testing.T, step int, prepare func() string, judge func(dir string), args ...string) {
+	t.Helper()
 	peertest.Host.Run(t, peertest.Options{}, "strace", "-V") // skips the test if there is none
 	if out, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
 		t.Skipf("strace may not trace here: %v: %s; run the test where ptrace is allowed", err, out)
 	}
-	step := 5
 	if os.Getenv("VIRTLS_INTEROP") == "full" {
 		step = 1
 	}
 	kills := 0
 	for n, survived := 1, 0; survived < 3; n += step {
-		dir := fleetDir(t, 1)
-		_, _, err := execute(dir, "strace", "-f", "-o", os.DevNull, "-e", "trace="+mutating,
-			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", mutating, n), "virtls", "apply", "--no-passphrase")
+		dir := prepare()
+		_, _, err := execute(dir, "strace", append([]string{"-f", "-o", os.DevNull, "-e", "trace=" + mutating,
+			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", mutating, n), "virtls"}, args...)...)
 		if killed(err) {
 			kills++
 			survived = 0
 		} else if survived++; err != nil {
 			t.Fatalf("with a kill at call %d: %v", n, err)
 		}
-		judgeTree(t, dir)
-		finishes(t, dir, 1)
+		judge(dir)
 		if t.Failed() {
 			t.Fatalf("with a kill at call %d", n)
 		}
 		os.RemoveAll(dir)
 	}
 	t.Logf("killed %d times", kills)
-	if kills < 40/step {
+	if kills < 20/step {
 		t.Errorf("killed %d times only: the injection does not work", kills)
 	}
 }

@@ -3,7 +3,6 @@ package certtool
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -127,14 +126,7 @@ func runDocumented(t *testing.T, shell func(script string)) string {
 
 // TestDocumentedCommands runs the commands with us and with the real programs.
 func TestDocumentedCommands(t *testing.T) {
-	path := links(t) + ":" + os.Getenv("PATH")
-	mine := runDocumented(t, func(script string) {
-		cmd := exec.Command("sh", "-c", script)
-		cmd.Env = append(os.Environ(), "PATH="+path, "TZ=UTC", "LC_ALL=C")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	})
+	mine := runDocumented(t, ourShell(t))
 	for i, d := range documented {
 		if got := readFile(t, fmt.Sprintf("%s/%d.code", mine, i)); got != "0\n" {
 			t.Errorf("%s\nexit code %s%s", d.command, got, readFile(t, fmt.Sprintf("%s/%d.stderr", mine, i)))

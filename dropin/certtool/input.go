@@ -19,8 +19,6 @@ const (
 	noHeader      = "Base64 unexpected header error."
 	badBase64     = "Base64 decoding error."
 	badPassword   = "Decryption has failed."
-	duplicate     = "Duplicate extension in X.509 certificate."
-	unknownKey    = "An unknown public key algorithm was encountered."
 )
 
 // maxInput bounds what is read: 16 MiB, more than any bundle of authorities has.

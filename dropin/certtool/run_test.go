@@ -112,14 +112,22 @@ func readOutcome(t *testing.T, s step, at, fixtures string) (o outcome) {
 // ours runs steps with the test binary in certtool's place.
 func ours(t *testing.T, steps []step, fixtures string) []outcome {
 	t.Helper()
+	return runSteps(t, steps, fixtures, ourShell(t))
+}
+
+// ourShell runs a script that finds the test binary as certtool and psktool.
+func ourShell(t *testing.T) func(script string) {
+	t.Helper()
 	path := links(t) + ":" + os.Getenv("PATH")
-	return runSteps(t, steps, fixtures, func(script string) {
+	return func(script string) {
+		t.Helper()
 		cmd := exec.Command("sh", "-c", script)
-		cmd.Env = append(os.Environ(), "PATH="+path, "TZ=UTC", "LC_ALL=C")
+		// A program with the race detector sleeps for a second before it ends, unless told not to.
+		cmd.Env = append(os.Environ(), "PATH="+path, "TZ=UTC", "LC_ALL=C", "GORACE=atexit_sleep_ms=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-	})
+	}
 }
 
 // theirs runs steps with a generation's certtool.

@@ -228,24 +228,32 @@ var (
 )
 
 func (c *checker) domainName(name, field string) {
+	if err := CheckDomainName(name); err != nil {
+		c.fail(field, "%v", err)
+	}
+}
+
+// CheckDomainName returns why no peer can be found by a DNS name: it is an
+// address, it is malformed, or it has a wildcard that GnuTLS does not match.
+func CheckDomainName(name string) error {
 	if _, err := netip.ParseAddr(name); err == nil {
-		c.fail(field, "%q is an address; addresses go into addresses, because no program looks for them among names", name)
-		return
+		return fmt.Errorf("%q is an address; addresses go into addresses, because no program looks for them among names", name)
 	}
 	if len(name) > maxDomainName {
-		c.fail(field, "%q is longer than %d octets", name, maxDomainName)
+		return fmt.Errorf("%q is longer than %d octets", name, maxDomainName)
 	}
 	labels := strings.Split(name, ".")
 	for i, label := range labels {
 		switch {
 		case label == "" && i == len(labels)-1 && i > 0:
-			c.fail(field, "%q ends in a dot, which clients do not match; leave it off", name)
+			return fmt.Errorf("%q ends in a dot, which clients do not match; leave it off", name)
 		case len(label) > 63 || !labelForm.MatchString(label):
-			c.fail(field, "%q is not a DNS name: look at %q (write international names in their xn-- form)", name, label)
+			return fmt.Errorf("%q is not a DNS name: look at %q (write international names in their xn-- form)", name, label)
 		case label == "*" && (i > 0 || len(labels) < 3):
-			c.fail(field, "%q: a wildcard matches only as the first label of a name with three or more", name)
+			return fmt.Errorf("%q: a wildcard matches only as the first label of a name with three or more", name)
 		}
 	}
+	return nil
 }
 
 func (c *checker) subject(s Subject, path string) {

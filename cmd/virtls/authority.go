@@ -103,6 +103,9 @@ Example:
 }
 
 func (c *caExportCmd) Run(a *app, g *Globals, parent *caCmd) error {
+	if err := checkDir(c.File); err != nil {
+		return err
+	}
 	state, err := a.open(g, g.stateDir(parent.Fleet), ca.Options{})
 	if err != nil {
 		return err
@@ -273,7 +276,7 @@ func (c *caInstallCmd) Run(a *app, g *Globals, parent *caCmd) error {
 		}
 		more, err := pki.ParseCertificatesPEM(data)
 		if err != nil {
-			return kindUnreadable.Found(path, "").Unable(err)
+			return kindMalformed.Found(path, "").Unable(err)
 		}
 		certs = append(certs, more...)
 	}

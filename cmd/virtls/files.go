@@ -16,7 +16,9 @@ var (
 	kindUsage = finding.Define("usage", finding.Error,
 		"the command was called wrongly", "virtls COMMAND --help shows how")
 	kindUnreadable = finding.Define("input-unreadable", finding.Error,
-		"a file cannot be read or understood", "name a readable file of the kind wanted, in PEM form")
+		"the file cannot be read", "name a file that is there and that you may read")
+	kindMalformed = finding.Define("input-malformed", finding.Error,
+		"the file does not hold what is wanted", "name a file of the kind wanted, in PEM form")
 	kindUnwritable = finding.Define("output-unwritable", finding.Error,
 		"a file cannot be written", "mend what the reason says, or name another place")
 	kindKeyExists = finding.Define("key-exists", finding.Error,
@@ -43,7 +45,7 @@ func readInput(path string) ([]byte, error) {
 		return nil, kindUnreadable.Found(path, "").Unable(err)
 	}
 	if len(data) > pki.MaxFileSize {
-		return nil, kindUnreadable.Found(path, "a file of more than 1 MiB").Unable(nil)
+		return nil, kindMalformed.Found(path, "a file of more than 1 MiB").Unable(nil)
 	}
 	return data, nil
 }

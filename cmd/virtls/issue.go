@@ -13,14 +13,15 @@ import (
 	"virtls/ca"
 	"virtls/ca/register"
 	"virtls/finding"
+	"virtls/fleet"
 	"virtls/pki"
 	"virtls/pki/certtemplate"
 	"virtls/pki/dn"
 )
 
 type issueCmd struct {
-	CN       string   `help:"Common name: the host's full name, or the client's." placeholder:"NAME"`
-	Subject  string   `help:"Whole subject instead of --cn, in the order of the certificate: \"C=GB,O=Example Org,CN=kvm1\"." placeholder:"DN"`
+	CN       string   `help:"Common name: the host's full name, or the client's." placeholder:"NAME" xor:"subject"`
+	Subject  string   `help:"Whole subject instead of --cn, in the order of the certificate: \"C=GB,O=Example Org,CN=kvm1\"." placeholder:"DN" xor:"subject"`
 	Server   bool     `help:"For a server."`
 	Client   bool     `help:"For a client. With --server: for both."`
 	DNS      []string `help:"DNS name. The CN of a server and its short form are added." placeholder:"NAME" name:"dns"`
@@ -120,7 +121,7 @@ func (c *issueCmd) publicKey(a *app, key *newKey) (public crypto.PublicKey, requ
 			return nil, nil, err
 		}
 		if request, err = pki.ParseRequestPEM(data); err != nil {
-			return nil, nil, kindUnreadable.Found(c.Request, "").Unable(err)
+			return nil, nil, kindMalformed.Found(c.Request, "").Unable(err)
 		}
 		return request.PublicKey.Key, request, ca.CheckRequest(c.Request, request)
 	case c.Key != "":
@@ -133,7 +134,7 @@ func (c *issueCmd) publicKey(a *app, key *newKey) (public crypto.PublicKey, requ
 		if _, ok := errors.AsType[*finding.Failure](err); ok {
 			return nil, nil, err
 		} else if err != nil {
-			return nil, nil, kindUnreadable.Found(c.Key, "").Unable(err)
+			return nil, nil, kindMalformed.Found(c.Key, "").Unable(err)
 		}
 		return given.Public(), nil, nil
 	}
@@ -168,12 +169,12 @@ func (c *issueCmd) fromTemplate(a *app, public crypto.PublicKey, issuer *pki.Cer
 		return pki.Spec{}, a.judge(append(a.found, findings...))
 	}
 	if err != nil {
-		return pki.Spec{}, kindUnreadable.Found(c.Template, "").Unable(err)
+		return pki.Spec{}, kindMalformed.Found(c.Template, "").Unable(err)
 	}
 	a.found = append(a.found, findings...)
 	spec, _, err := t.Certificate(in)
 	if err != nil {
-		return pki.Spec{}, kindUnreadable.Found(c.Template, "").Unable(err)
+		return pki.Spec{}, kindMalformed.Found(c.Template, "").Unable(err)
 	}
 	return *spec, nil
 }
@@ -233,14 +234,25 @@ func (c *issueCmd) names(subject dn.Name, request *pki.Request) (pki.GeneralName
 	if c.DNS == nil && c.IP == nil && request != nil {
 		asked, err := request.Extensions.SubjectAltName()
 		if err != nil {
-			return nil, kindUnreadable.Found(c.Request, "").Unable(err)
+			return nil, kindMalformed.Found(c.Request, "").Unable(err)
 		}
 		names = asked
 	}
 	if cn := subject.CommonName(); c.Server && cn != "" {
+		if _, err := netip.ParseAddr(cn); err != nil {
+			if err := fleet.CheckDomainName(cn); err != nil {
+				return nil, kindUsage.Found("--cn", "").WithText("a server's common name is its host name: %v", err).Usage()
+			}
+		}
 		names = addHost(names, cn)
 	}
 	for _, n := range c.DNS {
+		if _, err := netip.ParseAddr(n); err == nil {
+			return nil, kindUsage.Found("--dns", "").WithText("%q is an address", n).WithFix("addresses go to --ip").Usage()
+		}
+		if err := fleet.CheckDomainName(n); err != nil {
+			return nil, kindUsage.Found("--dns", "").WithText("%v", err).Usage()
+		}
 		names = addName(names, pki.DNSName(n))
 	}
 	for _, s := range c.IP {

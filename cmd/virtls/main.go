@@ -93,6 +93,7 @@ func command(ctx context.Context, args []string, stdin, stdout, stderr *os.File)
 		return app.finish(usageError(err))
 	}
 	app.json = cli.JSON
+	app.name = commandName(parsed)
 	return app.finish(parsed.Run(ctx))
 }
 
@@ -112,6 +113,7 @@ type app struct {
 	stderr *os.File
 	parser *kong.Kong
 	args   []string
+	name   string // of the command, such as "virtls ca import"
 	json   bool
 	pass   passphrases
 	found  []finding.Finding // known when a command fails, and not yet printed
@@ -144,13 +146,20 @@ func withDefault(v *kong.Value) string {
 func usageError(err error) error {
 	name := "virtls"
 	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil {
-		for _, step := range parse.Context.Path {
-			if step.Command != nil {
-				name += " " + step.Command.Name
-			}
-		}
+		name = commandName(parse.Context)
 	}
 	return kindUsage.Found(name, "").WithText("%v", err).WithFix("%s --help shows how", name).Usage()
+}
+
+// commandName returns what was typed of a command, without its arguments.
+func commandName(parsed *kong.Context) string {
+	name := "virtls"
+	for _, step := range parsed.Path {
+		if step.Command != nil {
+			name += " " + step.Command.Name
+		}
+	}
+	return name
 }
 
 // errWrong is returned by a command that has printed its findings, of which one
@@ -171,7 +180,11 @@ func (a *app) finish(err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return finding.ExitUnable
 	}
-	findings := append(a.found, finding.Of(err))
+	last := finding.Of(err)
+	if last.Code == kindUsage.Code && last.Fix == kindUsage.Cure {
+		last.Fix = a.name + " --help shows how"
+	}
+	findings := append(a.found, last)
 	if a.json {
 		a.printJSON(finding.NewReport(findings))
 	} else {

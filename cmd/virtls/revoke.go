@@ -168,7 +168,7 @@ func readCertificate(path string) (*pki.Certificate, error) {
 	}
 	certs, err := pki.ParseCertificatesPEM(data)
 	if err != nil {
-		return nil, kindUnreadable.Found(path, "").Unable(err)
+		return nil, kindMalformed.Found(path, "").Unable(err)
 	}
 	return certs[0], nil
 }

@@ -111,7 +111,7 @@ func examine(path string, data []byte, now time.Time) (items []item, findings []
 			findings = append(findings, judgeCertificate(path, c, now)...)
 		}
 	} else if strings.Contains(string(data), "-----BEGIN CERTIFICATE-----") {
-		return nil, nil, kindUnreadable.Found(path, "").Unable(err)
+		return nil, nil, kindMalformed.Found(path, "").Unable(err)
 	}
 	if pki.HasPrivateKey(data) {
 		it, err := keyItem(path, data)
@@ -137,7 +137,7 @@ func examine(path string, data []byte, now time.Time) (items []item, findings []
 	if f, err := psk.Parse(path, data); err == nil && looksLikePSK(path, f) {
 		return []item{{File: path, Kind: "psk", Count: len(f.Entries())}}, f.Check(), nil
 	}
-	return nil, nil, kindUnreadable.Found(path, "").
+	return nil, nil, kindMalformed.Found(path, "").
 		WithText("this is no certificate, key, request, revocation list or PSK file that virtls can read").Unable(nil)
 }
 
@@ -240,11 +240,11 @@ func keyItem(path string, data []byte) (item, error) {
 		return item{File: path, Kind: "private key", Encrypted: true}, nil
 	}
 	if err != nil {
-		return item{}, kindUnreadable.Found(path, "").Unable(err)
+		return item{}, kindMalformed.Found(path, "").Unable(err)
 	}
 	public, err := pki.PublicKeyOf(key.Public())
 	if err != nil {
-		return item{}, kindUnreadable.Found(path, "").Unable(err)
+		return item{}, kindMalformed.Found(path, "").Unable(err)
 	}
 	return item{File: path, Kind: "private key", Key: keyName(public), KeyID: hex.EncodeToString(public.ID())}, nil
 }

@@ -111,8 +111,8 @@ func checkPlanned(t *testing.T, s *site, plan []Change, before map[string]string
 
 // checkTree wants everything that the file asks for: certificates that are in
 // the register and belong to their keys, bundles and lists for each holder's
-// abilities, modes as the manifest says, and no authority's key.
-func checkTree(t *testing.T, s *site) {
+// abilities, and modes as the manifest says. It returns the register's certificates.
+func checkTree(t *testing.T, s *site) []register.Certificate {
 	t.Helper()
 	bundles := map[bool][]byte{}
 	for _, pqc := range []bool{true, false} {
@@ -121,7 +121,8 @@ func checkTree(t *testing.T, s *site) {
 		}
 	}
 	registered := map[string]bool{}
-	for _, c := range s.certs("") {
+	certs := s.certs("")
+	for _, c := range certs {
 		if registered[c.Serial] {
 			t.Errorf("serial number %s is used twice", c.Serial)
 		}
@@ -161,6 +162,7 @@ func checkTree(t *testing.T, s *site) {
 			}
 		}
 	}
+	return certs
 }
 
 // A plan of a fleet that is there, changed in every way, with what changes in

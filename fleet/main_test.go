@@ -24,6 +24,9 @@ const (
 	envKill     = "VIRTLS_FLEET_TEST_KILL" // the step at which it kills itself, from 1
 )
 
+// noExitSleep keeps the race detector from waiting a second before a child ends.
+const noExitSleep = "GORACE=atexit_sleep_ms=0"
+
 var scenarios = map[string]func(context.Context) error{
 	"apply":   applyScenario,
 	"install": installScenario,

@@ -108,7 +108,7 @@ func TestPeerInstall(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "installer")
 	must(t, os.WriteFile(program, read(t, os.Args[0]), 0o755))
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
-		o := peertest.Options{Env: []string{envScenario + "=install", envState + "=" + s.dir, envHolder + "=" + kvm1}}
+		o := peertest.Options{Env: []string{noExitSleep, envScenario + "=install", envState + "=" + s.dir, envHolder + "=" + kvm1}}
 		got := parts(t, g.Run(t, o, "sh", "-c", "set -e; "+program+"; echo ----; "+program+"; echo ----; "+listing))
 		want := installed(t, s, kvm1, "libvirt-qemu")
 		// /etc/pki itself is there, as it should be.

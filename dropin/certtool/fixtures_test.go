@@ -50,6 +50,7 @@ var fixtureFiles = map[string]string{
 var fixtureCommands = []string{
 	"--generate-privkey --bits 2048 --outfile rsa.pem",
 	"--generate-privkey --bits 2048 --key-type rsa-pss --outfile pss.pem",
+	"--generate-privkey --bits 2048 --key-type rsa-pss --hash sha256 --salt-size 32 --outfile pss256.pem",
 	"--generate-privkey --key-type ecdsa --outfile ec.pem",
 	"--generate-privkey --key-type ecdsa --outfile ec2.pem",
 	"--generate-privkey --key-type ed25519 --outfile ed.pem",

@@ -74,7 +74,24 @@ func (c *command) newKey() (pki.PrivateKey, error) {
 		}
 	}
 	c.announceKey(bits, name)
-	return c.makeKey(spec)
+	key, err := pki.GenerateKey(spec)
+	if err != nil {
+		return nil, fail("privkey_generate: %v", err)
+	}
+	return key, c.restrict(key)
+}
+
+// restrict binds a new RSA-PSS key to the hash function that was named, if one was.
+func (c *command) restrict(key pki.PrivateKey) error {
+	pss, ok := key.(*pki.PSSKey)
+	switch {
+	case !ok || c.hash == 0 && !c.Has("salt-size"):
+		return nil
+	case c.hash == 0:
+		return fail("You must provide the hash algorithm and optionally the salt size for RSA-PSS")
+	}
+	pss.Hash, pss.SaltLength = c.hash, c.Number("salt-size", c.hash.Size())
+	return nil
 }
 
 // curveBits returns the size of the curve that GnuTLS takes for so many bits:
@@ -101,14 +118,6 @@ func (c *command) announceKey(bits int, curve string) {
 	default:
 		fmt.Fprintf(c.log, "Generating a %d bit %s private key...\n", bits, c.keyType)
 	}
-}
-
-func (c *command) makeKey(spec pki.KeySpec) (pki.PrivateKey, error) {
-	key, err := pki.GenerateKey(spec)
-	if err != nil {
-		return nil, fail("privkey_generate: %v", err)
-	}
-	return key, nil
 }
 
 func (c *command) generatePrivateKey() error {

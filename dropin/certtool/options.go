@@ -149,7 +149,7 @@ var tool = dropin.Tool{
 			flag("ecc", 0, ""),
 			alias("ecdsa", "ecc"),
 			value("hash", "str", "hash function of signatures, fingerprints and key identifiers"),
-			number("salt-size", ""),
+			number("salt-size", "least salt of a new RSA-PSS key"),
 			value("label", "str", ""),
 			negatable(flag("inder", 0, "input is DER"), false),
 			alias("inraw", "inder"),
@@ -181,7 +181,6 @@ var refusals = []struct{ option, why string }{
 	{"provider", "PKCS #11 modules are not used"},
 	{"cprint", "numbers are not written as C source"},
 	{"dsa", "DSA keys are neither made nor used"},
-	{"salt-size", "RSA-PSS keys are made without restrictions; the salt of a signature is as long as its hash"},
 	{"label", "RSA-OAEP keys are made without a label"},
 }
 

@@ -26,6 +26,9 @@ func PrivateKey(w io.Writer, key pki.PrivateKey) error {
 	var p printer
 	p.line("Public Key Info:")
 	p.line("\tPublic Key Algorithm: %s", public.Algorithm)
+	if alg, ok := pki.ParseSignatureAlgorithm(public.Identifier); ok && alg.Key == pki.RSAPSS {
+		p.line("\t\tHash Algorithm: %s\n\t\tSalt Length: %d", pki.HashName(alg.Hash), alg.SaltLength)
+	}
 	p.line("\tKey Security Level: %s (%d bits)\n", SecurityLevel(public.Algorithm, f.bits), f.bits)
 	// GnuTLS shows no numbers of these.
 	if !public.Algorithm.IsMLDSA() && public.Algorithm != pki.RSAOAEP {

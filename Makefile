@@ -1,8 +1,8 @@
 # The commands of a developer. `make test` is the one that must pass.
 
 GO ?= go
+export GO
 BIN := bin/virtls
-export VIRTLS_PEER_REPORT := $(CURDIR)/bin/peers.txt
 
 .PHONY: build test peers lint interop bench fuzz clean
 
@@ -10,9 +10,7 @@ build: ## one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/virtls
 
 test: peers ## every test, with the race detector, and the kept fuzz corpora
-	@mkdir -p bin && rm -f $(VIRTLS_PEER_REPORT)
-	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...
-	@if [ -s $(VIRTLS_PEER_REPORT) ]; then echo; echo "NOT TESTED, because it is missing here:"; sort -u $(VIRTLS_PEER_REPORT); fi
+	scripts/test -timeout 25m ./...
 
 peers: ## gcc and the real programs that tests talk to
 	scripts/peers all
@@ -21,9 +19,7 @@ lint: ## format, vet, staticcheck, known vulnerabilities, go.mod
 	scripts/lint
 
 interop: peers ## the full matrix against all generations of real programs
-	@mkdir -p bin && rm -f $(VIRTLS_PEER_REPORT)
-	VIRTLS_INTEROP=full CGO_ENABLED=1 $(GO) test -race -timeout 3h ./...
-	@if [ -s $(VIRTLS_PEER_REPORT) ]; then echo; echo "NOT TESTED, because it is missing here:"; sort -u $(VIRTLS_PEER_REPORT); fi
+	VIRTLS_INTEROP=full scripts/test -timeout 3h ./...
 
 bench: peers build ## speed and memory beside the peers', as tables
 	$(GO) run ./internal/bench

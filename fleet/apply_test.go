@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"crypto"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -337,7 +336,7 @@ func (s *site) forge(paths ...string) {
 	for _, p := range paths {
 		old := s.cert(p)
 		c, err := pki.Sign(&pki.Spec{Serial: pki.NewSerial(), Subject: old.Subject, PublicKey: old.PublicKey.Key, NotBefore: old.NotBefore, NotAfter: old.NotAfter, Extensions: old.Extensions},
-			s.cert("ca/ca-cert.pem"), key.(crypto.Signer), pki.SignatureAlgorithm{})
+			s.cert("ca/ca-cert.pem"), signer(s.t, key), pki.SignatureAlgorithm{})
 		must(s.t, err)
 		must(s.t, os.WriteFile(s.path(p), c.PEM(), 0o644))
 	}

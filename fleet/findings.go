@@ -29,10 +29,11 @@ var (
 		"use pqc: exclusive once every host and client can load ML-DSA")
 	kindNotProved = finding.Define("proof-failed", finding.Error,
 		"a TLS handshake with the credentials just staged failed", "the message says which check failed; run virtls apply again after mending it")
-	kindLifeCut = finding.Define("life-cut-to-authority", finding.Info,
-		"a certificate ends with its authority, earlier than asked for", "renew the authority, or ask for fewer days")
 	kindTrustUnreadable = finding.Define("trust-file-unusable", finding.Error,
 		"a file named under authority.trust holds no usable authority", "name files with CA certificates in PEM form")
+	kindTrustExpired = finding.Define("trust-expired", finding.Warning,
+		"an authority under authority.trust has expired and is left out of the bundles: libvirt, and QEMU up to 10.1, refuse to start with one in theirs",
+		"remove it from the fleet file")
 	kindNotStaged = finding.Define("holder-not-staged", finding.Error,
 		"nothing is staged for this host or client", "run virtls apply first")
 	kindInterrupted = finding.Define("interrupted", finding.Error,

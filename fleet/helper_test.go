@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"errors"
 	"flag"
@@ -313,4 +314,13 @@ func checkFailure(t testing.TB, err error, kind *finding.Kind, exit int) {
 	if f := failure(t, err); f.Code != kind.Code || f.Exit != exit || f.Fix == "" {
 		t.Errorf("error %v (%+v), want finding %s with exit code %d", err, f, kind.Code, exit)
 	}
+}
+
+func signer(t testing.TB, key pki.PrivateKey) crypto.Signer {
+	t.Helper()
+	s, ok := key.(crypto.Signer)
+	if !ok {
+		t.Fatalf("a key of type %T cannot sign", key)
+	}
+	return s
 }

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"crypto"
 	"fmt"
 	"os"
 	"testing"
@@ -24,7 +23,7 @@ func (s *site) resigned(path string, critical bool) {
 			spec.Extensions[i].Critical = critical
 		}
 	}
-	c, err := pki.Sign(&spec, s.cert("ca/ca-cert.pem"), key.(crypto.Signer), pki.SignatureAlgorithm{})
+	c, err := pki.Sign(&spec, s.cert("ca/ca-cert.pem"), signer(s.t, key), pki.SignatureAlgorithm{})
 	must(s.t, err)
 	must(s.t, os.WriteFile(path, c.PEM(), 0o644))
 }

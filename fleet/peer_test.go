@@ -303,7 +303,7 @@ func TestPeerQemuPSK(t *testing.T) {
 		visit(odd.as("eve"), nbd.Port, eve[id+"-2"], id+"-2", "")
 		if full() {
 			visit(odd.on(odd.host(kvm2)), nbd.Port, objects(t, odd.host(kvm2), "")[id], id, "")
-			nbd = nbdServer(t, g, odd, odd.host(kvm2), "psk-server").Ready()
+			nbdServer(t, g, odd, odd.host(kvm2), "psk-server").Ready()
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"virtls/ca"
 	"virtls/finding"
@@ -168,13 +169,25 @@ func (r *run) readTrust() error {
 			return kindTrustUnreadable.Found(at, path).Unable(err)
 		}
 		for _, c := range certs {
-			if !c.IsCA() {
+			switch {
+			case !c.IsCA():
 				return kindTrustUnreadable.Found(at, path+": "+c.String()).WithText("a file named under authority.trust holds a certificate that is no authority's").Wrong()
+			case r.now().After(c.NotAfter):
+				r.findings = append(r.findings, kindTrustExpired.Found(at, fmt.Sprintf("%s: %s, ended %s", path, c, day(c.NotAfter))))
+			default:
+				r.trust = append(r.trust, c)
 			}
 		}
-		r.trust = append(r.trust, certs...)
 	}
 	return nil
+}
+
+// now is the time by the state's clock.
+func (r *run) now() time.Time {
+	if r.state == nil {
+		return time.Now()
+	}
+	return r.state.Now()
 }
 
 // bundle returns the trust anchors for a holder.

@@ -172,6 +172,9 @@ func (l Location) CRL() string {
 	return path.Join(l.Dir, [...]string{"ca-crl.pem", "CA/cacrl.pem", "cacrl.pem"}[l.naming])
 }
 
+// DH returns the path of QEMU's Diffie-Hellman parameters (deprecated in 10.2).
+func (l Location) DH() string { return path.Join(l.Dir, "dh-params.pem") }
+
 // Cert returns the path of a certificate. index is [NoIndex] or 0 to [MaxIndex].
 func (l Location) Cert(r Role, index int) string { return l.identity(r, index, "cert", "") }
 

@@ -39,6 +39,9 @@ type work struct {
 
 func (b *batch) add(ctx context.Context, h *Holder) error {
 	b.run.checkPQC(h)
+	if err := b.run.markNew(h); err != nil {
+		return err
+	}
 	w := &work{holder: h, row: Row{Holder: h.ID(), Dir: filepath.Join(b.run.dir, h.Dir())}}
 	for i := range h.Identities {
 		j, err := b.run.judge(ctx, h, &h.Identities[i])
@@ -82,6 +85,8 @@ func (b *batch) flush(ctx context.Context) error {
 	if err := b.finish(); err != nil {
 		return err
 	}
+	clear(b.run.empty)
+	clear(b.run.dirs)
 	if err := b.prover.prove(ctx, b.holders); err != nil {
 		return err
 	}
@@ -230,7 +235,12 @@ func (r *run) makeDirs(list []issuing) error {
 // makeDir makes the directories that lead to a staged file, with the modes
 // they have on the host.
 func (r *run) makeDir(h *Holder, loc layout.Location, p string) error {
-	if _, err := os.Stat(filepath.Dir(r.staged(h, p))); err == nil {
+	parent := filepath.Dir(r.staged(h, p))
+	if r.dirs[parent] {
+		return nil
+	}
+	r.dirs[parent] = true
+	if _, err := os.Stat(parent); err == nil {
 		return nil
 	}
 	root := r.staged(h, "")

@@ -214,8 +214,24 @@ func (r *run) staged(h *Holder, path string) string {
 	return filepath.Join(r.dir, h.Dir(), filepath.FromSlash(path))
 }
 
+// markNew notes a holder that has no directory, so that nothing is looked for
+// in it: most of the work of a first run would be that.
+func (r *run) markNew(h *Holder) error {
+	root := r.staged(h, "")
+	switch _, err := os.Lstat(root); {
+	case errors.Is(err, fs.ErrNotExist):
+		r.empty[h.Dir()], r.made[h.Dir()] = true, true
+	case err != nil:
+		return kindStagedUnreadable.Found(root, "").Unable(err)
+	}
+	return nil
+}
+
 // readStaged reads a staged file, nil if there is none.
 func (r *run) readStaged(h *Holder, path string) ([]byte, error) {
+	if r.empty[h.Dir()] {
+		return nil, nil
+	}
 	return readBounded(r.staged(h, path))
 }
 

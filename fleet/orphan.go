@@ -34,7 +34,7 @@ func (r *run) findOrphans() error {
 		if err != nil {
 			return err
 		}
-		if !r.selected(h) {
+		if !r.selected(h) || r.made[h.Dir()] {
 			continue
 		}
 		if err := r.findStrays(h); err != nil {

@@ -90,13 +90,18 @@ type run struct {
 	crls     map[bool][]byte
 	psk      pskKeys
 	findings []finding.Finding
+
+	empty map[string]bool // directories of holders for which nothing is staged yet
+	made  map[string]bool // directories of holders that this run found missing: what is in them is its own
+	dirs  map[string]bool // directories that are there
 }
 
 func newRun(file *File, state *ca.State, opts Options) (*run, error) {
 	if opts.Prove == "" {
 		opts.Prove = ProveEach
 	}
-	r := &run{file: file, state: state, opts: opts, ca: map[string]*ca.Authority{}, bundles: map[bool][]byte{}, crls: map[bool][]byte{}}
+	r := &run{file: file, state: state, opts: opts, ca: map[string]*ca.Authority{}, bundles: map[bool][]byte{}, crls: map[bool][]byte{},
+		empty: map[string]bool{}, made: map[string]bool{}, dirs: map[string]bool{}}
 	if state != nil {
 		r.dir = state.Dir()
 	}

@@ -108,9 +108,11 @@ func (g Generation) sandbox(t testing.TB, o Options, dir string) []string {
 	for _, empty := range []string{"/run", "/etc/pki", "/etc/libvirt", "/var/lib/libvirt"} {
 		mount("peer", empty, "tmpfs", "mode=755")
 	}
-	module := moduleDir(t)
-	mount(module, module, "none", "bind,ro")
-	mount(os.TempDir(), os.TempDir(), "none", "bind")
+	// The one that may lie in the other comes last.
+	own := map[string]string{os.TempDir(): "bind", moduleDir(t): "bind,ro"}
+	for _, dir := range slices.Sorted(maps.Keys(own)) {
+		mount(dir, dir, "none", own[dir])
+	}
 	for _, where := range slices.Sorted(maps.Keys(o.Mounts)) {
 		mount(o.Mounts[where], where, "none", "bind")
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"time"
 
+	"virtls/finding"
 	"virtls/pki"
 )
 
@@ -22,31 +23,40 @@ func RenewalPoint(from, to time.Time) time.Time {
 	return from.Add(to.Sub(from) / 3 * 2)
 }
 
-// CRLDue tells whether a new revocation list must be signed: there is none, it
-// is past two thirds of its time, or it lacks a certificate revoked since.
-func (a *Authority) CRLDue(ctx context.Context) (bool, error) {
+// CRLDue returns why a new revocation list must be signed, nil if none must: it
+// is past two thirds of its time, which is a warning, or there is none that the
+// authority signed and that has every certificate revoked since, which is an error.
+func (a *Authority) CRLDue(ctx context.Context) (*finding.Finding, error) {
+	bad := func(kind *finding.Kind, got string) (*finding.Finding, error) {
+		f := kind.Found(a.CRLPath(), got)
+		return &f, nil
+	}
 	data, err := readFile(a.CRLPath())
 	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+		return bad(kindCRLWrong, "no such file")
 	}
 	if err != nil {
-		return false, kindAuthorityUnreadable.Found(a.CRLPath(), "").Unable(err)
+		return nil, kindAuthorityUnreadable.Found(a.CRLPath(), "").Unable(err)
 	}
 	crls, err := pki.ParseCRLsPEM(data)
 	if err != nil {
-		return true, nil
+		return bad(kindCRLWrong, err.Error())
 	}
-	if crl := crls[0]; !crl.NextUpdate.IsZero() && a.state.Now().After(RenewalPoint(crl.ThisUpdate, crl.NextUpdate)) {
-		return true, nil
+	crl := crls[0]
+	if err := crl.CheckSignatureFrom(a.Certificate); err != nil {
+		return bad(kindCRLWrong, err.Error())
 	}
 	spec, err := a.crlSpec(ctx, DefaultCRLDays)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	for _, r := range spec.Revoked {
-		if crls[0].Find(r.Serial) == nil {
-			return true, nil
+		if crl.Find(r.Serial) == nil {
+			return bad(kindCRLWrong, "a list that lacks a revoked certificate")
 		}
 	}
-	return false, nil
+	if due := RenewalPoint(crl.ThisUpdate, crl.NextUpdate); !crl.NextUpdate.IsZero() && a.state.Now().After(due) {
+		return bad(kindCRLDue, "a list that ends "+crl.NextUpdate.UTC().Format(time.DateOnly))
+	}
+	return nil, nil
 }

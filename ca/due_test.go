@@ -5,39 +5,57 @@ import (
 	"testing"
 	"time"
 
+	"virtls/finding"
 	"virtls/pki"
 )
 
 func TestCRLDue(t *testing.T) {
 	now := &clock{time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	s, a := newCA(t, stateDir(t), Options{Now: now.now}, AuthoritySpec{})
-	due := func(what string, want bool) {
+	due := func(what string, want *finding.Kind) {
 		t.Helper()
-		got, err := a.CRLDue(t.Context())
+		f, err := a.CRLDue(t.Context())
 		must(t, err)
-		check(t, what, got, want)
+		got, wanted := "", ""
+		if f != nil {
+			got = f.Severity.String() + " " + f.Code
+			check(t, what, f.Subject, a.CRLPath())
+		}
+		if want != nil {
+			wanted = want.Severity.String() + " " + want.Code
+		}
+		check(t, what, got, wanted)
 	}
 	list := func() {
 		t.Helper()
 		_, err := a.NewCRL(t.Context(), 30)
 		must(t, err)
 	}
-	due("no list", true)
+	due("no list", kindCRLWrong)
 	list()
-	due("a new list", false)
+	due("a new list", nil)
 	cert := issueOne(t, a, order(t, "kvm1"))
 	_, err := s.Revoke(t.Context(), []string{cert.SerialHex()}, pki.Unspecified)
 	must(t, err)
-	due("a revocation that is not listed", true)
+	due("a revocation that is not listed", kindCRLWrong)
 	list()
-	due("a list with all revocations", false)
+	due("a list with all revocations", nil)
 	now.Time = now.AddDate(0, 0, 19)
-	due("before two thirds of its time", false)
+	due("before two thirds of its time", nil)
 	now.Time = now.AddDate(0, 0, 2)
-	due("after two thirds of its time", true)
+	due("after two thirds of its time", kindCRLDue)
 	list()
 	must(t, os.WriteFile(a.CRLPath(), []byte("garbage"), 0o644))
-	due("garbage", true)
+	due("garbage", kindCRLWrong)
+	list()
+	due("a list in its place", nil)
+	_, other := newCA(t, stateDir(t), Options{Now: now.now}, AuthoritySpec{})
+	_, err = other.NewCRL(t.Context(), 30)
+	must(t, err)
+	data, err := os.ReadFile(other.CRLPath())
+	must(t, err)
+	must(t, os.WriteFile(a.CRLPath(), data, 0o644))
+	due("another authority's list", kindCRLWrong)
 }
 
 func TestRenewalPoint(t *testing.T) {

@@ -81,6 +81,12 @@ var (
 	kindForeignCRL = finding.Define("ca-crl", finding.Error,
 		"the revocation list cannot be taken over",
 		"give the newest list that this authority signed")
+	kindCRLWrong = finding.Define("crl-missing", finding.Error,
+		"there is no revocation list of the authority that can be used",
+		"run virtls apply, or virtls ca crl: they sign a new one")
+	kindCRLDue = finding.Define("crl-due", finding.Warning,
+		"a new revocation list is due",
+		"run virtls apply, and put the new one in place")
 	kindBackup = finding.Define("backup-damaged", finding.Error,
 		"the backup cannot be used",
 		"take another copy of it: this one is damaged or incomplete")

@@ -139,11 +139,11 @@ func (r *run) unlocked(name string) (*ca.Authority, error) {
 // thirds of their time, and collects them for the holders.
 func (r *run) refreshCRLs(ctx context.Context) error {
 	for _, name := range r.file.authorityNames() {
-		stale, err := r.ca[name].CRLDue(ctx)
+		due, err := r.ca[name].CRLDue(ctx)
 		if err != nil {
 			return err
 		}
-		if stale {
+		if due != nil {
 			a, err := r.unlocked(name)
 			if err != nil {
 				return err

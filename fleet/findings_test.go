@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -134,12 +135,12 @@ func TestStatus(t *testing.T) {
 	s.now = s.now.Add(21 * day)
 	rows, found = status()
 	check(t, "due", rows, []string{"host:h qemu/server 9: due for renewal since " + due, "client:c client 344: ok"})
-	check(t, "due", found, []string{"warning certificate-due"})
+	check(t, "due", found, []string{"warning crl-due", "warning certificate-due"})
 	end := s.cert("hosts/h/etc/pki/qemu/server-cert.pem").NotAfter.Format(time.DateOnly)
 	s.now = s.now.Add(10 * day)
 	rows, found = status()
 	check(t, "expired", rows[0], "host:h qemu/server -1: expired "+end)
-	check(t, "expired", found, []string{"error certificate-expired"})
+	check(t, "expired", found, []string{"warning crl-due", "error certificate-expired"})
 	must(t, os.Remove(s.host("h", "etc/pki/qemu/server-cert.pem")))
 	s.file = parse(t, "organization: A\nauthority: {days: 800}\nhosts: [{name: h, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu], locality: L}]")
 	rows, found = status()
@@ -147,10 +148,99 @@ func TestStatus(t *testing.T) {
 		"host:h qemu/server 0: the certificate is missing or belongs to another key",
 		"client:c client 334: subject changed from O=A,CN=c to L=L,O=A,CN=c",
 	})
-	check(t, "gone and changed", found, []string{"error certificate-missing", "error certificate-outdated"})
+	check(t, "gone and changed", found, []string{"warning crl-due", "error certificate-missing", "error certificate-outdated"})
 	s.now = s.now.Add(500 * day)
 	_, found = status()
 	check(t, "the authority", found[0], "warning authority-ends-soon")
+}
+
+// Status says of every file that Apply would write or set the mode of, which it is.
+func TestStatusOfFiles(t *testing.T) {
+	const fleet = "organization: A\nhosts: [{name: h, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu]}]\n" +
+		"psk: [{user: u, servers: [h], holders: [c]}]\n"
+	const tree = "hosts/h/etc/pki/qemu/"
+	remove := os.Remove
+	alter := func(path string) error {
+		data, err := os.ReadFile(path)
+		return errors.Join(err, os.WriteFile(path, append(data, '#'), 0o644))
+	}
+	open := func(path string) error { return os.Chmod(path, 0o666) }
+	stray := func(path string) error { return os.WriteFile(path, nil, 0o644) }
+	for _, tt := range []struct {
+		name string
+		harm func(path string) error
+		file string
+		want []string // about the file
+	}{
+		{"bundle removed", remove, tree + "ca-cert.pem", []string{"error staged-file-missing"}},
+		{"bundle altered", alter, tree + "ca-cert.pem", []string{"error staged-file-outdated"}},
+		{"bundle opened", open, tree + "ca-cert.pem", []string{"error staged-file-mode"}},
+		{"key opened", open, tree + "server-key.pem", []string{"error staged-file-mode"}},
+		{"list removed", remove, tree + "ca-crl.pem", []string{"error staged-file-missing"}},
+		{"list altered", alter, tree + "ca-crl.pem", []string{"error staged-file-outdated"}},
+		{"manifest removed", remove, "hosts/h/manifest.json", []string{"error staged-file-missing"}},
+		{"manifest altered", alter, "hosts/h/manifest.json", []string{"error staged-file-outdated"}},
+		{"activation removed", remove, "hosts/h/activate/qemu-args.txt", []string{"error staged-file-missing"}},
+		{"activation altered", alter, "hosts/h/activate/qemu-args.txt", []string{"error staged-file-outdated"}},
+		{"server's keys removed", remove, tree + "psk-server/keys.psk", []string{"error staged-file-missing"}},
+		{"client's key removed", remove, "clients/c/.pki/qemu/psk-client/h/keys.psk", []string{"error staged-file-missing"}},
+		{"client's key altered", alter, "clients/c/.pki/qemu/psk-client/h/keys.psk", []string{"error staged-file-outdated"}},
+		{"client's bundle removed", remove, "clients/c/.pki/qemu/ca-cert.pem", []string{"error staged-file-missing"}},
+		{"authority's list removed", remove, "ca/ca-crl.pem", []string{"error crl-missing"}},
+		{"authority's list garbled", stray, "ca/ca-crl.pem", []string{"error crl-missing"}},
+		{"stranger", stray, tree + "old.pem", []string{"warning staged-file-not-wanted"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := staged(t, parse(t, fleet))
+			must(t, tt.harm(s.path(tt.file)))
+			var found []string
+			status := func() {
+				found = nil
+				s.open(ca.Options{ReadOnly: true}, func(state *ca.State) {
+					_, findings, err := Status(t.Context(), s.file, state, nil, func(StatusRow) {})
+					must(t, err)
+					for _, f := range findings {
+						found = append(found, f.Severity.String()+" "+f.Code)
+						check(t, "subject", f.Subject, s.path(tt.file))
+						if f.Severity == finding.Error {
+							check(t, "cure", f.Fix, "virtls apply fleet.yaml")
+						}
+					}
+				})
+			}
+			status()
+			check(t, "findings", found, tt.want)
+			if tt.name != "stranger" {
+				s.apply(Options{})
+				status()
+				check(t, "findings after apply", found, []string(nil))
+			}
+		})
+	}
+}
+
+// A list that is due, and one that is gone, are said once and not of every host.
+func TestStatusOfLists(t *testing.T) {
+	s := newSite(t, parse(t, "organization: A\nhosts: [{name: h, uses: {qemu: server}}, {name: i, uses: {libvirt: server}}]"))
+	s.now = time.Now().Truncate(time.Second)
+	s.apply(Options{})
+	status := func() (list []finding.Finding) {
+		s.open(ca.Options{ReadOnly: true}, func(state *ca.State) {
+			var err error
+			_, list, err = Status(t.Context(), s.file, state, nil, func(StatusRow) {})
+			must(t, err)
+		})
+		return list
+	}
+	s.now = s.now.AddDate(0, 0, 25)
+	check(t, "after 25 of 30 days", codes(status()), []string{"crl-due"})
+	must(t, os.Remove(s.path("ca/ca-crl.pem")))
+	must(t, os.Remove(s.host("i", "etc/pki/CA/cacert.pem")))
+	check(t, "gone, with a bundle", codes(status()), []string{"crl-missing", "staged-file-missing"})
+	s.file = parse(t, "organization: A\nhosts: [{name: h, uses: {qemu: server}}, {name: i, uses: {libvirt: server}}, {name: j, uses: {qemu: server}}]")
+	s.apply(Options{})
+	must(t, os.RemoveAll(s.host("j")))
+	check(t, "nothing of a host", codes(status()), []string{"certificate-missing"})
 }
 
 // Whatever cannot be read or written is said with the file's name.

@@ -93,8 +93,8 @@ func (p *planner) authorities(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				if due {
-					p.change(Change{Action: "update", Path: a.CRLPath(), Why: "a new revocation list is due"})
+				if due != nil {
+					p.change(Change{Action: "update", Path: a.CRLPath(), Why: due.Got})
 					p.newCRL[name] = true
 				}
 				continue

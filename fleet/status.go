@@ -1,8 +1,13 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"strings"
 	"time"
 
@@ -21,6 +26,12 @@ var (
 		"a certificate is due for renewal", "run virtls apply, and put the new one in place")
 	kindAuthorityEnds = finding.Define("authority-ends-soon", finding.Warning,
 		"the authority ends within a year, and everything that it issues with it", "plan its replacement: virtls ca show tells when it ends")
+	kindFileMissing = finding.Define("staged-file-missing", finding.Error,
+		"a file that the host or client needs is not there", "run virtls apply")
+	kindFileOutdated = finding.Define("staged-file-outdated", finding.Error,
+		"a file is not what the fleet file asks for, or was altered", "run virtls apply, and put the new one in place")
+	kindFileMode = finding.Define("staged-file-mode", finding.Error,
+		"a file or directory has another mode than it must have on the host", "run virtls apply")
 )
 
 // A StatusRow is one identity as it is staged.
@@ -34,7 +45,7 @@ type StatusRow struct {
 }
 
 // Status yields every identity of the fleet as it is, and returns what is
-// wrong. Nothing is changed.
+// wrong with them and with every other staged file. Nothing is changed.
 func Status(ctx context.Context, file *File, state *ca.State, only []string, row func(StatusRow)) ([]AuthorityRow, []finding.Finding, error) {
 	r, err := newRun(file, state, Options{Only: only})
 	if err != nil {
@@ -42,6 +53,9 @@ func Status(ctx context.Context, file *File, state *ca.State, only []string, row
 	}
 	authorities, err := r.loadAuthorities(ctx)
 	if err != nil {
+		return authorities, r.findings, err
+	}
+	if err := r.loadStatus(ctx); err != nil {
 		return authorities, r.findings, err
 	}
 	for h, err := range file.Holders {
@@ -61,6 +75,9 @@ func Status(ctx context.Context, file *File, state *ca.State, only []string, row
 				return authorities, r.findings, err
 			}
 			row(r.status(h, j))
+		}
+		if err := r.fileStatus(h); err != nil {
+			return authorities, r.findings, err
 		}
 	}
 	return authorities, r.findings, r.findOrphans()
@@ -82,6 +99,69 @@ func (r *run) loadAuthorities(ctx context.Context) ([]AuthorityRow, error) {
 		}
 	}
 	return rows, nil
+}
+
+// loadStatus loads what files are compared with.
+func (r *run) loadStatus(ctx context.Context) error {
+	if err := r.loadCRLs(); err != nil {
+		return err
+	}
+	for _, name := range r.file.authorityNames() {
+		due, err := r.ca[name].CRLDue(ctx)
+		if err != nil {
+			return err
+		}
+		if due == nil {
+			continue
+		}
+		r.findings = append(r.findings, due.WithFix("virtls apply %s", r.file.name))
+		if due.Severity == finding.Error {
+			clear(r.crls) // what belongs in the trees is known after the next list
+		}
+	}
+	servers, err := r.neededPSKServers()
+	if err != nil {
+		return err
+	}
+	return r.loadPSK(servers)
+}
+
+// fileStatus reports the files of a holder, other than certificates and keys,
+// that Apply would write, and all whose mode it would set. Of a holder that has
+// nothing yet, its certificates say it.
+func (r *run) fileStatus(h *Holder) error {
+	if _, err := os.Stat(r.staged(h, "")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	docs, err := r.documents(h)
+	if err != nil {
+		return err
+	}
+	report := func(f finding.Finding) { r.findings = append(r.findings, f.WithFix("virtls apply %s", r.file.name)) }
+	for _, d := range docs {
+		have, err := r.readStaged(h, d.entry.Path)
+		path := r.staged(h, d.entry.Path)
+		switch {
+		case err != nil:
+			return err
+		case have == nil:
+			report(kindFileMissing.Found(path, "no such file"))
+		case !bytes.Equal(have, d.data) && r.known(h, d):
+			report(kindFileOutdated.Found(path, ""))
+		}
+	}
+	wrong, err := r.wrongModes(h, h.entries(docs))
+	for _, e := range wrong {
+		report(kindFileMode.Found(r.staged(h, e.Path), fmt.Sprintf("mode %04o", e.have)).WithWant(fmt.Sprintf("mode %04o", e.Mode), ""))
+	}
+	return err
+}
+
+// known tells whether it is known before doing what a document is to be. Lists
+// that are yet to be signed and keys that are yet to be made are not, nor the
+// manifest, which has the lists' hashes.
+func (r *run) known(h *Holder, d document) bool {
+	return d.data != nil && (d.entry.Path != manifestName || r.crls[h.PQC] != nil)
 }
 
 // DaysLeft counts the whole days until a time; what is over has less than none.

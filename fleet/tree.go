@@ -139,10 +139,16 @@ func (h *Holder) entries(docs []document) []layout.Entry {
 	return list
 }
 
+// A wrongMode is an entry with the mode that it has.
+type wrongMode struct {
+	layout.Entry
+	have fs.FileMode
+}
+
 // wrongModes returns the staged files and directories of a holder that have
 // another mode than they are to have on the host.
-func (r *run) wrongModes(h *Holder, entries []layout.Entry) ([]layout.Entry, error) {
-	var list []layout.Entry
+func (r *run) wrongModes(h *Holder, entries []layout.Entry) ([]wrongMode, error) {
+	var list []wrongMode
 	for _, e := range entries {
 		info, err := os.Stat(r.staged(h, e.Path))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -152,7 +158,7 @@ func (r *run) wrongModes(h *Holder, entries []layout.Entry) ([]layout.Entry, err
 			return nil, kindStagedUnreadable.Found(r.staged(h, e.Path), "").Unable(err)
 		}
 		if info.Mode().Perm() != e.Mode {
-			list = append(list, e)
+			list = append(list, wrongMode{e, info.Mode().Perm()})
 		}
 	}
 	return list, nil

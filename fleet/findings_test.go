@@ -182,7 +182,7 @@ func TestStatusOfFiles(t *testing.T) {
 		{"manifest altered", alter, "hosts/h/manifest.json", []string{"error staged-file-outdated"}},
 		{"activation removed", remove, "hosts/h/activate/qemu-args.txt", []string{"error staged-file-missing"}},
 		{"activation altered", alter, "hosts/h/activate/qemu-args.txt", []string{"error staged-file-outdated"}},
-		{"server's keys removed", remove, tree + "psk-server/keys.psk", []string{"error staged-file-missing"}},
+		{"server's keys altered", alter, tree + "psk-server/keys.psk", []string{"error staged-file-outdated"}},
 		{"client's key removed", remove, "clients/c/.pki/qemu/psk-client/h/keys.psk", []string{"error staged-file-missing"}},
 		{"client's key altered", alter, "clients/c/.pki/qemu/psk-client/h/keys.psk", []string{"error staged-file-outdated"}},
 		{"client's bundle removed", remove, "clients/c/.pki/qemu/ca-cert.pem", []string{"error staged-file-missing"}},
@@ -241,6 +241,19 @@ func TestStatusOfLists(t *testing.T) {
 	s.apply(Options{})
 	must(t, os.RemoveAll(s.host("j")))
 	check(t, "nothing of a host", codes(status()), []string{"certificate-missing"})
+	s = staged(t, parse(t, "organization: A\nhosts: [{name: h, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu]}]\n"+
+		"psk: [{user: u, servers: [h], holders: [c]}]\n"))
+	must(t, os.WriteFile(s.host("h", "etc/pki/qemu/psk-server/keys.psk"), []byte("garbage"), 0o640))
+	check(t, "keys of a server garbled", subjects(status()), []string{
+		s.host("h", "etc/pki/qemu/psk-server/keys.psk"), s.client("c", ".pki/qemu/psk-client/h/keys.psk"),
+	})
+}
+
+func subjects(findings []finding.Finding) (list []string) {
+	for _, f := range findings {
+		list = append(list, f.Subject)
+	}
+	return list
 }
 
 // Whatever cannot be read or written is said with the file's name.

@@ -157,11 +157,11 @@ func (r *run) fileStatus(h *Holder) error {
 	return err
 }
 
-// known tells whether it is known before doing what a document is to be. Lists
-// that are yet to be signed and keys that are yet to be made are not, nor the
-// manifest, which has the lists' hashes.
+// known tells whether it is known before doing what a document is to be.
+// Revocation lists that are yet to be signed are not, nor the manifest, which
+// has their hashes.
 func (r *run) known(h *Holder, d document) bool {
-	return d.data != nil && (d.entry.Path != manifestName || r.crls[h.PQC] != nil)
+	return r.crls[h.PQC] != nil || d.entry.Path != manifestName && d.entry.Path != d.loc.CRL()
 }
 
 // DaysLeft counts the whole days until a time; what is over has less than none.

@@ -62,7 +62,10 @@ func (a *Authority) KeyPath() string { return a.state.keyPath(a.Name) }
 func (a *Authority) CRLPath() string { return a.state.crlPath(a.Name) }
 
 // Authorities returns the names of the authorities that have a certificate, sorted.
-func (s *State) Authorities() ([]string, error) {
+func (s *State) Authorities() ([]string, error) { return s.named("-cert.pem") }
+
+// named returns the names of authorities that have a file, sorted.
+func (s *State) named(suffix string) ([]string, error) {
 	entries, err := os.ReadDir(s.path(authorityDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -72,11 +75,34 @@ func (s *State) Authorities() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), "-cert.pem"); ok && authorityName.MatchString(name) {
+		if name, ok := strings.CutSuffix(e.Name(), suffix); ok && authorityName.MatchString(name) {
 			names = append(names, name)
 		}
 	}
 	return names, nil
+}
+
+// Waiting returns a warning for each authority whose request is with its parent.
+func (s *State) Waiting() ([]finding.Finding, error) {
+	names, err := s.named("-request.pem")
+	if err != nil {
+		return nil, err
+	}
+	var findings []finding.Finding
+	for _, name := range names {
+		if _, err := os.Lstat(s.certPath(name)); errors.Is(err, fs.ErrNotExist) {
+			findings = append(findings, s.waits(name).WithSeverity(finding.Warning))
+		}
+	}
+	return findings, nil
+}
+
+func (s *State) waits(name string) finding.Finding {
+	f := kindAuthorityWaits.Found(s.requestPath(name), "")
+	if name != DefaultName {
+		f = f.WithFix("have its request signed by the parent authority, and run: virtls ca install --name %s ANSWER PARENT...", name)
+	}
+	return f
 }
 
 // Authority loads an authority; its key stays locked. If there is none, the
@@ -90,7 +116,7 @@ func (s *State) Authority(ctx context.Context, name string) (*Authority, error) 
 	data, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Lstat(s.requestPath(name)); err == nil {
-			return nil, kindAuthorityWaits.Found(s.requestPath(name), "").Unable(nil)
+			return nil, s.waits(name).Unable(nil)
 		}
 		return nil, kindAuthorityMissing.Found(path, "").Unable(nil)
 	}

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,4 +72,17 @@ func TestIsMissing(t *testing.T) {
 	must(t, err)
 	_, err = s.Authority(t.Context(), "ca")
 	check(t, "an authority that waits", IsMissing(err), false)
+	_, err = s.RequestAuthority(t.Context(), AuthoritySpec{Name: "two", Subject: cn("Another")})
+	must(t, err)
+	_, err = s.CreateAuthority(t.Context(), AuthoritySpec{Name: "made", Subject: cn("A third")})
+	must(t, err)
+	waiting, err := s.Waiting()
+	must(t, err)
+	for i, command := range []string{"virtls ca install ANSWER", "virtls ca install --name two ANSWER"} {
+		check(t, "code", waiting[i].Code, "ca-waiting")
+		if !strings.Contains(waiting[i].Fix, command) {
+			t.Errorf("cure %q does not name %q", waiting[i].Fix, command)
+		}
+	}
+	check(t, "those who wait", len(waiting), 2)
 }

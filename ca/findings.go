@@ -15,7 +15,7 @@ var (
 		"chmod 700 it")
 	kindStateLocked = finding.Define("state-locked", finding.Error,
 		"another process is changing the state",
-		"wait until it is done, or let this command wait for it")
+		"wait until it is done, or let this command wait for it, such as with --wait 5m")
 	kindStateUnwritable = finding.Define("state-unwritable", finding.Error,
 		"the state cannot be written",
 		"mend what the reason says, such as a full disk or a read-only directory, and run the command again")
@@ -41,7 +41,7 @@ var (
 		"this is no name for an authority's files", "")
 	kindAuthorityWaits = finding.Define("ca-waiting", finding.Error,
 		"the authority has no certificate yet",
-		"have its request signed by the parent authority, and hand the answer to `virtls ca install`")
+		"have its request signed by the parent authority, and run: virtls ca install ANSWER PARENT...")
 	kindAuthorityUnreadable = finding.Define("ca-unreadable", finding.Error,
 		"the authority's file cannot be used",
 		"restore it from a backup")

@@ -108,6 +108,9 @@ func (s *State) openReadOnly(ctx context.Context) error {
 	if err := s.checkVersion(); err != nil {
 		return err
 	}
+	if err := s.checkMode(); err != nil {
+		return err
+	}
 	var err error
 	if _, statErr := os.Lstat(s.path(restoreDir)); statErr == nil {
 		err = register.ErrNeedsWriter
@@ -150,6 +153,9 @@ func (s *State) openWriter(ctx context.Context) error {
 		return err
 	}
 	if err := s.checkVersion(); err != nil && !(s.opts.Create && isKind(err, kindStateMissing)) {
+		return err
+	}
+	if err := s.checkMode(); err != nil {
 		return err
 	}
 	l, crashed, err := acquire(ctx, s.path(lockFile), s.opts.Wait, s.holder())
@@ -217,15 +223,25 @@ func (s *State) makeDir() error {
 }
 
 func (s *State) checkDir() error {
-	info, err := os.Stat(s.dir)
-	switch {
+	switch info, err := os.Stat(s.dir); {
 	case errors.Is(err, fs.ErrNotExist):
 		return kindStateMissing.Found(s.dir, "no such directory").Unable(nil)
 	case err != nil:
 		return kindStateMissing.Found(s.dir, "").Unable(err)
 	case !info.IsDir():
 		return kindStateForeign.Found(s.dir, "a file").Unable(nil)
-	case info.Mode().Perm()&0o077 != 0:
+	}
+	return nil
+}
+
+// checkMode comes after checkVersion: the mode of a directory that is somebody
+// else's is not to be changed.
+func (s *State) checkMode() error {
+	info, err := os.Stat(s.dir)
+	if err != nil {
+		return kindStateMissing.Found(s.dir, "").Unable(err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
 		return kindStateMode.Found(s.dir, fmt.Sprintf("mode %04o", info.Mode().Perm())).
 			WithWant("mode 0700", "virtls").WithFix("chmod 700 %s", s.dir).Unable(nil)
 	}

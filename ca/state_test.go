@@ -30,6 +30,17 @@ func TestOpenStateRefuses(t *testing.T) {
 			must(t, os.MkdirAll(dir+"/private", 0o700))
 			must(t, os.WriteFile(dir+"/ca.crt", nil, 0o600))
 		}, Options{Create: true}, kindStateForeign},
+		{"somebody's open directory", func(t *testing.T, dir string) {
+			must(t, os.Mkdir(dir, 0o755))
+			must(t, os.WriteFile(dir+"/cat.jpg", nil, 0o600))
+		}, Options{Create: true}, kindStateForeign},
+		{"somebody's open directory, for a reader", func(t *testing.T, dir string) {
+			must(t, os.Mkdir(dir, 0o755))
+			must(t, os.WriteFile(dir+"/cat.jpg", nil, 0o600))
+		}, Options{ReadOnly: true}, kindStateForeign},
+		{"an open directory with nothing in it", func(t *testing.T, dir string) {
+			must(t, os.Mkdir(dir, 0o755))
+		}, Options{Create: true}, kindStateMode},
 		{"open to the group", func(t *testing.T, dir string) {
 			open(t, dir, Options{}).Close()
 			must(t, os.Chmod(dir, 0o750))

@@ -50,7 +50,11 @@ func (c *caShowCmd) Run(a *app, g *Globals, parent *caCmd) error {
 		return err
 	}
 	report := caShowReport{Authorities: []item{}}
-	findings := state.Findings()
+	findings, err := state.Waiting()
+	if err != nil {
+		return err
+	}
+	findings = append(state.Findings(), findings...)
 	for _, name := range names {
 		authority, err := state.Authority(a.ctx, name)
 		if err != nil {

@@ -1,0 +1,109 @@
+package creds
+
+import (
+	"slices"
+	"time"
+
+	"virtls/finding"
+	"virtls/layout"
+	"virtls/pki"
+)
+
+// JudgeOptions say under which circumstances a consumer is to load files.
+type JudgeOptions struct {
+	Now  time.Time // by which validity is judged; the present if zero
+	Root string    // where the consumer's root directory is; "/" if empty. Findings name paths below it
+
+	Password      []byte // of encrypted keys, nil for none; QEMU's passwordid
+	NoSanityCheck bool   // QEMU's sanity-check=off, libvirt's tls_no_sanity_certificate and no_sanity
+}
+
+// A Judgement is what a consumer makes of credential files.
+type Judgement struct {
+	Accepted bool      // the consumer loads them
+	Problems []Problem // in the order in which the consumer would meet them
+}
+
+// A Problem is one thing that a consumer dislikes about credential files. A
+// finding of severity error makes it refuse them: the real program stops at
+// the first of those. Others it lets pass.
+type Problem struct {
+	Finding finding.Finding
+	Text    string // what the consumer says of it, without what comes before and after; empty if nothing
+}
+
+// Refused returns the problem because of which the consumer refuses the files,
+// nil if it accepts them.
+func (j Judgement) Refused() *Problem {
+	i := slices.IndexFunc(j.Problems, Problem.refuses)
+	if i < 0 {
+		return nil
+	}
+	return &j.Problems[i]
+}
+
+func (p Problem) refuses() bool { return p.Finding.Severity == finding.Error }
+
+// Judge predicts whether the consumer would load the files, and what it would
+// say of them: at the making of a credential object (QEMU), at the start of the
+// daemon or before a client connects (libvirt). It reads the files with the
+// rights of the calling process. Sessions may still fail for other reasons.
+func (c Consumer) Judge(f layout.Files, o JudgeOptions) Judgement {
+	l := newLoader(c, f, o)
+	l.load()
+	return Judgement{Accepted: !l.refused(), Problems: l.problems}
+}
+
+// A loader is the loading of files by a consumer. It goes on after problems as
+// far as that makes sense, so that all are told at once.
+type loader struct {
+	Consumer
+	files    layout.Files
+	disk     disk
+	now      time.Time
+	password []byte
+	sanity   bool
+
+	x        X509
+	problems []Problem
+}
+
+func newLoader(c Consumer, f layout.Files, o JudgeOptions) *loader {
+	l := &loader{Consumer: c, files: f, disk: disk{o.Root}, now: o.Now, password: o.Password, sanity: !o.NoSanityCheck}
+	if l.now.IsZero() {
+		l.now = time.Now()
+	}
+	l.now = l.now.Truncate(time.Second)
+	return l
+}
+
+func (l *loader) load() {
+	switch {
+	case l.isLibvirt() && l.PairsComplete:
+		l.loadLibvirt()
+	case l.isLibvirt():
+		l.loadOldLibvirt()
+	case l.WholeChain:
+		l.loadQEMU()
+	default:
+		l.loadOldQEMU()
+	}
+}
+
+func (l *loader) refused() bool { return slices.ContainsFunc(l.problems, Problem.refuses) }
+
+// problem notes a problem that the consumer has with a file.
+func (l *loader) problem(f finding.Finding, text string) {
+	if f.By == "" && f.Severity == finding.Error {
+		f.By = l.Consumer.String()
+	}
+	l.problems = append(l.problems, Problem{f, text})
+}
+
+// anchors are the certificates that the sanity check looks at.
+func (l *loader) checkedAnchors() []*pki.Certificate {
+	if n := l.CheckedAnchors; n > 0 && len(l.x.Anchors) > n {
+		return l.x.Anchors[:n]
+	}
+	return l.x.Anchors
+}

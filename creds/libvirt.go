@@ -1,0 +1,153 @@
+package creds
+
+import (
+	"fmt"
+
+	"virtls/layout"
+	"virtls/pki"
+)
+
+// maxSanityFile is how much of a file libvirt's sanity check reads: up to 64
+// KiB (src/rpc/virnettlscert.c). QEMU has no limit.
+const maxSanityFile = 1 << 16
+
+// readForCheck reads a file for the sanity check.
+func (l *loader) readForCheck(path string) ([]byte, bool) {
+	data, err := l.disk.read(path)
+	switch {
+	case err != nil && l.isLibvirt():
+		l.unreadableFile(path, err, "Failed to read file '%s'", path)
+	case err != nil:
+		l.unreadableFile(path, err, "Cannot load CA cert list %s: ", path)
+	case l.isLibvirt() && len(data) > maxSanityFile:
+		l.problem(kindTooLarge.Found(path, fmt.Sprintf("%d bytes", len(data))).WithWant(fmt.Sprintf("at most %d bytes", maxSanityFile), ""),
+			fmt.Sprintf("Failed to read file '%s': Value too large for defined data type", path))
+	default:
+		return data, true
+	}
+	return nil, false
+}
+
+// loadOldLibvirt loads as libvirt up to 11.9 does (src/rpc/virnettlscontext.c,
+// virNetTLSContextNew): the sanity check first, which passes over what cannot
+// be read, then the files.
+func (l *loader) loadOldLibvirt() {
+	plain := l.files.Pairs[0]
+	if l.sanity {
+		l.checkFirst(true, true, plain.Cert)
+	}
+	if l.cannotRead("CA certificate", l.files.CA, true) {
+		return
+	}
+	l.trustFile("Unable to set x509 CA certificate: %s: %s")
+	if l.disk.stat(l.files.CRL) == nil {
+		l.loadCRL("Unable to set x509 certificate revocation list: %s: %s")
+	}
+	if server := l.Endpoint == Server; !l.cannotRead("certificate", plain.Cert, server) && !l.cannotRead("private key", plain.Key, server) {
+		l.keyFile(plain, fmt.Sprintf("Unable to set x509 key and certificate: %s, %s: ", plain.Key, plain.Cert))
+	}
+}
+
+// cannotRead tells whether a file is not there. Of a needed one that is a problem.
+func (l *loader) cannotRead(what, path string, needed bool) bool {
+	err := l.disk.stat(path)
+	if err != nil && needed {
+		l.problem(kindMissing.Found(path, strerror(err)), fmt.Sprintf("Cannot read %s '%s': %s", what, path, strerror(err)))
+	}
+	return err != nil
+}
+
+// loadLibvirt loads as libvirt 11.10 and newer do (src/rpc/virnettlsconfig.c,
+// virnettlscontext.c): it looks for the files, makes the sanity check and has
+// GnuTLS load them.
+func (l *loader) loadLibvirt() {
+	if err := l.disk.stat(l.files.CA); err != nil {
+		l.problem(kindMissing.Found(l.files.CA, strerror(err)), fmt.Sprintf("CA certificate '%s' does not exist: %s", l.files.CA, strerror(err)))
+	}
+	crl := l.files.CRL != "" && (l.files.CRLNamed || l.disk.stat(l.files.CRL) == nil)
+	pairs := l.findPairs()
+	if l.refused() {
+		return
+	}
+	if l.sanity {
+		l.checkLibvirt(pairs)
+	}
+	l.trustFile("Unable to set x509 CA certificate: %s: %s")
+	if crl {
+		l.loadCRL("Unable to set x509 certificate revocation list: %s: %s")
+	}
+	for _, p := range pairs {
+		l.keyFile(p, fmt.Sprintf("Unable to set x509 key and certificate: %s, %s: ", p.Key, p.Cert))
+	}
+}
+
+// findPairs returns the pairs that libvirt finds: the plain one, and those of
+// index 0 and on up to the first that is not there. A server needs one.
+func (l *loader) findPairs() (found []layout.Pair) {
+	for _, p := range l.files.Pairs {
+		switch there := l.pairThere(p); {
+		case there:
+			found = append(found, p)
+		case p.Index != layout.NoIndex:
+			return l.needPair(found)
+		}
+	}
+	return l.needPair(found)
+}
+
+func (l *loader) needPair(found []layout.Pair) []layout.Pair {
+	if plain := l.files.Pairs[0]; len(found) == 0 && l.Endpoint == Server && !l.refused() {
+		l.problem(kindNoIdentity.Found(plain.Cert, "").WithWant(plain.Cert+" and "+plain.Key, ""),
+			fmt.Sprintf("Certificate '%s' does not exist", plain.Cert))
+	}
+	return found
+}
+
+// pairThere tells whether a pair is there. Half a pair is a problem.
+func (l *loader) pairThere(p layout.Pair) bool {
+	cert, key := l.disk.stat(p.Cert), l.disk.stat(p.Key)
+	switch {
+	case cert == nil && key == nil:
+		return true
+	case cert == nil:
+		l.problem(kindHalfPair.Found(p.Cert, "no key").WithWant(p.Key, ""),
+			fmt.Sprintf("Key '%s' does not exist, but certificate '%s' does: %s", p.Key, p.Cert, strerror(key)))
+	case key == nil:
+		l.problem(kindHalfPair.Found(p.Key, "no certificate").WithWant(p.Cert, ""),
+			fmt.Sprintf("Certificate '%s' does not exist, but key '%s' does: %s", p.Cert, p.Key, strerror(cert)))
+	}
+	return false
+}
+
+// checkLibvirt makes the sanity check of libvirt 11.10 and newer: of the first
+// certificate of every own file, of every authority, and of the former by the latter.
+func (l *loader) checkLibvirt(pairs []layout.Pair) {
+	type own struct {
+		*pki.Certificate
+		file string
+	}
+	var leaves []own
+	for _, p := range pairs {
+		if l.disk.readable(p.Cert) != nil {
+			continue
+		}
+		if c := l.firstCertificate(p.Cert); c != nil {
+			leaves = append(leaves, own{c, p.Cert})
+		}
+	}
+	if l.disk.readable(l.files.CA) == nil {
+		l.x.Anchors = l.anchorList()
+	}
+	for _, c := range leaves {
+		l.checkCertificate(subject{c.Certificate, c.file, false})
+	}
+	anchors := l.checkedAnchors()
+	for _, c := range anchors {
+		l.checkCertificate(subject{c, l.files.CA, true})
+	}
+	for _, c := range leaves {
+		if anchors != nil {
+			l.checkOwn([]*pki.Certificate{c.Certificate}, anchors, c.file)
+		}
+	}
+}

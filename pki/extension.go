@@ -58,16 +58,6 @@ func (x Extensions) Find(oid asn1.ObjectIdentifier) *Extension {
 	return nil
 }
 
-// Count returns how many extensions have the identifier; RFC 5280, 4.2 allows one.
-func (x Extensions) Count(oid asn1.ObjectIdentifier) (n int) {
-	for _, e := range x {
-		if e.OID.Equal(oid) {
-			n++
-		}
-	}
-	return n
-}
-
 // Set replaces the extension with e's identifier in its place, or appends e.
 func (x *Extensions) Set(e Extension) {
 	if old := x.Find(e.OID); old != nil {

@@ -7,7 +7,8 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"strings"
+	"regexp"
+	"sort"
 
 	"go.yaml.in/yaml/v3"
 
@@ -48,20 +49,13 @@ func Load(name string) (*File, error) {
 
 // Parse decodes and checks the text of a fleet file.
 func Parse(name string, data []byte) (*File, error) {
-	var doc yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&doc); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, kindFleetSyntax.Found(name, "an empty file").Wrong()
-		}
-		return nil, kindFleetSyntax.Found(name, "").WithText("the fleet file is not valid YAML: %s", strings.TrimPrefix(err.Error(), "yaml: ")).Wrong()
-	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, kindFleetSyntax.Found(name, "a second document after ---").Wrong()
+	doc, err := firstDocument(data)
+	if err != nil {
+		return nil, syntaxError(name, data, err)
 	}
 	d := decoder{name: name, lines: map[string]int{}}
 	f := &File{}
-	d.expand(&doc, 0)
+	d.expand(doc, 0)
 	d.value(doc.Content[0], reflect.ValueOf(f).Elem(), "")
 	if d.err != nil {
 		return nil, d.err
@@ -73,6 +67,57 @@ func Parse(name string, data []byte) (*File, error) {
 	f.index()
 	return f, nil
 }
+
+var (
+	errNoDocument = errors.New("the file is empty")
+	errDocuments  = errors.New("a second document follows after ---")
+)
+
+// firstDocument parses the only document of a file.
+func firstDocument(data []byte) (*yaml.Node, error) {
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	err := dec.Decode(&doc)
+	if errors.Is(err, io.EOF) {
+		return nil, errNoDocument
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := dec.Decode(new(yaml.Node)); err == nil {
+		return nil, errDocuments
+	} else if !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return &doc, nil
+}
+
+// syntaxError says which line is wrong. Package yaml names the one where the
+// construct around it begins, or none; so this is the last line of the shortest
+// beginning of the file that has the same error.
+func syntaxError(name string, data []byte, err error) error {
+	var ends []int
+	for i, b := range data {
+		if b == '\n' {
+			ends = append(ends, i+1)
+		}
+	}
+	line := 1 + sort.Search(len(ends), func(i int) bool {
+		_, e := firstDocument(data[:ends[i]])
+		return e != nil && e.Error() == err.Error()
+	})
+	text := yamlPrefix.ReplaceAllString(err.Error(), "")
+	f := kindFleetSyntax.Found(fmt.Sprintf("%s:%d", name, line), "").WithText("%s: %s", kindFleetSyntax.Cause, text)
+	if tabIndent.Match(bytes.SplitAfterN(data, []byte{'\n'}, line+1)[line-1]) {
+		f = f.WithFix("indent the line with blanks: YAML takes no tabs there")
+	}
+	return f.Wrong()
+}
+
+var (
+	yamlPrefix = regexp.MustCompile(`^yaml: (line [0-9]+: )?`)
+	tabIndent  = regexp.MustCompile(`^ *\t`)
+)
 
 // A decoder fills a struct from a YAML tree strictly and remembers the line of
 // every field. The first error stops it.

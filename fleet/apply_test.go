@@ -414,7 +414,32 @@ func TestOnly(t *testing.T) {
 		}
 	}
 	_, _, err = s.tryApply(t.Context(), Options{Only: []string{"kvm3.example.com"}})
-	checkFailure(t, err, kindFleetValue, finding.ExitUsage)
+	checkFailure(t, err, kindNoHolder, finding.ExitUsage)
+}
+
+// A wrong name is told from what there is, and the right ones are at hand.
+func TestCheckHolder(t *testing.T) {
+	many := "organization: A\nhosts:\n"
+	for i := range manyNames + 1 {
+		many += fmt.Sprintf("  - name: kvm%d.example.com\n", i+1)
+	}
+	few := "organization: A\nhosts: [{name: kvm1.example.com}]\nclients: [{name: admin}]"
+	for _, tt := range []struct{ name, file, holder, text, fix string }{
+		{"misspelt", few, "kmv1.example.com", `there is no host or client "kmv1.example.com" in the fleet file; did you mean "kvm1.example.com"?`, "name one of: kvm1.example.com, admin"},
+		{"unlike", few, "nobody", `there is no host or client "nobody" in the fleet file`, "name one of: kvm1.example.com, admin"},
+		{"of many", many, "nobody", `there is no host or client "nobody" in the fleet file`, "virtls status --all fleet.yaml lists all 13"},
+		{"of none", "organization: A", "nobody", `there is no host or client "nobody" in the fleet file`, "the file names nobody yet: add hosts and clients to it"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := parse(t, tt.file).CheckHolder(tt.holder)
+			checkFailure(t, err, kindNoHolder, finding.ExitUsage)
+			f := failure(t, err)
+			check(t, "text", f.Text, tt.text)
+			check(t, "cure", f.Fix, tt.fix)
+			check(t, "subject", f.Subject, "fleet.yaml")
+		})
+	}
+	must(t, parse(t, few).CheckHolder("admin"))
 }
 
 // Another host's expired or broken files do not fail the proof of those asked for.

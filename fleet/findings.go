@@ -36,6 +36,8 @@ var (
 		"remove it from the fleet file")
 	kindNotStaged = finding.Define("holder-not-staged", finding.Error,
 		"nothing is staged for this host or client", "run virtls apply first")
+	kindNoHolder = finding.Define("holder-unknown", finding.Error,
+		"there is no such host or client", "give a name as it stands under hosts or clients in the fleet file")
 	kindInterrupted = finding.Define("interrupted", finding.Error,
 		"the run was interrupted; what was finished is kept", "run the same command again: it does the rest")
 )

@@ -105,7 +105,7 @@ func (in Installer) withDefaults() Installer {
 // readManifest reads the manifest of a host, or of a client if there is no such host.
 func readManifest(stateDir, holder string) (dir string, m Manifest, err error) {
 	if !holderForm.MatchString(holder) {
-		return "", m, kindNotStaged.Found(holder, "").Usage()
+		return "", m, kindNoHolder.Found(holder, "").WithText("this is no name of a host or client").Usage()
 	}
 	for _, kind := range []string{"hosts", "clients"} {
 		dir = filepath.Join(stateDir, kind, holder)
@@ -127,7 +127,29 @@ func readManifest(stateDir, holder string) (dir string, m Manifest, err error) {
 		}
 		return dir, m, nil
 	}
-	return "", m, kindNotStaged.Found(filepath.Join(stateDir, "hosts", holder), "").Unable(nil)
+	return "", m, notStaged(stateDir, holder)
+}
+
+// notStaged says that nothing is staged for a holder, and for whom something is.
+func notStaged(stateDir, holder string) error {
+	var names []string
+	for _, kind := range []string{"hosts", "clients"} {
+		entries, err := os.ReadDir(filepath.Join(stateDir, kind))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return kindStagedUnreadable.Found(filepath.Join(stateDir, kind), "").Unable(err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+	}
+	f := kindNotStaged.Found(filepath.Join(stateDir, "hosts", holder), "")
+	switch near := finding.Nearest(holder, names); {
+	case near != "":
+		f = f.WithFix("if you meant %s, name it so; else run: virtls apply", near)
+	case len(names) > 0 && len(names) <= manyNames:
+		f = f.WithFix("something is staged for %s; for others run: virtls apply", strings.Join(names, ", "))
+	}
+	return f.Unable(nil)
 }
 
 // check refuses what no manifest of ours holds: it decides what root writes

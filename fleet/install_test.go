@@ -197,7 +197,7 @@ func TestInstallErrors(t *testing.T) {
 		exit   int
 	}{
 		{"no such host", unknown, "kvm9", nil, kindNotStaged, finding.ExitUnable},
-		{"a path for a name", unknown, "../hosts/" + host, nil, kindNotStaged, finding.ExitUsage},
+		{"a path for a name", unknown, "../hosts/" + host, nil, kindNoHolder, finding.ExitUsage},
 		{"a person", unknown, "eve", nil, kindManifest, finding.ExitUsage},
 		{"no group", unknown, host, nil, kindNoAccount, finding.ExitUnable},
 		{"an account that is not there", unknown, host, func(i *installation, _ *site) { i.file("etc/os-release", "ID=fedora\n") }, kindNoAccount, finding.ExitUnable},
@@ -352,8 +352,14 @@ func TestBundle(t *testing.T) {
 	must(t, os.WriteFile(s.host(host, "etc/pki/CA/cacert.pem"), nil, 0o644))
 	_, err = Bundle(s.dir, host, path)
 	checkFailure(t, err, kindTampered, finding.ExitWrong)
-	_, err = Bundle(s.dir, "kvm9", path)
-	checkFailure(t, err, kindNotStaged, finding.ExitUnable)
+	for name, fix := range map[string]string{
+		"kvm9":            "something is staged for kvm1.example.com, kvm2.example.com, admin, backup; for others run: virtls apply",
+		"kmv1.exampl.com": "if you meant kvm1.example.com, name it so; else run: virtls apply",
+	} {
+		_, err = Bundle(s.dir, name, path)
+		checkFailure(t, err, kindNotStaged, finding.ExitUnable)
+		check(t, "cure", failure(t, err).Fix, fix)
+	}
 }
 
 func must1[T any](v T, err error) T {

@@ -2,8 +2,10 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"virtls/ca"
@@ -109,15 +111,33 @@ func newRun(file *File, state *ca.State, opts Options) (*run, error) {
 		return nil, err
 	}
 	for _, name := range opts.Only {
-		if !file.has(name) {
-			return nil, kindFleetValue.Found(file.name, "").WithText("there is no host or client %q in the fleet file", name).Usage()
+		if err := file.CheckHolder(name); err != nil {
+			return nil, err
 		}
 	}
 	return r, nil
 }
 
-func (f *File) has(name string) bool {
-	return f.hosts[name] != nil || f.clients[name] != nil
+// manyNames is how many names are too many for a message.
+const manyNames = 12
+
+// CheckHolder returns an error that helps to find the right name if the file
+// has no host and no client of a name.
+func (f *File) CheckHolder(name string) error {
+	if f.hosts[name] != nil || f.clients[name] != nil {
+		return nil
+	}
+	names := slices.Concat(slices.Sorted(maps.Keys(f.hosts)), slices.Sorted(maps.Keys(f.clients)))
+	found := kindNoHolder.Found(f.name, "").WithText("there is no host or client %.80q in the fleet file%s", name, suggest(name, names))
+	switch {
+	case len(names) == 0:
+		found = found.WithFix("the file names nobody yet: add hosts and clients to it")
+	case len(names) <= manyNames:
+		found = found.WithFix("name one of: %s", strings.Join(names, ", "))
+	default:
+		found = found.WithFix("virtls status --all %s lists all %d", f.name, len(names))
+	}
+	return found.Usage()
 }
 
 // authority returns the authority that issues an identity; nil if there is none yet.

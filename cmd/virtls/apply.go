@@ -41,7 +41,20 @@ Examples:
 }
 
 func (c *applyCmd) Run(a *app, g *Globals) error {
-	return a.apply(g, c.Fleet, c.PassphraseFlags, fleet.Options{Prove: fleet.ProveLevel(c.Prove), Only: c.Only},
+	file, err := fleet.Load(c.Fleet)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Install != "":
+		if err := file.CheckHolder(c.Install); err != nil {
+			return err
+		}
+	case c.Root != "/":
+		return kindUsage.Found("--root", "").WithText("--root is the directory to install below, and nothing is to be installed").
+			WithFix("name the host with --install HOST").Usage()
+	}
+	return a.apply(g, file, c.Fleet, c.PassphraseFlags, fleet.Options{Prove: fleet.ProveLevel(c.Prove), Only: c.Only},
 		func(report *applyReport) error {
 			if c.Install == "" {
 				return nil
@@ -50,13 +63,9 @@ func (c *applyCmd) Run(a *app, g *Globals) error {
 		})
 }
 
-// apply is what apply and renew do. after is called when all went well, and
+// apply is what apply and renew do. name is the file's. after is called when all went well, and
 // may add to the report; it may be nil.
-func (a *app) apply(g *Globals, name string, pass PassphraseFlags, opts fleet.Options, after func(*applyReport) error) error {
-	file, err := fleet.Load(name)
-	if err != nil {
-		return err
-	}
+func (a *app) apply(g *Globals, file *fleet.File, name string, pass PassphraseFlags, opts fleet.Options, after func(*applyReport) error) error {
 	state, err := a.open(g, g.stateDir(name), ca.Options{Create: true})
 	if err != nil {
 		return err

@@ -31,7 +31,11 @@ func (c *renewCmd) Run(a *app, g *Globals) error {
 	if c.File != "" {
 		return c.renewFile(a, g)
 	}
-	return a.apply(g, c.Fleet, c.PassphraseFlags, fleet.Options{Renew: true, Rekey: c.Rekey, Only: c.Name}, nil)
+	file, err := fleet.Load(c.Fleet)
+	if err != nil {
+		return err
+	}
+	return a.apply(g, file, c.Fleet, c.PassphraseFlags, fleet.Options{Renew: true, Rekey: c.Rekey, Only: c.Name}, nil)
 }
 
 // renewFile renews a certificate that belongs to no fleet file.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/hex"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +122,7 @@ func (a *app) entriesOf(state *ca.State, what string) (entries []register.Certif
 			entries = append(entries, entry)
 		}
 		if entries == nil {
-			return nil, kindNothingFound.Found(what, "").WithText("the register has no valid certificate of this holder").Wrong()
+			return nil, a.meant(state, what, kindNothingFound.Found(what, "").WithText("the register has no valid certificate of this holder")).Wrong()
 		}
 		return entries, nil
 	}
@@ -129,6 +131,25 @@ func (a *app) entriesOf(state *ca.State, what string) (entries []register.Certif
 		return nil, err
 	}
 	return []register.Certificate{*entry}, nil
+}
+
+// meant returns f with a cure that names the holder that was probably meant,
+// if there is one like it.
+func (a *app) meant(state *ca.State, what string, f finding.Finding) finding.Finding {
+	holders := map[string]bool{}
+	for entry, err := range state.Register().List(a.ctx, register.Filter{Valid: true}) {
+		if err != nil {
+			return f
+		}
+		holders[entry.Holder] = true
+		if strings.HasSuffix(entry.Holder, ":"+what) {
+			return f.WithFix("if you meant %s: virtls revoke %s", entry.Holder, entry.Holder)
+		}
+	}
+	if near := finding.Nearest(what, slices.Collect(maps.Keys(holders))); near != "" {
+		return f.WithFix("if you meant %s: virtls revoke %s", near, near)
+	}
+	return f
 }
 
 func (a *app) entryOf(state *ca.State, what string) (*register.Certificate, error) {
@@ -141,8 +162,8 @@ func (a *app) entryOf(state *ca.State, what string) (*register.Certificate, erro
 	}
 	serial, err := register.ParseSerial(what)
 	if err != nil {
-		return nil, kindUsage.Found(what, "").WithText("this is neither a serial number, nor a file that is there, nor a holder").
-			WithFix("virtls list shows serial numbers and holders, such as host:kvm1.example.com").Usage()
+		return nil, a.meant(state, what, kindUsage.Found(what, "").WithText("this is neither a serial number, nor a file that is there, nor a holder").
+			WithFix("virtls list shows serial numbers and holders, such as host:kvm1.example.com")).Usage()
 	}
 	entry, err := state.Register().BySerial(a.ctx, serial)
 	if err == nil && entry == nil {

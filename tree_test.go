@@ -26,6 +26,7 @@ var rows = [][]string{
 	{"pki"},
 	{"pki/certtemplate", "pki/certtext"},
 	{"psk", "priority", "authz", "layout"},
+	{"layout/access"},
 	{"creds"},
 	{"object"},
 	{"tlsengine"},
@@ -50,7 +51,7 @@ var anywhere = []string{"internal/atomicfile", "internal/qjson", "internal/watch
 var testsOnly = []string{"internal/peertest"}
 
 // pure are the packages that reach neither network nor processes nor databases.
-var pure = []string{"finding", "pki/dn", "pki", "pki/certtemplate", "pki/certtext", "layout"}
+var pure = []string{"finding", "pki/dn", "pki", "pki/certtemplate", "pki/certtext", "layout", "layout/access"}
 
 var impure = []string{"net", "net/http", "os/exec", "database/sql", "golang.org/x/crypto/ssh"}
 

@@ -1,9 +1,11 @@
 // Package layout knows where each consumer of credentials looks for them: the
 // directories and file names of QEMU and libvirt, and who may own, read and
-// label each file.
+// label each file. What differs between consumers, distributions and versions is
+// data in tables here.
 //
-// It does no I/O. What differs between consumers, distributions and versions
-// is data in tables here.
+// A [Lookup] finds what a consumer on one host reads: it looks at libvirt's
+// configuration files there and at which files exist, through a [View] of the
+// host, and changes nothing.
 package layout
 
 import (

@@ -1,0 +1,239 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"virtls/finding"
+	"virtls/layout"
+)
+
+var (
+	kindUnreadable = finding.Define("consumer-cannot-read", finding.Error,
+		"its consumer cannot read the file",
+		"let the consumer's group read the file, and enter each directory on the way to it")
+	kindUnseen = finding.Define("rights-unreadable", finding.Warning,
+		"the file's rights cannot be judged",
+		"run the check as root")
+	kindKeyWorld = finding.Define("key-readable-by-everybody", finding.Error,
+		"every user of the host can read the private key, and so pose as its owner",
+		"make the key readable by its consumer alone, and replace it if others have had the chance to read it")
+	kindKeyOthers = finding.Define("key-readable-by-others", finding.Warning,
+		"others than root and the consumer can read the private key",
+		"make the key readable by its consumer alone")
+	kindWritable = finding.Define("credential-writable-by-others", finding.Error,
+		"others than root and the holder can replace the file, and so decide who is trusted",
+		"take away their right to write")
+	kindOwner = finding.Define("owner-differs", finding.Warning,
+		"owner or group are not as the permission profile has them",
+		"change them")
+	kindMode = finding.Define("mode-differs", finding.Warning,
+		"the mode is not as the permission profile has it",
+		"change it")
+	kindLabel = finding.Define("selinux-label", finding.Error,
+		"the file's SELinux type keeps the confined consumer from reading it",
+		"restore the labels of the policy")
+)
+
+// A Check says whose files are judged.
+type Check struct {
+	Files   layout.Files
+	Who     Credential // who must be able to read them
+	Profile Profile
+	Holder  bool // they are a person's: Who owns them, and only Who reads them
+	// QEMUGroup is the group that profiles give QEMU's files; empty: that of Who.
+	QEMUGroup string
+}
+
+// Check judges the rights of the files that are there: whether the consumer can
+// read them, who else can read the keys or replace anything, the labels, and the
+// profile. What is missing is for others to judge.
+func (h *Host) Check(c Check) []finding.Finding {
+	var list []finding.Finding
+	for _, o := range objects(c.Files, c.Holder) {
+		nodes, err := h.nodes(o.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			list = append(list, kindUnseen.Found(o.path, err.Error()))
+			continue
+		}
+		last := nodes[len(nodes)-1]
+		if !o.class.dir() {
+			list = append(list, h.effects(c, o, nodes)...)
+		}
+		list = append(list, h.profile(c, o, last)...)
+		list = append(list, h.label(o, last)...)
+	}
+	return unique(list)
+}
+
+// unique leaves out repetitions: one directory may stop the way to several files.
+func unique(list []finding.Finding) []finding.Finding {
+	var out []finding.Finding
+	for _, f := range list {
+		if !slices.Contains(out, f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// effects judges what the rights on the way to a file bring about.
+func (h *Host) effects(c Check, o object, nodes []node) []finding.Finding {
+	var list []finding.Finding
+	var denial *Denial
+	if err := h.judge(nodes, nil, c.Who, o.path, read); errors.As(err, &denial) {
+		f := kindUnreadable.Found(denial.At, fmt.Sprintf("%s %s", denial.Owner, modeText(denial.Mode))).
+			WithText("%s cannot be read by %s", o.path, c.Who).WithFix("%s", h.grant(c, o, denial))
+		list = append(list, f)
+	}
+	if o.class.key() {
+		list = append(list, h.keyReaders(c, o, nodes)...)
+	}
+	return append(list, h.writers(c, o, nodes)...)
+}
+
+// grant is the command that lets the consumer pass an obstacle: for a file the
+// group's bit, for a directory, which may be anybody's, an entry in its ACL.
+func (h *Host) grant(c Check, o object, d *Denial) string {
+	who := c.Who.Name
+	if who == "" {
+		who = fmt.Sprint(c.Who.UID)
+	}
+	real := layout.ShellQuote(d.Real)
+	switch {
+	case d.Dir:
+		return fmt.Sprintf("setfacl -m u:%s:x %s", who, real)
+	case !o.class.key():
+		return "chmod a+r " + real
+	case c.Holder:
+		return fmt.Sprintf("chown %s %s && chmod 0600 %s", who, real, real)
+	}
+	return fmt.Sprintf("chgrp %s %s && chmod 0640 %s", h.qemuGroup(c), real, real)
+}
+
+func (h *Host) qemuGroup(c Check) string {
+	if c.QEMUGroup != "" {
+		return c.QEMUGroup
+	}
+	return h.Accounts.GroupName(c.Who.GID)
+}
+
+// keyReaders finds those who can read a key and need not.
+func (h *Host) keyReaders(c Check, o object, nodes []node) []finding.Finding {
+	last := nodes[len(nodes)-1]
+	real := layout.ShellQuote(last.Real)
+	mend := "chmod o= " + real
+	if c.Who.UID == 0 || c.Holder {
+		mend = "chmod go= " + real
+	}
+	r := h.readers(nodes)
+	if r.Everybody {
+		return []finding.Finding{kindKeyWorld.Found(o.path, modeText(last.Info.Mode())).WithFix("%s", mend)}
+	}
+	others := slices.DeleteFunc(r.Users, func(name string) bool { return name == c.Who.Name })
+	if len(others) == 0 {
+		return nil
+	}
+	if len(last.acl) > 3 {
+		mend = "setfacl -b " + real
+	}
+	return []finding.Finding{kindKeyOthers.Found(o.path, strings.Join(others, ", ")).WithFix("%s", mend)}
+}
+
+// writers finds those who can change a file or put another into its place: by
+// its own rights, or by those of a directory on the way, unless its sticky bit
+// keeps them from touching what is not theirs.
+func (h *Host) writers(c Check, o object, nodes []node) []finding.Finding {
+	for i, n := range nodes {
+		sticky := n.Info.Mode()&fs.ModeSticky != 0 && i < len(nodes)-1
+		if sticky || len(h.usersWith(n, write, c)) == 0 {
+			continue
+		}
+		return []finding.Finding{kindWritable.Found(n.Path, h.Accounts.Described(n.uid, n.gid)+" "+modeText(n.Info.Mode())).
+			WithText("%s can be replaced by %s", o.path, strings.Join(h.usersWith(n, write, c), ", ")).
+			WithFix("%s", h.revoke(c, n))}
+	}
+	return nil
+}
+
+func (h *Host) revoke(c Check, n node) string {
+	real := layout.ShellQuote(n.Real)
+	cmd := "chmod go-w " + real
+	if n.uid != 0 && (!c.Holder || n.uid != c.Who.UID) {
+		cmd = "chown root " + real + " && " + cmd
+	}
+	if len(n.acl) > 3 {
+		cmd = "setfacl -b " + real + " && " + cmd
+	}
+	return cmd
+}
+
+// usersWith names those who have a right on one object alone, root and the
+// holder apart.
+func (h *Host) usersWith(n node, want fs.FileMode, c Check) []string {
+	if n.allows(stranger, want) {
+		return []string{"everybody"}
+	}
+	var names []string
+	for uid, who := range h.candidates([]node{n}) {
+		if uid != 0 && !(c.Holder && uid == c.Who.UID) && n.allows(who, want) {
+			names = append(names, h.Accounts.UserName(uid))
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// profile compares owner and mode with the profile's.
+func (h *Host) profile(c Check, o object, n node) []finding.Finding {
+	if c.Profile == NoProfile {
+		return nil
+	}
+	w, owner, group := holderWants(o.class), c.Who.Name, h.Accounts.GroupName(c.Who.GID)
+	if !c.Holder {
+		var ok bool
+		if w, ok = c.Profile.want(c.Files.Service, o.class); !ok {
+			return nil
+		}
+		owner, group = "root", "root"
+		if w.qemu {
+			group = h.qemuGroup(c)
+		}
+	}
+	var list []finding.Finding
+	by := "profile " + string(c.Profile)
+	real := layout.ShellQuote(n.Real)
+	if got, want := h.Accounts.Described(n.uid, n.gid), owner+":"+group; got != want {
+		list = append(list, kindOwner.Found(o.path, got).WithWant(want, by).WithFix("chown %s %s", want, real))
+	}
+	if got := n.Info.Mode().Perm(); got != w.mode {
+		list = append(list, kindMode.Found(o.path, modeText(got)).WithWant(modeText(w.mode), by).WithFix("chmod %s %s", modeText(w.mode), real))
+	}
+	return list
+}
+
+// label compares the SELinux type with the policy's. A file without a label is
+// on a host without SELinux.
+func (h *Host) label(o object, n node) []finding.Finding {
+	label, err := h.Labels.Label(n.Real)
+	if err != nil || label == "" {
+		return nil
+	}
+	real := layout.ShellQuote(n.Real)
+	want, fix := layout.SELinuxType(n.Path), "restorecon -v "+real
+	if want == "" {
+		dir := path.Dir(n.Path)
+		want, fix = "cert_t", fmt.Sprintf("semanage fcontext -a -t cert_t %s && restorecon -Rv %s", layout.ShellQuote(dir+"(/.*)?"), layout.ShellQuote(path.Dir(n.Real)))
+	}
+	if typeOf(label) == want {
+		return nil
+	}
+	return []finding.Finding{kindLabel.Found(o.path, label).WithWant(want, "the SELinux policy of Fedora and RHEL").WithFix("%s", fix)}
+}

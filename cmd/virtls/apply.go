@@ -18,9 +18,9 @@ import (
 type applyCmd struct {
 	Fleet string   `arg:"" help:"Fleet file." default:"fleet.yaml" placeholder:"FLEET"`
 	Prove string   `help:"Handshakes that prove the result: each identity once in each role with a representative of its peers, all pairs, or none." enum:"each,all,none" default:"each"`
-	Only  []string `help:"Only these hosts and clients." placeholder:"NAME"`
+	Only  []string `help:"Only these hosts and clients." placeholder:"NAME" complete:"name"`
 
-	Install string `help:"Put this host's staged tree on this machine when all is done, with owners, modes and labels." placeholder:"HOST"`
+	Install string `help:"Put this host's staged tree on this machine when all is done, with owners, modes and labels." placeholder:"HOST" complete:"name"`
 	Root    string `help:"With --install: the root directory to install below." default:"/" placeholder:"DIR"`
 	PassphraseFlags
 }
@@ -263,7 +263,7 @@ func tilde(path string) string {
 type planCmd struct {
 	Fleet    string   `arg:"" help:"Fleet file." default:"fleet.yaml" placeholder:"FLEET"`
 	ExitCode bool     `help:"Exit with 1 if apply would change something."`
-	Only     []string `help:"Only these hosts and clients." placeholder:"NAME"`
+	Only     []string `help:"Only these hosts and clients." placeholder:"NAME" complete:"name"`
 }
 
 func (*planCmd) Help() string {

@@ -9,7 +9,7 @@ import (
 )
 
 type bundleCmd struct {
-	Host   string `arg:"" help:"Host or client."`
+	Host   string `arg:"" help:"Host or client." complete:"name"`
 	Output string `short:"o" help:"File to write (default: HOST.tar)." placeholder:"FILE"`
 	Fleet  string `help:"Fleet file, beside which the state directory is." default:"fleet.yaml" placeholder:"FILE"`
 }

@@ -1,47 +1,78 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"virtls/fleet"
 )
 
 type completionCmd struct {
-	Shell string `arg:"" help:"bash, zsh or fish." enum:"bash,zsh,fish"`
+	Shell   string `arg:"" help:"bash, zsh or fish." enum:"bash,zsh,fish"`
+	Names   string `help:"Print the names of a fleet file's hosts and clients, for the script." placeholder:"FLEET" hidden:""`
+	Holders string `help:"Print them as revoke and list take them." placeholder:"FLEET" hidden:""`
 }
 
 func (*completionCmd) Help() string {
-	return `Examples:
+	return `Prints a script that completes commands, flags, their values, and the names of the hosts and clients in
+the fleet file that stands in the command line, or in fleet.yaml.
+
+Examples:
   source <(virtls completion bash)
+  virtls completion zsh > ~/.zfunc/_virtls
   virtls completion fish > ~/.config/fish/completions/virtls.fish`
 }
 
 func (c *completionCmd) Run(a *app) error {
+	if file := c.Names + c.Holders; file != "" {
+		c.printNames(a, file)
+		return nil
+	}
 	commands := completions(a.parser.Model.Node, "")
 	switch c.Shell {
 	case "fish":
 		a.printf("%s", fishScript(commands))
 	case "zsh":
-		a.printf("#compdef virtls\nautoload -U +X bashcompinit && bashcompinit\n%s", bashScript(commands))
+		a.printf("%s", zshScript(commands))
 	default:
 		a.printf("%s", bashScript(commands))
 	}
 	return nil
 }
 
+// printNames prints nothing for a file that cannot be read: this is no moment to complain.
+func (c *completionCmd) printNames(a *app, name string) {
+	file, err := fleet.Load(name)
+	if err != nil {
+		return
+	}
+	for h, err := range file.Holders {
+		switch {
+		case err != nil:
+		case c.Holders != "":
+			a.printf("%s\n", h.ID())
+		default:
+			a.printf("%s\n", h.Name)
+		}
+	}
+}
+
 // A completion is what may follow a command.
 type completion struct {
 	path  string // of the command, empty for virtls itself
 	words []word // commands below it, and values of its arguments
+	names string // what its arguments are: see word
 	flags []word
 }
 
 // A word is one that may be typed.
 type word struct {
 	text, help string
-	values     []string // of a flag that takes one of a few
+	value      bool     // it is a flag, and a value follows
+	values     []string // that value is one of these
+	names      string   // that value is a "name" or a "holder" (host:NAME) of the fleet file
 }
 
 // completions lists commands and flags, by command.
@@ -56,24 +87,48 @@ func completions(n *kong.Node, path string) []completion {
 		below = append(below, completions(child, strings.TrimSpace(path+" "+child.Name))...)
 	}
 	for _, arg := range n.Positional {
+		c.names = arg.Tag.Get("complete")
 		if arg.Enum != "" {
 			for _, value := range arg.EnumSlice() {
 				c.words = append(c.words, word{text: value})
 			}
 		}
 	}
+	if n.Passthrough {
+		return []completion{c}
+	}
 	for _, group := range n.AllFlags(true) {
 		for _, f := range group {
-			flag := word{text: "--" + f.Name, help: f.Help}
-			if f.Enum != "" {
-				flag.values = f.EnumSlice()
-			}
-			if !slices.ContainsFunc(c.flags, func(w word) bool { return w.text == flag.text }) {
-				c.flags = append(c.flags, flag)
-			}
+			c.addFlag(f)
 		}
 	}
 	return append([]completion{c}, below...)
+}
+
+func (c *completion) addFlag(f *kong.Flag) {
+	flag := word{text: "--" + f.Name, help: f.Help, value: !f.IsBool(), names: f.Tag.Get("complete")}
+	if f.Enum != "" {
+		flag.values = f.EnumSlice()
+	}
+	if slices.ContainsFunc(c.flags, func(w word) bool { return w.text == flag.text }) {
+		return
+	}
+	c.flags = append(c.flags, flag)
+	if f.Short != 0 {
+		flag.text = "-" + string(f.Short)
+		c.flags = append(c.flags, flag)
+	}
+}
+
+// takesFiles tells whether an argument may be a file.
+func (c *completion) takesFiles() bool { return len(c.words) == 0 && c.names != "name" }
+
+// split returns the command above a command, and its own name.
+func (c *completion) split() (parent, name string) {
+	if i := strings.LastIndex(c.path, " "); i >= 0 {
+		return c.path[:i], c.path[i+1:]
+	}
+	return "", c.path
 }
 
 func texts(words []word) string {
@@ -82,61 +137,4 @@ func texts(words []word) string {
 		list = append(list, w.text)
 	}
 	return strings.Join(list, " ")
-}
-
-// bashScript completes commands, flags and the values of flags that take one
-// of a few; whatever else there may be is a file.
-func bashScript(commands []completion) string {
-	var b strings.Builder
-	b.WriteString("# bash completion for virtls\n_virtls() {\n" +
-		"  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path= words= flags= w\n" +
-		"  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n    case \"$path $w\" in\n")
-	for _, c := range commands[1:] {
-		parent, name := "", c.path
-		if i := strings.LastIndex(c.path, " "); i >= 0 {
-			parent, name = c.path[:i], c.path[i+1:]
-		}
-		fmt.Fprintf(&b, "    \"%s %s\") path=\"%s\" ;;\n", parent, name, c.path)
-	}
-	b.WriteString("    esac\n  done\n  case \"$path\" in\n")
-	for _, c := range commands {
-		fmt.Fprintf(&b, "  \"%s\") words=\"%s\" flags=\"%s\" ;;\n", c.path, texts(c.words), texts(c.flags))
-	}
-	b.WriteString("  esac\n  case \"$path $prev\" in\n")
-	for _, c := range commands {
-		for _, f := range c.flags {
-			if f.values != nil {
-				fmt.Fprintf(&b, "  \"%s %s\") words=\"%s\" ;;\n", c.path, f.text, strings.Join(f.values, " "))
-			}
-		}
-	}
-	b.WriteString("  esac\n  [[ $cur != -* ]] || words=$flags\n" +
-		"  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -o default -F _virtls virtls\n")
-	return b.String()
-}
-
-func fishScript(commands []completion) string {
-	var b strings.Builder
-	b.WriteString("# fish completion for virtls\n")
-	for _, c := range commands {
-		condition := "__fish_use_subcommand"
-		if c.path != "" {
-			condition = "__fish_seen_subcommand_from " + c.path[strings.LastIndex(c.path, " ")+1:]
-		}
-		for _, w := range c.words {
-			fmt.Fprintf(&b, "complete -c virtls -n '%s' -a %s -d %s\n", condition, w.text, fishQuote(w.help))
-		}
-		for _, f := range c.flags {
-			values := ""
-			if f.values != nil {
-				values = " -x -a " + fishQuote(strings.Join(f.values, " "))
-			}
-			fmt.Fprintf(&b, "complete -c virtls -n '%s' -l %s%s -d %s\n", condition, strings.TrimPrefix(f.text, "--"), values, fishQuote(f.help))
-		}
-	}
-	return b.String()
-}
-
-func fishQuote(s string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(s) + "'"
 }

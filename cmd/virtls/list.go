@@ -17,7 +17,7 @@ import (
 type listCmd struct {
 	Text           string `arg:"" optional:"" help:"Part of a holder, subject or name, or the beginning of a serial number."`
 	ExpiringWithin string `help:"Only what is valid and ends within a time, such as 30d or 12h." placeholder:"TIME"`
-	Holder         string `help:"Only the certificates of a holder, such as host:kvm1.example.com." placeholder:"HOLDER"`
+	Holder         string `help:"Only the certificates of a holder, such as host:kvm1.example.com." placeholder:"HOLDER" complete:"holder"`
 	Current        bool   `help:"Only the newest certificate of each identity."`
 	Valid          bool   `help:"Only what is neither revoked nor expired."`
 	Fleet          string `help:"Fleet file, beside which the state directory is." default:"fleet.yaml" placeholder:"FILE"`

@@ -8,7 +8,7 @@ import (
 )
 
 type renewCmd struct {
-	Name  []string `arg:"" optional:"" help:"Hosts and clients; all if none is named."`
+	Name  []string `arg:"" optional:"" help:"Hosts and clients; all if none is named." complete:"name"`
 	Fleet string   `help:"Fleet file." default:"fleet.yaml" placeholder:"FILE"`
 	Rekey bool     `help:"Make new keys instead of keeping the present ones."`
 	File  string   `help:"Renew one certificate in a file of its own instead, as issue wrote it." placeholder:"CERT"`

@@ -13,7 +13,7 @@ import (
 type statusCmd struct {
 	Fleet string   `arg:"" help:"Fleet file." default:"fleet.yaml" placeholder:"FLEET"`
 	All   bool     `help:"List every identity of a large fleet, not only those that need something."`
-	Only  []string `help:"Only these hosts and clients." placeholder:"NAME"`
+	Only  []string `help:"Only these hosts and clients." placeholder:"NAME" complete:"name"`
 }
 
 func (*statusCmd) Help() string {

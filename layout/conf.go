@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 
 	"virtls/finding"
 )
@@ -74,14 +75,19 @@ func ParseConf(file string, data []byte) (*Conf, error) {
 	}
 	if err != nil {
 		where := fmt.Sprintf("%s:%d", file, p.line)
-		return nil, kindConfSyntax.Found(where, "").WithText("configuration file syntax error: %v", err).Wrong()
+		what := "configuration file syntax error"
+		if errors.Is(err, errConfOverflow) {
+			what = "numerical overflow"
+		}
+		return nil, kindConfSyntax.Found(where, "").WithText("%s: %v", what, err).Wrong()
 	}
 	return c, nil
 }
 
 var (
-	errConfSize  = fmt.Errorf("the file is larger than %d bytes", MaxConfSize)
-	errConfDepth = fmt.Errorf("lists are nested more than %d deep", maxConfDepth)
+	errConfSize     = fmt.Errorf("the file is larger than %d bytes", MaxConfSize)
+	errConfOverflow = errors.New("numeric overflow in conf value")
+	errConfDepth    = fmt.Errorf("lists are nested more than %d deep", maxConfDepth)
 )
 
 // maxConfDepth bounds the nesting of lists, of which no setting has any.
@@ -240,7 +246,8 @@ func (p *confParser) list(depth int) (Value, error) {
 	return v, nil
 }
 
-// number wraps around at 64 bits, as libvirt's does.
+// number reads what fits 63 bits. libvirt 9.0 wraps greater ones around, 11.3
+// and 12.8 refuse them.
 func (p *confParser) number() (Value, error) {
 	negative := p.is("-")
 	if negative {
@@ -251,7 +258,11 @@ func (p *confParser) number() (Value, error) {
 	}
 	v := Value{Type: IntegerValue}
 	for ; p.isDigit(); p.pos++ {
-		v.Number = v.Number*10 + int64(p.data[p.pos]-'0')
+		digit := int64(p.data[p.pos] - '0')
+		if v.Number > (math.MaxInt64-digit)/10 {
+			return Value{}, errConfOverflow
+		}
+		v.Number = v.Number*10 + digit
 	}
 	if negative {
 		v.Number = -v.Number

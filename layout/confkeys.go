@@ -147,7 +147,7 @@ func (r *confReader) rest() {
 		case !known && !again && aboutTLS(s.Name):
 			f := kindConfUnknown.Found(r.where(s), s.Name)
 			if near := finding.Nearest(s.Name, r.known); near != "" {
-				f = f.WithWant(near, "").WithFix("sed -i '%ds/%s/%s/' %s", s.Line, s.Name, near, r.conf.File)
+				f = f.WithWant(near, "").WithFix("sed -i '%ds/%s/%s/' %s", s.Line, s.Name, near, ShellQuote(r.conf.File))
 			}
 			r.findings = append(r.findings, f)
 		}

@@ -15,6 +15,9 @@ var (
 	kindHomeUnread = finding.Define("home-file-unread", finding.Warning,
 		"root's programs do not look for libvirt's files in root's home directory",
 		"put the files into /etc/pki, or give clients ?pkipath=DIR")
+	kindUnread = finding.Define("file-not-read", finding.Warning,
+		"nothing reads a file of this name",
+		"give it the name that is read")
 	kindHalfSkipped = finding.Define("half-pair-skipped", finding.Warning,
 		"a certificate without its key, or a key without its certificate, counts as absent, so the system's identity is used",
 		"add the missing half or delete the other; libvirt 11.10 and later refuse half a pair")
@@ -167,7 +170,7 @@ func (l Lookup) judgePaths(c DaemonConf, certs, keys Key[[]string], f *Found) {
 	}
 	usual := System(Libvirt, "")
 	if !c.CRLFile.Set && exists(l.View, usual.CRL()) {
-		f.add(kindCRLUnread.Found(usual.CRL(), "").WithFix("echo 'crl_file = \"%s\"' >> %s", usual.CRL(), c.File))
+		f.add(kindCRLUnread.Found(usual.CRL(), "").WithFix("echo 'crl_file = \"%s\"' >> %s", usual.CRL(), ShellQuote(c.File)))
 	}
 	named := append(append([]string{c.CAFile.Value}, certs.Value...), keys.Value...)
 	if !slices.Equal(named, []string{usual.CA(), usual.Cert(Server, NoIndex), usual.Key(Server, NoIndex)}) {
@@ -177,11 +180,10 @@ func (l Lookup) judgePaths(c DaemonConf, certs, keys Key[[]string], f *Found) {
 
 // ignoredCRL finds a list that is named in vain.
 func (l Lookup) ignoredCRL(c DaemonConf, use Use, f *Found) {
-	if !c.CRLFile.Set || c.CRLFile.Value == use.CRL {
-		return
+	if named := c.CRLFile.Value; named != "" && named != use.CRL {
+		f.add(kindCRLIgnored.Found(c.CRLFile.Where, named).WithWant(use.CRL, l.by()).
+			WithFix("install -m 644 %s %s", ShellQuote(named), ShellQuote(use.CRL)))
 	}
-	f.add(kindCRLIgnored.Found(c.CRLFile.Where, c.CRLFile.Value).WithWant(use.CRL, "every libvirt").
-		WithFix("install -m 644 %s %s", c.CRLFile.Value, use.CRL))
 }
 
 // judgeDaemon judges whom the daemon lets in.

@@ -2,8 +2,10 @@ package layout
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"virtls/finding"
 )
@@ -122,18 +124,22 @@ func (l Lookup) LibvirtClient() Found {
 // (src/rpc/virnettlscontext.c, virnettlsconfig.c since 11.10): the CA, the CRL
 // and the identities each on their own.
 func (l Lookup) libvirtFiles(r Role, f *Found) Use {
-	system := System(Libvirt, "")
 	if l.PKIPath != "" && r == Client {
-		only := l.trim(System(Libvirt, l.PKIPath).Files(r))
-		return Use{Files: only, Why: []string{"the URI's pkipath names " + l.PKIPath + ": nothing else is looked at"}}
+		only := System(Libvirt, l.PKIPath)
+		l.unread(only, r, f)
+		return Use{Files: l.trim(only.Files(r)), Why: []string{"the URI's pkipath is " + l.PKIPath + ": nothing else is looked at"}}
 	}
+	system := System(Libvirt, "")
+	l.unread(system, r, f)
 	use := Use{Files: l.trim(system.Files(r))}
 	if l.Account.UID == 0 {
 		use.Why = []string{"root reads the system's files only"}
 		l.unreadHome(f)
 		return use
 	}
-	own := l.trim(Home(Libvirt, l.Account.Home).Files(r))
+	home := Home(Libvirt, l.Account.Home)
+	l.unread(home, r, f)
+	own := l.trim(home.Files(r))
 	choose := func(what, mine, theirs string) string {
 		if !exists(l.View, mine) {
 			use.Why = append(use.Why, fmt.Sprintf("%s: %s, as %s is not there", what, theirs, mine))
@@ -141,7 +147,7 @@ func (l Lookup) libvirtFiles(r Role, f *Found) Use {
 		}
 		use.Why = append(use.Why, fmt.Sprintf("%s: %s is there and goes before %s", what, mine, theirs))
 		if exists(l.View, theirs) {
-			f.add(kindHomeShadows.Found(mine, theirs).WithFix("rm %s", mine))
+			f.add(kindHomeShadows.Found(mine, theirs).WithFix("rm %s", ShellQuote(mine)))
 		}
 		return mine
 	}
@@ -149,7 +155,8 @@ func (l Lookup) libvirtFiles(r Role, f *Found) Use {
 	use.CRL = choose("CRL", own.CRL, use.CRL)
 	if l.hasIdentity(own, f) {
 		if l.hasIdentity(use.Files, &Found{}) {
-			f.add(kindHomeShadows.Found(own.Pairs[0].Cert, system.Cert(r, NoIndex)).WithFix("rm %s %s", own.Pairs[0].Cert, own.Pairs[0].Key))
+			f.add(kindHomeShadows.Found(own.Pairs[0].Cert, use.Pairs[0].Cert).
+				WithFix("rm %s %s", ShellQuote(own.Pairs[0].Cert), ShellQuote(own.Pairs[0].Key)))
 		}
 		use.Pairs, use.Why = own.Pairs, append(use.Why, "identity: "+own.Dir+" has one, so the system's are not looked at")
 	} else {
@@ -158,6 +165,28 @@ func (l Lookup) libvirtFiles(r Role, f *Found) Use {
 	use.Dir = placeOf(use.Files, own, system.Dir)
 	return use
 }
+
+// unread finds files of names that only look as if libvirt read them: indexed
+// ones before 11.10, /etc/pki/CA/crl.pem, which the comments in libvirtd.conf
+// name, and $HOME/.pki/cacert.pem, which libvirt's documentation names.
+func (l Lookup) unread(loc Location, r Role, f *Found) {
+	names := map[string]string{}
+	if !rulesOf(l.Libvirt).indexed {
+		names[loc.Cert(r, 0)], names[loc.Key(r, 0)] = loc.Cert(r, NoIndex), loc.Key(r, NoIndex)
+	}
+	names[path.Join(path.Dir(loc.CRL()), "crl.pem")] = loc.CRL()
+	if loc.reader == HolderOnly {
+		names[path.Join(path.Dir(loc.Dir), "cacert.pem")] = loc.CA()
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if want := names[name]; exists(l.View, name) && !exists(l.View, want) {
+			f.add(kindUnread.Found(name, "").WithWant(want, l.by()).WithFix("mv %s %s", ShellQuote(name), ShellQuote(want)))
+		}
+	}
+}
+
+// by names the consumer whose rules are applied.
+func (l Lookup) by() string { return strings.TrimSpace("libvirt " + string(l.Libvirt)) }
 
 // placeOf is the directory that all of the files come from, if there is one.
 func placeOf(f, own Files, system string) string {

@@ -49,7 +49,7 @@ func (l Lookup) Services() (QEMUConf, Found) {
 		c := conf.Services[row.service]
 		if c.Dir.Set && !exists(l.View, c.Dir.Value) {
 			text := fmt.Sprintf("%s directory '%s' does not exist", row.confKey, c.Dir.Value)
-			f.refuse(kindDirMissing.Found(c.Dir.Where, c.Dir.Value).WithText("%s", text).WithFix("mkdir -m 750 -p %s", c.Dir.Value))
+			f.refuse(kindDirMissing.Found(c.Dir.Where, c.Dir.Value).WithText("%s", text).WithFix("mkdir -m 750 -p %s", ShellQuote(c.Dir.Value)))
 		}
 		if row.service != QEMU {
 			l.service(row, conf, &f)
@@ -74,8 +74,8 @@ func (l Lookup) service(row serviceRow, conf QEMUConf, f *Found) {
 	}
 	use.Why = []string{why}
 	loc := System(row.service, dir)
-	if !c.Dir.Set && dir == row.dir && !exists(l.View, loc.CA()) && exists(l.View, System(QEMU, usual).CA()) {
-		f.add(kindDirEmpty.Found(dir, "").WithWant(loc.CA(), "").WithFix("rmdir %s", dir))
+	if !use.Off && !c.Dir.Set && dir == row.dir && !exists(l.View, loc.CA()) && exists(l.View, System(QEMU, usual).CA()) {
+		f.add(kindDirEmpty.Found(dir, "").WithWant(loc.CA(), "").WithFix("rmdir %s", ShellQuote(dir)))
 	}
 	if row.asQEMU() {
 		l.object(row, c, base, &use, f)
@@ -189,7 +189,7 @@ func AppArmorRule(dir string, libvirt Version) string {
 	if libvirt.AtLeast("9.6") {
 		file = "/etc/apparmor.d/abstractions/libvirt-qemu.d/virtls"
 	}
-	return fmt.Sprintf("mkdir -p %s && echo '  %s/** r,' >> %s", path.Dir(file), dir, file)
+	return fmt.Sprintf("mkdir -p %s && echo %s >> %s", path.Dir(file), ShellQuote("  "+dir+"/** r,"), file)
 }
 
 func (l Lookup) appArmor(dir, subject string, f *Found) {

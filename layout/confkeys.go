@@ -27,6 +27,9 @@ var (
 	kindConfTwice = finding.Define("conf-set-twice", finding.Warning,
 		"the setting occurs more than once; libvirt takes the first and says nothing",
 		"delete the lines that are not meant")
+	kindTooNew = finding.Define("conf-key-too-new", finding.Warning,
+		"this libvirt does not know the setting and ignores it",
+		"delete the line or upgrade libvirt")
 	kindConfUnknown = finding.Define("conf-key-unknown", finding.Warning,
 		"libvirt knows no such setting and ignores it without a word",
 		"correct the name or delete the line")
@@ -43,14 +46,15 @@ func (k Key[T]) or(other Key[T]) Key[T] {
 // confReader fetches typed settings and remembers what is wrong with them.
 type confReader struct {
 	conf     *Conf
+	rules    rules
 	known    []string // what has been asked for
 	findings []finding.Finding
 }
 
 // openConf reads a configuration file. One that is not there is empty. After a
 // syntax error it is empty, too, and the finding says so.
-func openConf(v View, file string) *confReader {
-	r := &confReader{conf: &Conf{File: file}}
+func openConf(v View, file string, libvirt Version) *confReader {
+	r := &confReader{conf: &Conf{File: file}, rules: rulesOf(libvirt)}
 	data, err := v.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r
@@ -93,6 +97,19 @@ func fetch[T any](r *confReader, name string, convert func(Value) (T, string)) (
 		return k
 	}
 	return Key[T]{Set: true, Where: r.where(s), Value: value}
+}
+
+// since fetches a setting that only some releases know, as present tells. The
+// others do not even look at its type.
+func since[T any](r *confReader, release Version, present bool, fetch func(string) Key[T], name string) Key[T] {
+	if present {
+		return fetch(name)
+	}
+	r.known = append(r.known, name)
+	if s, ok := r.conf.Get(name); ok {
+		r.findings = append(r.findings, kindTooNew.Found(r.where(s), name).WithWant("libvirt "+string(release)+" or later", ""))
+	}
+	return Key[T]{}
 }
 
 func (r *confReader) text(name string) Key[string] {
@@ -187,7 +204,7 @@ type DaemonConf struct {
 	CRLFile   Key[string]
 	CertFile  Key[string]
 	KeyFile   Key[string]
-	CertFiles Key[[]string] // since libvirt 11.10
+	CertFiles Key[[]string] // libvirt 11.10 and later
 	KeyFiles  Key[[]string]
 
 	NoSanity  Key[bool] // tls_no_sanity_certificate
@@ -204,10 +221,11 @@ const (
 	LibvirtConf    = "/etc/libvirt/libvirt.conf"
 )
 
-// ReadDaemonConf reads libvirtd.conf or virtproxyd.conf. A file that is not
-// there sets nothing. Findings of severity error keep the daemon from starting.
-func ReadDaemonConf(v View, file string) (DaemonConf, []finding.Finding) {
-	r := openConf(v, file)
+// ReadDaemonConf reads libvirtd.conf or virtproxyd.conf as a release of libvirt
+// does. A file that is not there sets nothing, nor does one that the daemon
+// refuses. Findings of severity error keep the daemon from starting.
+func ReadDaemonConf(v View, file string, libvirt Version) (DaemonConf, []finding.Finding) {
+	r := openConf(v, file, libvirt)
 	d := DaemonConf{
 		File:      file,
 		ListenTLS: r.flag("listen_tls"),
@@ -217,8 +235,8 @@ func ReadDaemonConf(v View, file string) (DaemonConf, []finding.Finding) {
 		CRLFile:   r.text("crl_file"),
 		CertFile:  r.text("cert_file"),
 		KeyFile:   r.text("key_file"),
-		CertFiles: r.texts("cert_files"),
-		KeyFiles:  r.texts("key_files"),
+		CertFiles: since(r, "11.10", r.rules.indexed, r.texts, "cert_files"),
+		KeyFiles:  since(r, "11.10", r.rules.indexed, r.texts, "key_files"),
 		NoSanity:  r.flag("tls_no_sanity_certificate"),
 		NoVerify:  r.flag("tls_no_verify_certificate"),
 		AllowedDN: r.texts("tls_allowed_dn_list"),
@@ -237,7 +255,7 @@ type ClientConf struct {
 
 // ReadClientConf reads libvirt.conf as [ReadDaemonConf] does.
 func ReadClientConf(v View, file string) (ClientConf, []finding.Finding) {
-	r := openConf(v, file)
+	r := openConf(v, file, "")
 	c := ClientConf{File: file, Priority: r.text("tls_priority"), URIDefault: r.text("uri_default")}
 	r.rest()
 	return c, r.findings
@@ -258,12 +276,12 @@ type ServiceConf struct {
 	Dir      Key[string] // vnc_tls_x509_cert_dir
 	Verify   Key[bool]   // vnc_tls_x509_verify
 	Secret   Key[string] // vnc_tls_x509_secret_uuid, of the keys' password
-	Priority Key[string] // vnc_tls_priority, since libvirt 11.6
+	Priority Key[string] // vnc_tls_priority, libvirt 11.6 and later
 }
 
 // ReadQEMUConf reads qemu.conf as [ReadDaemonConf] does.
-func ReadQEMUConf(v View, file string) (QEMUConf, []finding.Finding) {
-	r := openConf(v, file)
+func ReadQEMUConf(v View, file string, libvirt Version) (QEMUConf, []finding.Finding) {
+	r := openConf(v, file, libvirt)
 	q := QEMUConf{
 		File: file, User: r.text("user"), Group: r.text("group"),
 		MigrateForce: r.flag("migrate_tls_force"), Services: map[Service]ServiceConf{},
@@ -279,7 +297,7 @@ func ReadQEMUConf(v View, file string) (QEMUConf, []finding.Finding) {
 		}
 		if row.asQEMU() {
 			c.Secret = r.text(prefix + "_tls_x509_secret_uuid")
-			c.Priority = r.text(prefix + "_tls_priority")
+			c.Priority = since(r, "11.6", r.rules.priorities, r.text, prefix+"_tls_priority")
 			if slices.Contains(row.roles, Server) {
 				c.Verify = r.flag(prefix + "_tls_x509_verify")
 			}

@@ -42,9 +42,6 @@ var (
 	kindNoIdentity = finding.Define("conf-identity-none", finding.Error,
 		"the lists of certificates and keys are empty: the daemon starts and no client can connect",
 		"name at least one certificate and its key")
-	kindTooNew = finding.Define("conf-key-too-new", finding.Warning,
-		"this libvirt does not know the setting and ignores it",
-		"delete the line or upgrade libvirt")
 	kindNotReloaded = finding.Define("conf-paths-not-reloaded", finding.Warning,
 		"virt-admin server-update-tls forgets the paths in the configuration and loads the usual ones",
 		"put the files into the usual places, or restart the daemon after each renewal")
@@ -103,11 +100,6 @@ func (l Lookup) namedFiles(c DaemonConf, f *Found) (Use, bool) {
 // one and its key in the other, but not both for one of them.
 func (l Lookup) identities(c DaemonConf, f *Found) (certs, keys Key[[]string]) {
 	certs, keys = asList(c.CertFile), asList(c.KeyFile)
-	if !rulesOf(l.Libvirt).indexed {
-		f.tooNew(c.CertFiles.Where, "cert_files", "11.10")
-		f.tooNew(c.KeyFiles.Where, "key_files", "11.10")
-		return certs, keys
-	}
 	if c.CertFile.Set && c.CertFiles.Set || c.KeyFile.Set && c.KeyFiles.Set {
 		f.refuse(kindExclusive.Found(cmp.Or(c.CertFiles.Where, c.KeyFiles.Where), "").
 			WithText("cert_file/key_file are mutually exclusive with cert_files/key_files"))
@@ -119,7 +111,7 @@ func (l Lookup) identities(c DaemonConf, f *Found) (certs, keys Key[[]string]) {
 	if c.KeyFiles.Set {
 		keys = c.KeyFiles
 	}
-	if len(certs.Value) != len(keys.Value) {
+	if rulesOf(l.Libvirt).indexed && len(certs.Value) != len(keys.Value) {
 		f.refuse(kindCounts.Found(cmp.Or(certs.Where, keys.Where), "").
 			WithText("Number of certificates (%d) must match number of keys (%d)", len(certs.Value), len(keys.Value)))
 	}
@@ -139,13 +131,6 @@ func asList(k Key[string]) Key[[]string] {
 		list.Value = []string{k.Value}
 	}
 	return list
-}
-
-// tooNew reports a setting that is there, which the release does not know.
-func (f *Found) tooNew(where, name, since string) {
-	if where != "" {
-		f.add(kindTooNew.Found(where, name).WithWant("libvirt "+since+" or later", ""))
-	}
 }
 
 // judgePaths judges paths that the configuration names.

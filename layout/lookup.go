@@ -70,7 +70,7 @@ func (f *Found) refuse(list ...finding.Finding) {
 // places for root, and the own before the system's for everybody else.
 func (l Lookup) LibvirtServer() Found {
 	var f Found
-	conf, wrong := ReadDaemonConf(l.View, l.daemonConf())
+	conf, wrong := ReadDaemonConf(l.View, l.daemonConf(), l.Libvirt)
 	f.refuse(wrong...)
 	var use Use
 	if named, ok := l.namedFiles(conf, &f); ok {

@@ -40,7 +40,7 @@ var (
 // /etc/pki/libvirt-SERVICE if it is there, else the default one.
 func (l Lookup) Services() (QEMUConf, Found) {
 	var f Found
-	conf, wrong := ReadQEMUConf(l.View, l.config(QEMUConfFile))
+	conf, wrong := ReadQEMUConf(l.View, l.config(QEMUConfFile), l.Libvirt)
 	f.refuse(wrong...)
 	for _, row := range services {
 		if row.service == Libvirt {
@@ -111,17 +111,13 @@ func (l Lookup) object(row serviceRow, c, base ServiceConf, use *Use, f *Found) 
 	case base.Secret.Set:
 		f.add(kindSecretUnused.Found(base.Secret.Where, base.Secret.Value).WithText("%s is set, so default_tls_x509_secret_uuid is not used there", row.confKey))
 	}
-	switch {
-	case !rulesOf(l.Libvirt).priorities:
-		f.tooNew(c.Priority.Where, strings.TrimSuffix(row.confKey, "x509_cert_dir")+"priority", "11.6")
-	case isVNC:
+	use.Priority = c.Priority.or(base.Priority).Value
+	if isVNC {
 		// Seen in 12.8: VNC's object gets the default's priority.
 		use.Priority = base.Priority.Value
 		if c.Priority.Set && c.Priority.Value != use.Priority {
 			f.add(kindPriorityUnused.Found(c.Priority.Where, c.Priority.Value))
 		}
-	default:
-		use.Priority = c.Priority.or(base.Priority).Value
 	}
 }
 

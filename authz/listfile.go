@@ -43,14 +43,15 @@ func ParseList(data []byte) (*List, error) {
 	}
 	r := qjson.NewReader(obj, qjson.JSON)
 	l := ReadList(r)
-	if r.Err() == nil {
-		// The emulator knows by now that it makes an authz-list, and speaks of
-		// a property of that instead of a parameter.
-		if rest := r.Rest(); len(rest) > 0 {
-			return nil, fmt.Errorf("Property 'authz-list.%s' not found", rest[0])
-		}
+	if err := r.Err(); err != nil {
+		return nil, err
 	}
-	return l, r.Close()
+	if rest := r.Rest(); len(rest) > 0 {
+		// QEMU knows by now that it makes an authz-list, and speaks of a
+		// property of that instead of a parameter.
+		return nil, &qjson.ParameterError{Parameter: rest[0], Text: "Property 'authz-list." + rest[0] + "' not found", Unexpected: true}
+	}
+	return l, nil
 }
 
 var errNoObject = errors.New("must contain a JSON object")

@@ -112,8 +112,8 @@ var libvirtReleases = []release{
 	{"11.3-3+deb13u3", true, Capabilities{CheckedAnchors: 16, MLDSA: pki.MLDSANamed}},
 	{"11.5", false, Capabilities{Encipherment: OtherThanEC, CheckedAnchors: 16, MLDSA: pki.MLDSANamed}},
 	{"11.6", false, Capabilities{CheckedAnchors: 16, MLDSA: pki.MLDSANamed}},
-	{"11.10", false, Capabilities{ParallelIdentities: true, PairsComplete: true, MLDSA: pki.MLDSANamed}},
-	{"12.8", false, Capabilities{ParallelIdentities: true, PairsComplete: true, MLDSA: pki.MLDSANamed}},
+	{"11.10", false, Capabilities{CheckedAnchors: 16, ParallelIdentities: true, PairsComplete: true, MLDSA: pki.MLDSANamed}},
+	{"12.8", false, Capabilities{CheckedAnchors: 16, ParallelIdentities: true, PairsComplete: true, MLDSA: pki.MLDSANamed}},
 }
 
 func releases(name string) []release {

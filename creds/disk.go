@@ -6,91 +6,92 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"virtls/layout"
 	"virtls/pki"
 )
 
-// A disk reads files as a program sees them whose root directory is root. The
-// zero disk is this machine's.
-type disk struct{ root string }
+// A disk is the files of one loading. Each is read once, so that all checks
+// judge the same content.
+type disk struct {
+	view layout.View
+	seen map[string]content
+}
 
-// errTooLarge is the error for files larger than a reader's limit.
-var errTooLarge = errors.New("the file is too large")
+type content struct {
+	data []byte
+	err  error
+}
 
-// read returns the content of the file at path, up to [pki.MaxFileSize] bytes.
-func (d disk) read(path string) ([]byte, error) {
-	name, err := d.resolve(path)
-	if err != nil {
-		return nil, err
+func newDisk(view layout.View) *disk { return &disk{view, map[string]content{}} }
+
+// errTooLarge is the error for files of more than [pki.MaxFileSize] bytes.
+var errTooLarge = fmt.Errorf("the file has more than %d bytes", pki.MaxFileSize)
+
+// read returns the content of the file at path.
+func (d *disk) read(path string) ([]byte, error) {
+	c, ok := d.seen[path]
+	if !ok {
+		c.data, c.err = d.load(path)
+		d.seen[path] = c
 	}
+	return c.data, c.err
+}
+
+func (d *disk) load(path string) ([]byte, error) {
+	switch info, err := d.view.Stat(path); {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, syscall.EISDIR
+	case info.Size() > pki.MaxFileSize:
+		return nil, errTooLarge
+	}
+	return d.view.ReadFile(path)
+}
+
+// stat returns nil if there is something at path.
+func (d *disk) stat(path string) error {
+	_, err := d.view.Stat(path)
+	return err
+}
+
+// readable returns why access(2) would say that the process may not read what is at path.
+func (d *disk) readable(path string) error {
+	if err := d.stat(path); err != nil {
+		return err
+	}
+	if _, err := d.read(path); errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
+}
+
+// here shows this machine's files as this process sees them, by absolute and
+// relative names.
+type here struct{}
+
+func (here) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+
+func (here) ReadFile(name string) ([]byte, error) {
 	// Without O_NONBLOCK, opening a FIFO would wait for its writer.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	switch info, err := f.Stat(); {
-	case err != nil:
+	if info, err := f.Stat(); err != nil {
 		return nil, err
-	case info.IsDir():
-		return nil, syscall.EISDIR
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("not a regular file but %v", info.Mode().Type())
+	} else if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, pki.MaxFileSize+1))
 	if err == nil && len(data) > pki.MaxFileSize {
 		return nil, errTooLarge
 	}
 	return data, err
-}
-
-// stat returns nil if there is something at path.
-func (d disk) stat(path string) error { return d.access(path, unix.F_OK) }
-
-// readable returns nil if the process may read what is at path.
-func (d disk) readable(path string) error { return d.access(path, unix.R_OK) }
-
-func (d disk) access(path string, mode uint32) error {
-	name, err := d.resolve(path)
-	if err != nil {
-		return err
-	}
-	return unix.Access(name, mode)
-}
-
-// maxLinks is how many symbolic links Linux follows in one path.
-const maxLinks = 40
-
-// resolve returns the path on this machine of a path below the root, whose
-// symbolic links never lead out of it.
-func (d disk) resolve(path string) (string, error) {
-	if d.root == "" {
-		return path, nil
-	}
-	at, rest, links := "/", path, 0
-	for rest != "" {
-		var name string
-		name, rest, _ = strings.Cut(strings.TrimLeft(rest, "/"), "/")
-		next := filepath.Join(at, name) // "..": Join stops at "/"
-		target, err := os.Readlink(filepath.Join(d.root, next))
-		if err != nil {
-			at = next // no link; if it is not there either, its user will find out
-			continue
-		}
-		if links++; links > maxLinks {
-			return "", syscall.ELOOP
-		}
-		if filepath.IsAbs(target) {
-			at = "/"
-		}
-		rest = target + "/" + rest
-	}
-	return filepath.Join(d.root, at), nil
 }
 
 // isMissing tells whether an error means that there is no such file. A
@@ -101,8 +102,12 @@ func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 func strerror(err error) string {
 	text := err.Error()
 	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	var inPath *fs.PathError
+	switch {
+	case errors.As(err, &errno):
 		text = errno.Error()
+	case errors.As(err, &inPath):
+		text = inPath.Err.Error()
 	}
 	return strings.ToUpper(text[:1]) + text[1:]
 }

@@ -7,13 +7,18 @@ import (
 	"virtls/pki"
 )
 
-// What GnuTLS says of files that it cannot use (gnutls_strerror).
+// What GnuTLS says of files that it cannot use (gnutls_strerror, 3.7.9 to 3.8.13).
 const (
-	gnutlsBase64     pki.GnuTLSError = "Base64 decoding error."
 	gnutlsFile       pki.GnuTLSError = "Error while reading file."
+	gnutlsNoPEM      pki.GnuTLSError = "Base64 unexpected header error."
+	gnutlsBase64     pki.GnuTLSError = "Base64 decoding error."
 	gnutlsDecryption pki.GnuTLSError = "Decryption has failed."
 	gnutlsNoData     pki.GnuTLSError = "The requested data were not available."
 	gnutlsMismatch   pki.GnuTLSError = "The certificate and the given key do not match."
+
+	// What it says of damaged files depends on where they are damaged, and so
+	// is not predicted.
+	gnutlsDamaged pki.GnuTLSError = ""
 )
 
 // cString returns data up to the first NUL byte: QEMU and libvirt hand many
@@ -25,59 +30,73 @@ func cString(data []byte) []byte {
 
 // parseCertificates reads PEM certificates as GnuTLS imports a list of them:
 // one that it does not load spoils them all. reason is what GnuTLS says.
-func parseCertificates(data []byte) (certs []*pki.Certificate, reason error, err error) {
+func parseCertificates(data []byte) (certs []*pki.Certificate, reason pki.GnuTLSError, err error) {
 	certs, err = pki.ParseCertificatesPEM(data)
 	var noPEM *pki.ErrNoPEM
 	switch {
 	case errors.As(err, &noPEM):
 		return nil, pki.GnuTLSNoCertificate, err
 	case err != nil:
-		return nil, gnutlsBase64, err
+		return nil, gnutlsDamaged, err
 	}
 	for _, c := range certs {
 		if err := pki.PredictGnuTLSImport(c); err != nil {
-			return nil, err, err
+			if reason, _ = err.(pki.GnuTLSError); reason == pki.GnuTLSParseError {
+				reason = gnutlsDamaged
+			}
+			return nil, reason, err
 		}
 	}
-	return certs, nil, nil
-}
-
-// parseKey reads a PEM private key.
-func (l *loader) parseKey(data []byte) (key pki.PrivateKey, reason error, err error) {
-	var password pki.PasswordFunc
-	if l.password != nil {
-		password = func() ([]byte, error) { return l.password, nil }
-	}
-	key, err = pki.ParsePrivateKeyPEM(data, password)
-	switch {
-	case errors.Is(err, pki.ErrNoPassword), errors.Is(err, pki.ErrPassword):
-		return nil, gnutlsDecryption, err
-	case err != nil:
-		return nil, gnutlsNoData, err
-	case l.MLDSA != pki.MLDSAUsable && pki.AlgorithmOf(key.Public()).IsMLDSA():
-		return nil, gnutlsNoData, errors.New("an ML-DSA key, for which its GnuTLS is not made")
-	}
-	return key, nil, nil
+	return certs, "", nil
 }
 
 // parseFirst reads the first certificate of a file (gnutls_x509_crt_import),
 // whatever comes after it.
-func parseFirst(data []byte) (c *pki.Certificate, reason error, err error) {
-	const begin, end = "-----BEGIN ", "-----END "
-	for _, label := range []string{pki.PEMCertificate + "-----", "X509 CERTIFICATE-----"} {
-		if i := bytes.Index(data, []byte(begin+label)); i >= 0 {
+func parseFirst(data []byte) (c *pki.Certificate, reason pki.GnuTLSError, err error) {
+	certs, reason, err := parseCertificates(firstPEM(data))
+	switch {
+	case reason == pki.GnuTLSNoCertificate:
+		return nil, gnutlsNoPEM, err
+	case err != nil:
+		return nil, reason, err
+	}
+	return certs[0], "", nil
+}
+
+// firstPEM cuts off what comes after the first certificate.
+func firstPEM(data []byte) []byte {
+	const end = "-----END "
+	for _, label := range []string{"-----BEGIN CERTIFICATE-----", "-----BEGIN X509 CERTIFICATE-----"} {
+		if i := bytes.Index(data, []byte(label)); i >= 0 {
 			data = data[i:]
 			break
 		}
 	}
 	if i := bytes.Index(data, []byte(end)); i >= 0 {
 		if j := bytes.IndexByte(data[i:], '\n'); j >= 0 {
-			data = data[:i+j]
+			return data[:i+j]
 		}
 	}
-	certs, reason, err := parseCertificates(data)
-	if err != nil {
-		return nil, reason, err
+	return data
+}
+
+// parseKey reads a PEM private key.
+func (l *loader) parseKey(data []byte) (key pki.PrivateKey, reason pki.GnuTLSError, err error) {
+	var password pki.PasswordFunc
+	if l.password != nil {
+		password = func() ([]byte, error) { return l.password, nil }
 	}
-	return certs[0], nil, nil
+	key, err = pki.ParsePrivateKeyPEM(data, password)
+	var noPEM *pki.ErrNoPEM
+	switch {
+	case errors.Is(err, pki.ErrNoPassword), errors.Is(err, pki.ErrPassword):
+		return nil, gnutlsDecryption, err
+	case errors.As(err, &noPEM):
+		return nil, gnutlsNoData, err
+	case err != nil:
+		return nil, gnutlsDamaged, err
+	case l.MLDSA != pki.MLDSAUsable && pki.AlgorithmOf(key.Public()).IsMLDSA():
+		return nil, gnutlsDamaged, errors.New("an ML-DSA key, for which its GnuTLS is not made")
+	}
+	return key, "", nil
 }

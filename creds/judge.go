@@ -14,6 +14,9 @@ type JudgeOptions struct {
 	Now  time.Time // by which validity is judged; the present if zero
 	Root string    // where the consumer's root directory is; "/" if empty. Findings name paths below it
 
+	// View shows the files, in the place of Root, as another user sees them.
+	View layout.View
+
 	Password      []byte // of encrypted keys, nil for none; QEMU's passwordid
 	NoSanityCheck bool   // QEMU's sanity-check=off, libvirt's tls_no_sanity_certificate and no_sanity
 }
@@ -46,8 +49,9 @@ func (p Problem) refuses() bool { return p.Finding.Severity == finding.Error }
 
 // Judge predicts whether the consumer would load the files, and what it would
 // say of them: at the making of a credential object (QEMU), at the start of the
-// daemon or before a client connects (libvirt). It reads the files with the
-// rights of the calling process. Sessions may still fail for other reasons.
+// daemon or before a client connects (libvirt). Unless there is a View it reads
+// the files with the rights of the calling process. Sessions may still fail for
+// other reasons.
 func (c Consumer) Judge(f layout.Files, o JudgeOptions) Judgement {
 	l := newLoader(c, f, o)
 	l.load()
@@ -59,7 +63,7 @@ func (c Consumer) Judge(f layout.Files, o JudgeOptions) Judgement {
 type loader struct {
 	Consumer
 	files    layout.Files
-	disk     disk
+	disk     *disk
 	now      time.Time
 	password []byte
 	sanity   bool
@@ -69,7 +73,15 @@ type loader struct {
 }
 
 func newLoader(c Consumer, f layout.Files, o JudgeOptions) *loader {
-	l := &loader{Consumer: c, files: f, disk: disk{o.Root}, now: o.Now, password: o.Password, sanity: !o.NoSanityCheck}
+	view := o.View
+	switch {
+	case view != nil:
+	case o.Root != "":
+		view = layout.Root(o.Root)
+	default:
+		view = here{}
+	}
+	l := &loader{Consumer: c, files: f, disk: newDisk(view), now: o.Now, password: o.Password, sanity: !o.NoSanityCheck}
 	if l.now.IsZero() {
 		l.now = time.Now()
 	}
@@ -91,6 +103,14 @@ func (l *loader) load() {
 }
 
 func (l *loader) refused() bool { return slices.ContainsFunc(l.problems, Problem.refuses) }
+
+// plain is the pair of the plain file names.
+func (l *loader) plain() layout.Pair {
+	if len(l.files.Pairs) == 0 {
+		return layout.Pair{Index: layout.NoIndex}
+	}
+	return l.files.Pairs[0]
+}
 
 // problem notes a problem that the consumer has with a file.
 func (l *loader) problem(f finding.Finding, text string) {

@@ -32,16 +32,21 @@ func (l *loader) readForCheck(path string) ([]byte, bool) {
 // virNetTLSContextNew): the sanity check first, which passes over what cannot
 // be read, then the files.
 func (l *loader) loadOldLibvirt() {
-	plain := l.files.Pairs[0]
+	plain := l.plain()
 	if l.sanity {
 		l.checkFirst(true, true, plain.Cert)
 	}
-	if l.cannotRead("CA certificate", l.files.CA, true) {
-		return
+	if l.files.CA != "" {
+		if l.cannotRead("CA certificate", l.files.CA, true) {
+			return
+		}
+		l.trustFile("Unable to set x509 CA certificate: %s: %s")
 	}
-	l.trustFile("Unable to set x509 CA certificate: %s: %s")
 	if l.disk.stat(l.files.CRL) == nil {
 		l.loadCRL("Unable to set x509 certificate revocation list: %s: %s")
+	}
+	if plain.Cert == "" || plain.Key == "" {
+		return // a configuration with empty paths: nothing is loaded
 	}
 	if server := l.Endpoint == Server; !l.cannotRead("certificate", plain.Cert, server) && !l.cannotRead("private key", plain.Key, server) {
 		l.keyFile(plain, fmt.Sprintf("Unable to set x509 key and certificate: %s, %s: ", plain.Key, plain.Cert))
@@ -81,30 +86,37 @@ func (l *loader) loadLibvirt() {
 	}
 }
 
-// findPairs returns the pairs that libvirt finds: the plain one, and those of
-// index 0 and on up to the first that is not there. A server needs one.
+// findPairs returns the pairs that libvirt finds, in the order in which it loads
+// them: the plain one, and those of index 0 and on up to the first that is not
+// there. Named ones must all be there, and so must a server's plain one if it
+// has no other.
 func (l *loader) findPairs() (found []layout.Pair) {
-	for _, p := range l.files.Pairs {
-		switch there := l.pairThere(p); {
-		case there:
-			found = append(found, p)
-		case p.Index != layout.NoIndex:
-			return l.needPair(found)
+	if l.files.Named {
+		for _, p := range l.files.Pairs {
+			if l.pairThere(p, true) {
+				found = append(found, p)
+			}
 		}
+		return found
 	}
-	return l.needPair(found)
-}
-
-func (l *loader) needPair(found []layout.Pair) []layout.Pair {
-	if plain := l.files.Pairs[0]; len(found) == 0 && l.Endpoint == Server && !l.refused() {
-		l.problem(kindNoIdentity.Found(plain.Cert, "").WithWant(plain.Cert+" and "+plain.Key, ""),
-			fmt.Sprintf("Certificate '%s' does not exist", plain.Cert))
+	for _, p := range l.files.Pairs {
+		if p.Index == layout.NoIndex {
+			continue
+		}
+		if !l.pairThere(p, false) {
+			break
+		}
+		found = append(found, p)
+	}
+	if plain := l.plain(); l.pairThere(plain, l.Endpoint == Server && found == nil) {
+		found = append([]layout.Pair{plain}, found...)
 	}
 	return found
 }
 
-// pairThere tells whether a pair is there. Half a pair is a problem.
-func (l *loader) pairThere(p layout.Pair) bool {
+// pairThere tells whether a pair is there. Half a pair is a problem, and so is
+// none if it is needed (virNetTLSConfigCheckIdentity).
+func (l *loader) pairThere(p layout.Pair, needed bool) bool {
 	cert, key := l.disk.stat(p.Cert), l.disk.stat(p.Key)
 	switch {
 	case cert == nil && key == nil:
@@ -113,8 +125,14 @@ func (l *loader) pairThere(p layout.Pair) bool {
 		l.problem(kindHalfPair.Found(p.Cert, "no key").WithWant(p.Key, ""),
 			fmt.Sprintf("Key '%s' does not exist, but certificate '%s' does: %s", p.Key, p.Cert, strerror(key)))
 	case key == nil:
-		l.problem(kindHalfPair.Found(p.Key, "no certificate").WithWant(p.Cert, ""),
-			fmt.Sprintf("Certificate '%s' does not exist, but key '%s' does: %s", p.Cert, p.Key, strerror(cert)))
+		text := fmt.Sprintf("Certificate '%s' does not exist, but key '%s' does: %s", p.Cert, p.Key, strerror(cert))
+		if needed {
+			text = fmt.Sprintf("Certificate '%s' does not exist: %s", p.Cert, strerror(cert))
+		}
+		l.problem(kindHalfPair.Found(p.Key, "no certificate").WithWant(p.Cert, ""), text)
+	case needed:
+		l.problem(kindNoIdentity.Found(p.Cert, "").WithWant(p.Cert+" and "+p.Key, ""),
+			fmt.Sprintf("Certificate '%s' does not exist: %s", p.Cert, strerror(cert)))
 	}
 	return false
 }

@@ -21,7 +21,7 @@ func (l *loader) loadQEMU() {
 		}
 	}
 	if len(l.x.Identities) == 0 && l.Endpoint == Server && !l.refused() {
-		plain := l.files.Pairs[0]
+		plain := l.plain()
 		l.problem(kindNoIdentity.Found(plain.Cert, "").WithWant(plain.Cert+" and "+plain.Key, ""),
 			fmt.Sprintf("Missing server cert '%s' & key '%s'", plain.Cert, plain.Key))
 	}
@@ -93,7 +93,7 @@ func (l *loader) halfMissing(path string) bool {
 // of any file, or of a needed one, is a problem (crypto/tlscreds.c,
 // qcrypto_tls_creds_get_path).
 func (l *loader) present(path string, needed bool) bool {
-	if path == "" {
+	if path == "" && !needed {
 		return false
 	}
 	err := l.disk.readable(path)
@@ -192,7 +192,7 @@ func (l *loader) loadCRL(format string) {
 // loadOldQEMU loads as QEMU up to 10.1 does: all paths are looked up, then the
 // sanity check is made, then GnuTLS loads the files itself.
 func (l *loader) loadOldQEMU() {
-	server, plain := l.Endpoint == Server, l.files.Pairs[0]
+	server, plain := l.Endpoint == Server, l.plain()
 	ca := l.present(l.files.CA, true)
 	crl := l.present(l.files.CRL, l.files.CRLNamed)
 	cert := l.present(plain.Cert, server)

@@ -71,71 +71,72 @@ var (
 
 const own = "/home/u/.pki/libvirt/"
 
+var clientCases = []struct {
+	name    string
+	files   []string
+	account Account
+	version Version
+	pkipath string
+	ca, crl string // read
+	cert    string // the plain pair's
+	dir     string
+	codes   []string
+}{
+	{name: "root", account: root, ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki"},
+	{
+		name: "root has files in its home", files: []string{"/root/.pki/libvirt/cacert.pem"}, account: root,
+		ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki", codes: []string{"home-file-unread"},
+	},
+	{name: "user with nothing", account: user, ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki"},
+	{
+		name: "user with all", files: []string{own + "cacert.pem", own + "cacrl.pem", own + "clientcert.pem", own + "clientkey.pem"}, account: user,
+		ca: own + "cacert.pem", crl: own + "cacrl.pem", cert: own + "clientcert.pem", dir: "/home/u/.pki/libvirt",
+	},
+	{
+		name: "user's CA only", files: []string{own + "cacert.pem", "/etc/pki/CA/cacert.pem"}, account: user,
+		ca: own + "cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", codes: []string{"home-file-shadows"},
+	},
+	{
+		name: "user's CRL only", files: []string{own + "cacrl.pem"}, account: user,
+		ca: "/etc/pki/CA/cacert.pem", crl: own + "cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki",
+	},
+	{
+		name:    "user's identity shadows the system's",
+		files:   []string{own + "clientcert.pem", own + "clientkey.pem", "/etc/pki/libvirt/clientcert.pem", "/etc/pki/libvirt/private/clientkey.pem"},
+		account: user, ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: own + "clientcert.pem", codes: []string{"home-file-shadows"},
+	},
+	{
+		name: "half a pair before 11.10", files: []string{own + "clientcert.pem"}, account: user, version: "11.3",
+		ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki", codes: []string{"half-pair-skipped"},
+	},
+	{
+		name: "half a pair since", files: []string{own + "clientkey.pem"}, account: user, version: "12.8",
+		ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: own + "clientcert.pem",
+	},
+	{
+		name: "index 0 before 11.10", files: []string{own + "clientcert0.pem", own + "clientkey0.pem"}, account: user, version: "11.3",
+		ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki", codes: []string{"file-not-read", "file-not-read"},
+	},
+	{
+		name: "index 0 since", files: []string{own + "clientcert0.pem", own + "clientkey0.pem"}, account: user, version: "11.10",
+		ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: own + "clientcert.pem",
+	},
+	{
+		name: "index 1 behind a gap", files: []string{own + "clientcert1.pem", own + "clientkey1.pem"}, account: user, version: "12.8",
+		ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki",
+	},
+	{
+		name: "pkipath", files: []string{own + "cacert.pem"}, account: user, pkipath: "/srv/tls",
+		ca: "/srv/tls/cacert.pem", crl: "/srv/tls/cacrl.pem", cert: "/srv/tls/clientcert.pem", dir: "/srv/tls",
+	},
+	{
+		name: "names from documentation", files: []string{"/home/u/.pki/cacert.pem", "/etc/pki/CA/crl.pem"}, account: user,
+		ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki", codes: []string{"file-not-read", "file-not-read"},
+	},
+}
+
 func TestLibvirtClient(t *testing.T) {
-	tests := []struct {
-		name    string
-		files   []string
-		account Account
-		version Version
-		pkipath string
-		ca, crl string // read
-		cert    string // the plain pair's
-		dir     string
-		codes   []string
-	}{
-		{name: "root", account: root, ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki"},
-		{
-			name: "root has files in its home", files: []string{"/root/.pki/libvirt/cacert.pem"}, account: root,
-			ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki", codes: []string{"home-file-unread"},
-		},
-		{name: "user with nothing", account: user, ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki"},
-		{
-			name: "user with all", files: []string{own + "cacert.pem", own + "cacrl.pem", own + "clientcert.pem", own + "clientkey.pem"}, account: user,
-			ca: own + "cacert.pem", crl: own + "cacrl.pem", cert: own + "clientcert.pem", dir: "/home/u/.pki/libvirt",
-		},
-		{
-			name: "user's CA only", files: []string{own + "cacert.pem", "/etc/pki/CA/cacert.pem"}, account: user,
-			ca: own + "cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", codes: []string{"home-file-shadows"},
-		},
-		{
-			name: "user's CRL only", files: []string{own + "cacrl.pem"}, account: user,
-			ca: "/etc/pki/CA/cacert.pem", crl: own + "cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki",
-		},
-		{
-			name:    "user's identity shadows the system's",
-			files:   []string{own + "clientcert.pem", own + "clientkey.pem", "/etc/pki/libvirt/clientcert.pem", "/etc/pki/libvirt/private/clientkey.pem"},
-			account: user, ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: own + "clientcert.pem", codes: []string{"home-file-shadows"},
-		},
-		{
-			name: "half a pair before 11.10", files: []string{own + "clientcert.pem"}, account: user, version: "11.3",
-			ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki", codes: []string{"half-pair-skipped"},
-		},
-		{
-			name: "half a pair since", files: []string{own + "clientkey.pem"}, account: user, version: "12.8",
-			ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: own + "clientcert.pem",
-		},
-		{
-			name: "index 0 before 11.10", files: []string{own + "clientcert0.pem", own + "clientkey0.pem"}, account: user, version: "11.3",
-			ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki", codes: []string{"file-not-read", "file-not-read"},
-		},
-		{
-			name: "index 0 since", files: []string{own + "clientcert0.pem", own + "clientkey0.pem"}, account: user, version: "11.10",
-			ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: own + "clientcert.pem",
-		},
-		{
-			name: "index 1 behind a gap", files: []string{own + "clientcert1.pem", own + "clientkey1.pem"}, account: user, version: "12.8",
-			ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki",
-		},
-		{
-			name: "pkipath", files: []string{own + "cacert.pem"}, account: user, pkipath: "/srv/tls",
-			ca: "/srv/tls/cacert.pem", crl: "/srv/tls/cacrl.pem", cert: "/srv/tls/clientcert.pem", dir: "/srv/tls",
-		},
-		{
-			name: "names from documentation", files: []string{"/home/u/.pki/cacert.pem", "/etc/pki/CA/crl.pem"}, account: user,
-			ca: "/etc/pki/CA/cacert.pem", crl: "/etc/pki/CA/cacrl.pem", cert: "/etc/pki/libvirt/clientcert.pem", dir: "/etc/pki", codes: []string{"file-not-read", "file-not-read"},
-		},
-	}
-	for _, c := range tests {
+	for _, c := range clientCases {
 		t.Run(c.name, func(t *testing.T) {
 			found := Lookup{View: tree(t, touch(c.files...)), Account: c.account, Libvirt: c.version, PKIPath: c.pkipath}.LibvirtClient()
 			use := only(t, found)

@@ -29,6 +29,8 @@ var rows = [][]string{
 	{"layout/access"},
 	{"creds"},
 	{"object"},
+	{"tlsengine/internal/wire"},
+	{"tlsengine/internal/kex", "tlsengine/internal/record", "tlsengine/internal/schedule"},
 	{"tlsengine"},
 	{"session"},
 	{"validate"},

@@ -1,0 +1,263 @@
+package tlsengine
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"io"
+	"slices"
+
+	"virtls/tlsengine/internal/kex"
+	"virtls/tlsengine/internal/schedule"
+	"virtls/tlsengine/internal/wire"
+)
+
+// The steps of a TLS 1.3 client (RFC 8446, appendix A.1).
+var (
+	clientStart = &step{name: "a client", want: []wire.HandshakeType{wire.TypeServerHello}}
+
+	clientWaitExtensions = &step{name: "a client", want: []wire.HandshakeType{wire.TypeEncryptedExtensions}}
+
+	clientWaitFinished = &step{name: "a client", want: []wire.HandshakeType{wire.TypeFinished}}
+)
+
+func init() {
+	// Set here because the steps refer to each other.
+	clientStart.start, clientStart.handle = (*Engine).sendClientHello, (*Engine).serverHello
+	clientWaitExtensions.handle = (*Engine).encryptedExtensions
+	clientWaitFinished.handle = (*Engine).serverFinished
+}
+
+func (e *Engine) sendClientHello() error {
+	h := &wire.ClientHello{
+		Version: wire.TLS12, SessionID: make([]byte, 32), Suites: e.cfg.Suites, Compression: []byte{0},
+		RecordSizeLimit: ownRecordLimit, Versions: []wire.Version{wire.TLS13},
+	}
+	for _, b := range [][]byte{h.Random[:], h.SessionID} {
+		if _, err := io.ReadFull(e.cfg.Rand, b); err != nil {
+			return err
+		}
+	}
+	if len(e.cfg.Groups) > 0 {
+		h.Groups, h.HasKeyShares = e.cfg.Groups, true
+		h.PSKModes = append(h.PSKModes, wire.PSKWithDHE)
+	}
+	if e.cfg.PSKAlone {
+		h.PSKModes = append(h.PSKModes, wire.PSKAlone)
+	}
+	e.hs.shares = map[wire.Group]kex.Exchange{}
+	for _, g := range e.cfg.Groups[:e.cfg.KeyShares] {
+		if err := e.addShare(h, g); err != nil {
+			return err
+		}
+	}
+	e.offerPSK(h, e.cfg.PSK)
+	e.hs.helloSeen = true
+	return nil
+}
+
+func (e *Engine) addShare(h *wire.ClientHello, g wire.Group) error {
+	x, err := kex.New(g, e.cfg.Rand)
+	if err != nil {
+		return err
+	}
+	e.hs.shares[g] = x
+	h.KeyShares = append(h.KeyShares, wire.KeyShare{Group: g, Data: x.Share()})
+	return nil
+}
+
+// offerPSK sends a ClientHello with a key and its binder, which covers the
+// transcript up to the list of binders (RFC 8446, section 4.2.11.2).
+func (e *Engine) offerPSK(h *wire.ClientHello, psk *PSK) {
+	hash := psk.hash()
+	h.PSKs = []wire.PSKIdentity{{Identity: psk.Identity}}
+	h.Binders = [][]byte{make([]byte, hash.Size())}
+	m := h.Marshal()
+	covered := m[:len(m)-h.BindersSize()]
+	binder := schedule.New(hash, psk.Key).Binder(schedule.ExternalBinder, e.hs.transcript.with(hash, covered))
+	copy(m[len(m)-len(binder):], binder)
+	e.hs.hello = h
+	e.send(m)
+}
+
+// Extensions that a ServerHello and a HelloRetryRequest may have (RFC 8446,
+// section 4.2).
+var (
+	inServerHello = []wire.ExtensionType{wire.ExtSupportedVersions, wire.ExtKeyShare, wire.ExtPreSharedKey}
+	inRetry       = []wire.ExtensionType{wire.ExtSupportedVersions, wire.ExtKeyShare, wire.ExtCookie}
+	inEncrypted   = []wire.ExtensionType{wire.ExtRecordSizeLimit, wire.ExtSupportedGroups}
+)
+
+func checkExtensions(exts wire.Extensions, allowed []wire.ExtensionType, where string) error {
+	for _, x := range exts {
+		if !slices.Contains(allowed, x.Type) {
+			return wire.Errorf(wire.UnsupportedExtension, "%s with the extension %s, which was not asked for", where, x.Type)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) serverHello(m wire.Message) error {
+	h, err := wire.ParseServerHello(m.Body())
+	if err != nil {
+		return err
+	}
+	if err := e.checkServerHello(h); err != nil {
+		return err
+	}
+	if h.IsRetry() {
+		return e.retryRequest(h, m)
+	}
+	hs := e.hs
+	hs.suite = suiteByID(h.Suite)
+	if hs.retry != nil && hs.retry.Suite != h.Suite {
+		return wire.Errorf(wire.IllegalParameter, "the server asked for %s first and chose %s then", hs.retry.Suite, h.Suite)
+	}
+	shared, err := e.serverShare(h)
+	if err != nil {
+		return err
+	}
+	if h.PSK == nil {
+		return wire.Errorf(wire.HandshakeFailure, "the server did not choose the pre-shared key")
+	}
+	hs.secrets = schedule.New(hs.suite.hash, hs.psk.Key)
+	hs.transcript.choose(hs.suite.hash)
+	hs.transcript.add(m)
+	hs.handshakeKeys(shared)
+	if err := e.readKeys(hs.server); err != nil {
+		return err
+	}
+	e.compatibilityMode()
+	if err := e.writeKeys(hs.client); err != nil {
+		return err
+	}
+	e.state.Version, e.state.Suite, e.state.hash, e.state.PSKIdentity = wire.TLS13, h.Suite, hs.suite.hash, hs.psk.Identity
+	hs.step = clientWaitExtensions
+	return nil
+}
+
+// checkServerHello checks what a ServerHello and a HelloRetryRequest have in
+// common (RFC 8446, section 4.1.3).
+func (e *Engine) checkServerHello(h *wire.ServerHello) error {
+	where, allowed := "a server_hello", inServerHello
+	if h.IsRetry() {
+		where, allowed = "a hello_retry_request", inRetry
+	}
+	switch {
+	case h.Selected == 0:
+		return wire.Errorf(wire.ProtocolVersion, "the server speaks %s at most, and this side wants TLS 1.3", h.Version)
+	case h.Version != wire.TLS12:
+		return wire.Errorf(wire.IllegalParameter, "%s with the legacy version %s", where, h.Version)
+	case h.Selected != wire.TLS13:
+		return wire.Errorf(wire.IllegalParameter, "the server chose %s, which was not offered", h.Selected)
+	case !bytes.Equal(h.SessionID, e.hs.hello.SessionID):
+		return wire.Errorf(wire.IllegalParameter, "%s with another session id", where)
+	case h.Compression != 0:
+		return wire.Errorf(wire.IllegalParameter, "%s with compression", where)
+	case !slices.Contains(e.cfg.Suites, h.Suite):
+		return wire.Errorf(wire.IllegalParameter, "the server chose %s, which was not offered", h.Suite)
+	}
+	return checkExtensions(h.Extensions, allowed, where)
+}
+
+// serverShare finishes the key exchange, and checks that the choice of a
+// pre-shared key goes with it.
+func (e *Engine) serverShare(h *wire.ServerHello) (shared []byte, err error) {
+	if h.PSK != nil {
+		if *h.PSK != 0 {
+			return nil, wire.Errorf(wire.IllegalParameter, "the server chose pre-shared key %d of one", *h.PSK)
+		}
+		if e.hs.suite.hash != e.cfg.PSK.hash() {
+			return nil, wire.Errorf(wire.IllegalParameter, "the server chose %s for a key with %s", h.Suite, e.cfg.PSK.hash())
+		}
+		e.hs.psk = e.cfg.PSK
+	}
+	if h.Share == nil {
+		if h.PSK != nil && e.cfg.PSKAlone {
+			return nil, nil
+		}
+		return nil, wire.Errorf(wire.MissingExtension, "a server_hello without key_share")
+	}
+	x := e.hs.shares[h.Share.Group]
+	if x == nil {
+		return nil, wire.Errorf(wire.IllegalParameter, "the server chose %s, for which it got no share", h.Share.Group)
+	}
+	if e.hs.retry != nil && e.hs.retry.RetryGroup != 0 && e.hs.retry.RetryGroup != h.Share.Group {
+		return nil, wire.Errorf(wire.IllegalParameter, "the server asked for %s and chose %s", e.hs.retry.RetryGroup, h.Share.Group)
+	}
+	e.state.Group = h.Share.Group
+	if shared, err = x.Finish(h.Share.Data); err != nil {
+		return nil, wire.Errorf(wire.IllegalParameter, "%v (%s)", err, h.Share.Group)
+	}
+	return shared, nil
+}
+
+// retryRequest answers a HelloRetryRequest (RFC 8446, section 4.1.4).
+func (e *Engine) retryRequest(r *wire.ServerHello, m wire.Message) error {
+	hs := e.hs
+	if hs.retry != nil {
+		return wire.Errorf(wire.UnexpectedMessage, "a second hello_retry_request")
+	}
+	if r.RetryGroup == 0 && r.Cookie == nil {
+		return wire.Errorf(wire.IllegalParameter, "a hello_retry_request that changes nothing")
+	}
+	hs.retry = r
+	h := *hs.hello
+	if g := r.RetryGroup; g != 0 {
+		if !slices.Contains(e.cfg.Groups, g) || hs.shares[g] != nil {
+			return wire.Errorf(wire.IllegalParameter, "a hello_retry_request for %s, which was not offered or has a share", g)
+		}
+		hs.shares, h.KeyShares = map[wire.Group]kex.Exchange{}, nil
+		if err := e.addShare(&h, g); err != nil {
+			return err
+		}
+	}
+	h.Cookie = r.Cookie
+	hs.transcript.retried(suiteByID(r.Suite).hash)
+	hs.transcript.add(m)
+	e.state.Retried = true
+	e.compatibilityMode()
+	e.offerPSK(&h, e.cfg.PSK)
+	return nil
+}
+
+func (e *Engine) encryptedExtensions(m wire.Message) error {
+	x, err := wire.ParseEncryptedExtensions(m.Body())
+	if err != nil {
+		return err
+	}
+	if err := checkExtensions(x.Extensions, inEncrypted, "encrypted_extensions"); err != nil {
+		return err
+	}
+	if err := e.recordLimit(x.RecordSizeLimit); err != nil {
+		return err
+	}
+	e.hs.transcript.add(m)
+	e.hs.step = clientWaitFinished
+	return nil
+}
+
+func (e *Engine) serverFinished(m wire.Message) error {
+	hs := e.hs
+	if err := e.checkFinished(hs.server, m); err != nil {
+		return err
+	}
+	hs.transcript.add(m)
+	hs.applicationKeys(&e.state)
+	if err := e.readKeys(hs.serverApp); err != nil {
+		return err
+	}
+	e.send(wire.NewMessage(wire.TypeFinished, schedule.Finished(hs.suite.hash, hs.client, hs.transcript.sum())))
+	if err := e.writeKeys(hs.clientApp); err != nil {
+		return err
+	}
+	e.complete()
+	return nil
+}
+
+// checkFinished checks the peer's Finished against the transcript before it.
+func (e *Engine) checkFinished(secret []byte, m wire.Message) error {
+	if !hmac.Equal(m.Body(), schedule.Finished(e.hs.suite.hash, secret, e.hs.transcript.sum())) {
+		return wire.Errorf(wire.DecryptError, "the peer's finished does not fit the handshake")
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package tlsengine
+
+import (
+	"crypto"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"virtls/tlsengine/internal/kex"
+	"virtls/tlsengine/internal/record"
+	"virtls/tlsengine/internal/schedule"
+	"virtls/tlsengine/internal/wire"
+)
+
+// Code points, as they are on the wire.
+type (
+	Suite = wire.Suite
+	Group = wire.Group
+	Alert = wire.Alert
+)
+
+// A PSK is an external pre-shared key.
+type PSK struct {
+	Identity []byte
+	Key      []byte
+	Hash     crypto.Hash // the key's hash; SHA-256 if 0, as for all keys of psktool
+}
+
+func (p *PSK) hash() crypto.Hash {
+	if p.Hash == 0 {
+		return crypto.SHA256
+	}
+	return p.Hash
+}
+
+// Config tells what an end of a connection offers and accepts.
+type Config struct {
+	Rand io.Reader        // crypto/rand.Reader if nil
+	Time func() time.Time // time.Now if nil
+
+	// Suites are offered, or accepted, in this order. nil stands for all, those
+	// with AES-128-GCM first: with SHA-256 keys GnuTLS would take ChaCha20,
+	// which is slower where the processor has AES.
+	Suites []Suite
+	// PreferPeer lets a server take the first suite and group of the client's
+	// order, as GnuTLS does without %SERVER_PRECEDENCE.
+	PreferPeer bool
+	// Groups are offered, or accepted, in this order. nil stands for all, an empty
+	// list for none, which leaves keys alone.
+	Groups []Group
+	// KeyShares is for how many of the groups a client sends a share at once: 1 if 0.
+	KeyShares int
+
+	// PSK is a client's key: one, because GnuTLS's servers look at the first only.
+	PSK *PSK
+	// FindPSK returns a server's key for an identity, nil if there is none. It
+	// may be called by several connections at once.
+	FindPSK func(identity []byte) (*PSK, error)
+	// PSKAlone allows pre-shared keys without a key exchange (psk_ke), which
+	// have no forward secrecy. A server prefers those with one; a client offers both.
+	PSKAlone bool
+}
+
+// State tells what was agreed.
+type State struct {
+	Version     wire.Version
+	Suite       Suite
+	Group       Group // 0 without a key exchange
+	PSKIdentity []byte
+	Retried     bool // by a HelloRetryRequest
+
+	hash     crypto.Hash
+	exporter []byte
+}
+
+// Export returns keying material that both ends have (RFC 8446, section 7.5).
+func (s State) Export(label string, context []byte, size int) ([]byte, error) {
+	if s.exporter == nil {
+		return nil, errors.New("tlsengine: Export before the handshake is complete")
+	}
+	return schedule.Export(s.hash, s.exporter, label, context, size), nil
+}
+
+// complete checks the configuration and fills in what was left out.
+func (c *Config) complete(client bool) (*Config, error) {
+	full := *c
+	if full.Rand == nil {
+		full.Rand = rand.Reader
+	}
+	if full.Time == nil {
+		full.Time = time.Now
+	}
+	if full.Suites == nil {
+		for _, s := range suites13 {
+			full.Suites = append(full.Suites, s.id)
+		}
+	}
+	if full.Groups == nil {
+		full.Groups = kex.Groups()
+	}
+	for _, id := range full.Suites {
+		if suiteByID(id) == nil {
+			return nil, fmt.Errorf("tlsengine: %s is not there", id)
+		}
+	}
+	for _, g := range full.Groups {
+		if !kex.Known(g) {
+			return nil, fmt.Errorf("tlsengine: %s is not there", g)
+		}
+	}
+	if client {
+		return full.completeClient()
+	}
+	if full.FindPSK == nil {
+		return nil, errors.New("tlsengine: a server needs FindPSK")
+	}
+	return &full, nil
+}
+
+func (c *Config) completeClient() (*Config, error) {
+	if c.PSK == nil {
+		return nil, errors.New("tlsengine: a client needs a PSK")
+	}
+	if len(c.PSK.Identity) == 0 || len(c.PSK.Key) == 0 {
+		return nil, errors.New("tlsengine: the PSK lacks an identity or a key")
+	}
+	c.Suites = slices.DeleteFunc(slices.Clone(c.Suites), func(id Suite) bool { return suiteByID(id).hash != c.PSK.hash() })
+	if len(c.Suites) == 0 {
+		return nil, fmt.Errorf("tlsengine: no suite has the hash %s of the PSK", c.PSK.hash())
+	}
+	if len(c.Groups) == 0 && !c.PSKAlone {
+		return nil, errors.New("tlsengine: no group is left")
+	}
+	c.KeyShares = min(max(c.KeyShares, 1), len(c.Groups))
+	return c, nil
+}
+
+// ownRecordLimit is the record_size_limit that is sent: a full record.
+const ownRecordLimit = record.MaxPlaintext + 1

@@ -1,0 +1,282 @@
+package tlsengine
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"time"
+
+	"virtls/tlsengine/internal/record"
+	"virtls/tlsengine/internal/wire"
+)
+
+// Bounds on what a peer may send without getting anywhere.
+const (
+	maxMessage     = 128 << 10 // a chain of three ML-DSA-87 certificates has 22 KiB
+	maxHandshake   = 512 << 10 // octets of handshake messages before application data
+	maxIdleRecords = 16        // records in a row that carry nothing
+	maxCCS         = 16        // change_cipher_spec records of the compatibility mode
+	maxKeyUpdates  = 8         // in a second, as GnuTLS has it (lib/tls13/key_update.c)
+	maxBuffered    = 4 * record.MaxRecord
+)
+
+// inbound is the half of a connection that receives.
+type inbound struct {
+	mu     sync.Mutex
+	mem    *[maxBuffered]byte // nil while there is nothing in it
+	r, w   int                // what was fed and not yet looked at is mem[r:w]
+	plain  []byte             // application data, decrypted in place before mem[r]
+	msgs   []byte             // handshake messages, the last perhaps not whole
+	limit  int                // octets of content in a record
+	keys   *trafficKeys
+	closed bool // close_notify has come
+
+	idle, ccs, handshakeBytes int
+	updates                   int       // KeyUpdates since
+	updatesFrom               time.Time // this time
+	heard                     bool      // a whole record has come
+}
+
+// memories are shared by all connections, so that an idle one needs none.
+var memories = sync.Pool{New: func() any { return new([maxBuffered]byte) }}
+
+func (in *inbound) feed(p []byte) int {
+	if in.mem == nil {
+		in.mem = memories.Get().(*[maxBuffered]byte)
+	}
+	if in.r > 0 && len(in.plain) == 0 && len(in.mem)-in.w < len(p) {
+		in.r, in.w = 0, copy(in.mem[:], in.mem[in.r:in.w])
+	}
+	n := copy(in.mem[in.w:], p)
+	in.w += n
+	return n
+}
+
+// release gives the memory back when nothing is in it.
+func (in *inbound) release() {
+	if in.mem != nil && in.r == in.w && len(in.plain) == 0 {
+		memories.Put(in.mem)
+		in.mem, in.r, in.w, in.plain = nil, 0, 0, nil
+	}
+}
+
+// record takes a whole record from the memory, nil if there is none.
+func (in *inbound) record() ([]byte, error) {
+	if in.r == in.w {
+		return nil, nil
+	}
+	buf := in.mem[in.r:in.w]
+	if !in.heard {
+		if err := looksLikeTLS(buf); err != nil {
+			return nil, err
+		}
+	}
+	if len(buf) < record.HeaderSize {
+		return nil, nil
+	}
+	size := int(buf[3])<<8 | int(buf[4])
+	if size > record.MaxRecord-record.HeaderSize || in.keys == nil && size > record.MaxPlaintext {
+		return nil, wire.Errorf(wire.RecordOverflow, "a record of %d octets", size)
+	}
+	if buf[1] != 3 {
+		return nil, wire.Errorf(wire.ProtocolVersion, "a record of version 0x%02x%02x", buf[1], buf[2])
+	}
+	if len(buf) < record.HeaderSize+size {
+		return nil, nil
+	}
+	in.r += record.HeaderSize + size
+	in.heard = true
+	return buf[:record.HeaderSize+size], nil
+}
+
+// looksLikeTLS finds out early when the peer speaks something else: it is the
+// commonest mistake of all, and the greeting says which.
+func looksLikeTLS(b []byte) error {
+	if b[0] >= byte(wire.ChangeCipherSpec) && b[0] <= byte(wire.ApplicationData) && (len(b) < 2 || b[1] == 3) {
+		return nil
+	}
+	for _, p := range []struct{ greeting, name string }{
+		{"NBDMAGIC", "NBD without TLS"}, {"RFB 0", "VNC without TLS"}, {"HTTP/", "HTTP without TLS"}, {"SSH-", "SSH"}, {"QEVM", "migration without TLS"},
+	} {
+		if bytes.HasPrefix(b, []byte(p.greeting)) || len(b) < len(p.greeting) && bytes.HasPrefix([]byte(p.greeting), b) && len(b) > 2 {
+			return wire.Errorf(wire.UnexpectedMessage, "the peer does not speak TLS here: it sent %q, which is %s", trim(b), p.name)
+		}
+	}
+	return wire.Errorf(wire.UnexpectedMessage, "the peer does not speak TLS here: it sent %q", trim(b))
+}
+
+func trim(b []byte) []byte { return b[:min(len(b), 16)] }
+
+// nextRecord handles one record; it reports false if there is no whole one.
+func (e *Engine) nextRecord() (bool, error) {
+	in := &e.in
+	rec, err := in.record()
+	if rec == nil || err != nil {
+		in.release()
+		return false, err
+	}
+	t, content := wire.ContentType(rec[0]), rec[record.HeaderSize:]
+	if t == wire.ChangeCipherSpec {
+		return true, e.compatibilityRecord(content)
+	}
+	if in.keys != nil && !(t == wire.AlertRecord && e.plainAlert(rec)) {
+		if t, content, err = in.keys.Open(rec); err != nil {
+			return true, err
+		}
+	}
+	if len(content) > in.limit {
+		return true, wire.Errorf(wire.RecordOverflow, "a record with %d octets of content, where %d were agreed", len(content), in.limit)
+	}
+	if len(in.msgs) > 0 && t == wire.ApplicationData {
+		return true, wire.Errorf(wire.UnexpectedMessage, "application data within a handshake message")
+	}
+	switch t {
+	case wire.HandshakeRecord:
+		return true, e.handshakeRecord(content)
+	case wire.AlertRecord:
+		return true, e.alertRecord(content)
+	case wire.ApplicationData:
+		return true, e.dataRecord(content)
+	}
+	return true, wire.Errorf(wire.UnexpectedMessage, "a record of type %s", t)
+}
+
+// plainAlert tells whether an alert came unprotected although the server's
+// keys are known: a peer that could not make sense of our ServerHello or
+// ClientHello has none (RFC 8446, section 6).
+func (e *Engine) plainAlert(rec []byte) bool {
+	return e.hs != nil && !e.hs.protected && len(rec) == record.HeaderSize+2
+}
+
+func (e *Engine) compatibilityRecord(content []byte) error {
+	if e.hs == nil || !e.hs.helloSeen || len(content) != 1 || content[0] != 1 || len(e.in.msgs) > 0 {
+		return wire.Errorf(wire.UnexpectedMessage, "an unexpected change_cipher_spec")
+	}
+	if e.in.ccs++; e.in.ccs > maxCCS {
+		return wire.Errorf(wire.UnexpectedMessage, "more than %d change_cipher_spec", maxCCS)
+	}
+	return nil
+}
+
+func (e *Engine) alertRecord(content []byte) error {
+	if len(content) != 2 {
+		return wire.Errorf(wire.DecodeError, "an alert of %d octets", len(content))
+	}
+	switch a := wire.Alert(content[1]); {
+	case a == wire.CloseNotify:
+		if e.hs != nil {
+			return &AlertError{a}
+		}
+		e.in.closed = true
+		return nil
+	case a == wire.UserCanceled:
+		return e.nothing("alerts")
+	default:
+		return &AlertError{a}
+	}
+}
+
+// nothing counts a record that carries nothing.
+func (e *Engine) nothing(what string) error {
+	if e.in.idle++; e.in.idle > maxIdleRecords {
+		return wire.Errorf(wire.UnexpectedMessage, "more than %d empty %s in a row", maxIdleRecords, what)
+	}
+	return nil
+}
+
+func (e *Engine) dataRecord(content []byte) error {
+	if e.hs != nil || e.in.keys == nil {
+		return wire.Errorf(wire.UnexpectedMessage, "application data during the handshake")
+	}
+	if len(content) == 0 {
+		return e.nothing("records")
+	}
+	e.in.idle = 0
+	e.in.plain = content
+	return nil
+}
+
+func (e *Engine) handshakeRecord(content []byte) error {
+	in := &e.in
+	if len(content) == 0 {
+		return wire.Errorf(wire.UnexpectedMessage, "an empty handshake record")
+	}
+	in.idle = 0
+	in.msgs = append(in.msgs, content...)
+	if e.hs != nil {
+		if in.handshakeBytes += len(content); in.handshakeBytes > maxHandshake {
+			return wire.Errorf(wire.IllegalParameter, "a handshake of more than %d octets", maxHandshake)
+		}
+	}
+	for len(in.msgs) >= wire.HeaderSize {
+		m := wire.Message(in.msgs)
+		size := m.BodySize()
+		if size > maxMessage {
+			return wire.Errorf(wire.IllegalParameter, "a %s of %d octets", m.Type(), size)
+		}
+		if len(m) < wire.HeaderSize+size {
+			return nil
+		}
+		// The message is kept by the transcript and by what is parsed from it.
+		m = bytes.Clone(m[:wire.HeaderSize+size])
+		in.msgs = in.msgs[len(m):]
+		if err := e.handle(m); err != nil {
+			return err
+		}
+	}
+	if len(in.msgs) == 0 {
+		in.msgs = nil
+	}
+	return nil
+}
+
+// handle gives a message to the step of the handshake that waits for it, or to
+// those that come afterwards.
+func (e *Engine) handle(m wire.Message) error {
+	if e.hs != nil {
+		return e.hs.handle(e, m)
+	}
+	switch {
+	case m.Type() == wire.TypeKeyUpdate:
+		return e.keyUpdate(m.Body())
+	case m.Type() == wire.TypeNewSessionTicket && e.client:
+		return wire.CheckNewSessionTicket(m.Body())
+	}
+	return wire.Errorf(wire.UnexpectedMessage, "a %s after the handshake", m.Type())
+}
+
+func (e *Engine) keyUpdate(body []byte) error {
+	requested, err := wire.ParseKeyUpdate(body)
+	if err != nil {
+		return err
+	}
+	if now := e.cfg.Time(); now.Sub(e.in.updatesFrom) >= time.Second || now.Before(e.in.updatesFrom) {
+		e.in.updates, e.in.updatesFrom = 0, now
+	}
+	if e.in.updates++; e.in.updates > maxKeyUpdates {
+		return wire.Errorf(wire.UnexpectedMessage, "more than %d key_update in a second", maxKeyUpdates)
+	}
+	next, err := e.in.keys.next()
+	if err != nil {
+		return fmt.Errorf("tlsengine: %w", err)
+	}
+	if err := e.setReadKeys(next); err != nil {
+		return err
+	}
+	if requested {
+		e.out.mu.Lock()
+		e.out.answer = !e.out.closed
+		e.out.mu.Unlock()
+	}
+	return nil
+}
+
+// setReadKeys changes the keys. No handshake message may reach across (RFC
+// 8446, section 5.1).
+func (e *Engine) setReadKeys(keys *trafficKeys) error {
+	if len(e.in.msgs) > 0 {
+		return wire.Errorf(wire.UnexpectedMessage, "handshake octets behind a message that changes keys")
+	}
+	e.in.keys = keys
+	return nil
+}

@@ -1,0 +1,167 @@
+package tlsengine
+
+import (
+	"errors"
+	"sync"
+
+	"virtls/tlsengine/internal/record"
+	"virtls/tlsengine/internal/schedule"
+	"virtls/tlsengine/internal/wire"
+)
+
+// outbound is the half of a connection that sends.
+type outbound struct {
+	mu      sync.Mutex
+	buf     []byte // records to be sent
+	queued  []byte // handshake messages that wait for a common record
+	version wire.Version
+	limit   int // octets of content in a record
+	keys    *trafficKeys
+	answer  bool // the peer has asked for a KeyUpdate
+	open    bool // application data may be written
+	closed  bool
+}
+
+// trafficKeys protect one direction in TLS 1.3.
+type trafficKeys struct {
+	*record.Protector
+	suite  *suite
+	secret []byte
+}
+
+func newTrafficKeys(s *suite, secret []byte) (*trafficKeys, error) {
+	key, iv := schedule.Keys(s.hash, secret, s.aead.KeySize())
+	p, err := record.NewTLS13(s.aead, key, iv)
+	return &trafficKeys{p, s, secret}, err
+}
+
+func (k *trafficKeys) next() (*trafficKeys, error) {
+	return newTrafficKeys(k.suite, schedule.Next(k.suite.hash, k.secret))
+}
+
+func (o *outbound) pending() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.buf)+len(o.queued) > 0 || o.answer
+}
+
+// setVersion sets the version of unprotected records.
+func (o *outbound) setVersion(v wire.Version) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.version = v
+}
+
+// message queues a handshake message.
+func (o *outbound) message(m wire.Message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.queued = append(o.queued, m...)
+}
+
+// setKeys changes the keys after what is queued.
+func (o *outbound) setKeys(keys *trafficKeys) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.flush()
+	o.keys = keys
+}
+
+// compatible puts the change_cipher_spec that middleboxes want (RFC 8446,
+// appendix D.4) behind what is queued.
+func (o *outbound) compatible() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.flush()
+	o.buf = record.AppendPlain(o.buf, wire.ChangeCipherSpec, wire.TLS12, []byte{1})
+}
+
+// flush puts what is queued into records.
+func (o *outbound) flush() {
+	if o.answer && o.keys != nil {
+		// An error cannot be: the sequence starts anew.
+		_ = o.updateKey(false)
+	}
+	if len(o.queued) > 0 {
+		o.append(wire.HandshakeRecord, o.queued)
+		o.queued = o.queued[:0]
+	}
+}
+
+// append puts content into as many records as it needs. Every key is changed
+// long before its sequence number ends.
+func (o *outbound) append(t wire.ContentType, content []byte) {
+	for first := true; first || len(content) > 0; first = false {
+		n := min(len(content), o.limit)
+		if o.keys == nil {
+			version := o.version
+			if version == 0 {
+				version = wire.TLS10 // of a first ClientHello (RFC 8446, section 5.1)
+			}
+			o.buf = record.AppendPlain(o.buf, t, version, content[:n])
+		} else {
+			var err error
+			if o.buf, err = o.keys.Append(o.buf, t, content[:n]); err != nil {
+				panic("tlsengine: " + err.Error())
+			}
+		}
+		content = content[n:]
+	}
+}
+
+func (o *outbound) write(p []byte) error {
+	switch {
+	case o.closed:
+		return ErrClosed
+	case !o.open:
+		return errors.New("tlsengine: Write before the handshake is complete")
+	}
+	for len(p) > 0 {
+		if o.keys.Tired() {
+			if err := o.updateKey(false); err != nil {
+				return err
+			}
+		}
+		o.flush()
+		n := min(len(p), o.limit)
+		o.append(wire.ApplicationData, p[:n])
+		p = p[n:]
+	}
+	return nil
+}
+
+// updateKey sends a KeyUpdate and changes the key. It answers the peer's too.
+func (o *outbound) updateKey(request bool) error {
+	if !o.open || o.closed {
+		return ErrClosed
+	}
+	next, err := o.keys.next()
+	if err != nil {
+		return err
+	}
+	o.answer = false
+	o.append(wire.HandshakeRecord, wire.KeyUpdate(request))
+	o.keys = next
+	return nil
+}
+
+func (o *outbound) close() {
+	if o.closed {
+		return
+	}
+	o.flush()
+	o.append(wire.AlertRecord, []byte{1, byte(wire.CloseNotify)})
+	o.closed = true
+}
+
+// alert ends the sending side with a fatal alert.
+func (o *outbound) alert(a wire.Alert) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	o.queued = nil
+	o.append(wire.AlertRecord, []byte{2, byte(a)})
+	o.closed = true
+}

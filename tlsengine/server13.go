@@ -1,0 +1,278 @@
+package tlsengine
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"io"
+	"slices"
+
+	"virtls/tlsengine/internal/kex"
+	"virtls/tlsengine/internal/schedule"
+	"virtls/tlsengine/internal/wire"
+)
+
+// The steps of a TLS 1.3 server (RFC 8446, appendix A.2).
+var (
+	serverStart        = &step{name: "a server", want: []wire.HandshakeType{wire.TypeClientHello}}
+	serverWaitRetry    = &step{name: "a server", want: []wire.HandshakeType{wire.TypeClientHello}}
+	serverWaitFinished = &step{name: "a server", want: []wire.HandshakeType{wire.TypeFinished}}
+)
+
+func init() {
+	// Set here because the steps refer to each other.
+	serverStart.handle = (*Engine).clientHello
+	serverWaitRetry.handle = (*Engine).clientHelloAgain
+	serverWaitFinished.handle = (*Engine).clientFinished
+}
+
+func (e *Engine) clientHello(m wire.Message) error {
+	h, err := wire.ParseClientHello(m.Body())
+	if err != nil {
+		return err
+	}
+	if err := checkClientHello(h); err != nil {
+		return err
+	}
+	e.hs.hello, e.hs.helloSeen = h, true
+	return e.answer(h, m)
+}
+
+// clientHelloAgain takes the answer to a HelloRetryRequest, in which nothing
+// but what was asked for may have changed (RFC 8446, section 4.1.2).
+func (e *Engine) clientHelloAgain(m wire.Message) error {
+	h, err := wire.ParseClientHello(m.Body())
+	if err != nil {
+		return err
+	}
+	if err := checkClientHello(h); err != nil {
+		return err
+	}
+	first := e.hs.hello
+	same := h.Version == first.Version && h.Random == first.Random && bytes.Equal(h.SessionID, first.SessionID) &&
+		slices.Equal(h.Suites, first.Suites) && slices.Equal(h.Groups, first.Groups) && slices.Equal(h.PSKModes, first.PSKModes)
+	if !same {
+		return wire.Errorf(wire.IllegalParameter, "the second client_hello differs from the first")
+	}
+	if len(h.KeyShares) != 1 || h.KeyShares[0].Group != e.hs.retry.RetryGroup {
+		return wire.Errorf(wire.IllegalParameter, "the second client_hello lacks the one key share that was asked for")
+	}
+	e.hs.hello = h
+	return e.answer(h, m)
+}
+
+// checkClientHello checks what TLS 1.3 wants of every ClientHello (RFC 8446,
+// section 4.1.2).
+func checkClientHello(h *wire.ClientHello) error {
+	switch {
+	case !slices.Contains(h.Versions, wire.TLS13):
+		return wire.Errorf(wire.ProtocolVersion, "the client does not offer TLS 1.3")
+	case h.Version != wire.TLS12:
+		return wire.Errorf(wire.IllegalParameter, "a client_hello for TLS 1.3 with the legacy version %s", h.Version)
+	case !bytes.Equal(h.Compression, []byte{0}):
+		return wire.Errorf(wire.IllegalParameter, "a client_hello for TLS 1.3 with compression")
+	case h.Groups != nil && !h.HasKeyShares, h.Groups == nil && len(h.KeyShares) > 0:
+		// Without groups GnuTLS 3.7 to 3.8 sends an empty list of shares.
+		return wire.Errorf(wire.MissingExtension, "a client_hello with one of supported_groups and key_share")
+	case h.PSKs != nil && h.PSKModes == nil:
+		return wire.Errorf(wire.MissingExtension, "a client_hello with pre_shared_key and without psk_key_exchange_modes")
+	case len(h.PSKs) != len(h.Binders):
+		return wire.Errorf(wire.IllegalParameter, "%d pre-shared keys with %d binders", len(h.PSKs), len(h.Binders))
+	case h.PSKs == nil:
+		return wire.Errorf(wire.HandshakeFailure, "the client offers no pre-shared key")
+	}
+	seen := map[wire.Group]bool{}
+	for _, k := range h.KeyShares {
+		if seen[k.Group] || !slices.Contains(h.Groups, k.Group) {
+			return wire.Errorf(wire.IllegalParameter, "a key share for %s twice, or for a group that is not offered", k.Group)
+		}
+		seen[k.Group] = true
+	}
+	return nil
+}
+
+// answer chooses suite, key and group for a ClientHello, and sends the server's
+// flight or a HelloRetryRequest.
+func (e *Engine) answer(h *wire.ClientHello, m wire.Message) error {
+	hs := e.hs
+	index, err := e.choosePSK(h, m)
+	if err != nil {
+		return err
+	}
+	hs.transcript.choose(hs.suite.hash)
+	share, err := e.chooseGroup(h)
+	if err != nil {
+		return err
+	}
+	if hs.group != 0 && share == nil {
+		return e.requestRetry(h, m)
+	}
+	hs.transcript.add(m)
+	if err := e.recordLimit(h.RecordSizeLimit); err != nil {
+		return err
+	}
+	return e.serverFlight(h, index, share)
+}
+
+// choosePSK chooses a suite and a key that go together, and checks the binder.
+func (e *Engine) choosePSK(h *wire.ClientHello, m wire.Message) (int, error) {
+	hs := e.hs
+	covered := m[:len(m)-h.BindersSize()]
+	for i, offered := range h.PSKs {
+		psk, err := e.cfg.FindPSK(offered.Identity)
+		if err != nil {
+			return 0, err
+		}
+		if psk == nil {
+			continue
+		}
+		s := e.chooseSuite(h.Suites, func(s *suite) bool { return s.hash == psk.hash() })
+		if s == nil {
+			continue
+		}
+		secrets := schedule.New(s.hash, psk.Key)
+		if !hmac.Equal(h.Binders[i], secrets.Binder(schedule.ExternalBinder, hs.transcript.with(s.hash, covered))) {
+			return 0, wire.Errorf(wire.DecryptError, "user %q has another key than this side's", offered.Identity)
+		}
+		if hs.retry != nil && hs.retry.Suite != s.id {
+			return 0, wire.Errorf(wire.IllegalParameter, "the second client_hello does not allow %s any more", hs.retry.Suite)
+		}
+		hs.suite, hs.psk, hs.secrets = s, psk, secrets
+		return i, nil
+	}
+	return 0, e.unknownPSK(h, covered)
+}
+
+// unknownPSK refuses a ClientHello without a known key as one with a wrong key
+// is refused, after as much work, so that nobody learns which users there are.
+func (e *Engine) unknownPSK(h *wire.ClientHello, covered []byte) error {
+	s := e.chooseSuite(h.Suites, func(*suite) bool { return true })
+	if s == nil {
+		return wire.Errorf(wire.HandshakeFailure, "no cipher suite in common: the client offers %v", h.Suites)
+	}
+	dummy := make([]byte, 32)
+	if _, err := io.ReadFull(e.cfg.Rand, dummy); err != nil {
+		return err
+	}
+	hmac.Equal(h.Binders[0], schedule.New(s.hash, dummy).Binder(schedule.ExternalBinder, e.hs.transcript.with(s.hash, covered)))
+	return wire.Errorf(wire.DecryptError, "user %q is not known here", h.PSKs[0].Identity)
+}
+
+func (e *Engine) chooseSuite(offered []wire.Suite, fits func(*suite) bool) *suite {
+	first, second := e.cfg.Suites, offered
+	if e.cfg.PreferPeer {
+		first, second = second, first
+	}
+	for _, id := range first {
+		if s := suiteByID(id); s != nil && slices.Contains(second, id) && fits(s) {
+			return s
+		}
+	}
+	return nil
+}
+
+// chooseGroup chooses the group of the key exchange and returns the client's
+// share for it, nil if it sent none. Without a group the key is used alone.
+func (e *Engine) chooseGroup(h *wire.ClientHello) (*wire.KeyShare, error) {
+	hs := e.hs
+	if slices.Contains(h.PSKModes, wire.PSKWithDHE) {
+		first, second := e.cfg.Groups, h.Groups
+		if e.cfg.PreferPeer {
+			first, second = second, first
+		}
+		hs.group = 0
+		for _, g := range first {
+			if !slices.Contains(second, g) || !kex.Known(g) {
+				continue
+			}
+			for i := range h.KeyShares {
+				if h.KeyShares[i].Group == g {
+					hs.group = g
+					return &h.KeyShares[i], nil
+				}
+			}
+			if hs.group == 0 {
+				hs.group = g // worth another round trip only if no other has a share
+			}
+		}
+		if hs.group != 0 {
+			return nil, nil
+		}
+	}
+	if e.cfg.PSKAlone && slices.Contains(h.PSKModes, wire.PSKAlone) {
+		return nil, nil
+	}
+	return nil, wire.Errorf(wire.HandshakeFailure, "no key exchange in common: the client offers %v with the modes %v", h.Groups, h.PSKModes)
+}
+
+// requestRetry asks for a share of the chosen group.
+func (e *Engine) requestRetry(h *wire.ClientHello, m wire.Message) error {
+	hs := e.hs
+	if hs.retry != nil {
+		return wire.Errorf(wire.IllegalParameter, "the second client_hello has no share for %s", hs.group)
+	}
+	hs.transcript.add(m)
+	hs.transcript.retried(hs.suite.hash)
+	hs.retry = &wire.ServerHello{
+		Version: wire.TLS12, Random: wire.RetryRandom(), SessionID: h.SessionID, Suite: hs.suite.id, Selected: wire.TLS13, RetryGroup: hs.group,
+	}
+	e.out.setVersion(wire.TLS12)
+	e.send(hs.retry.Marshal())
+	e.state.Retried = true
+	if len(h.SessionID) > 0 {
+		e.compatibilityMode()
+	}
+	hs.step = serverWaitRetry
+	return nil
+}
+
+// serverFlight sends everything from ServerHello to Finished.
+func (e *Engine) serverFlight(h *wire.ClientHello, index int, share *wire.KeyShare) error {
+	hs := e.hs
+	selected := uint16(index)
+	sh := &wire.ServerHello{Version: wire.TLS12, SessionID: h.SessionID, Suite: hs.suite.id, Selected: wire.TLS13, PSK: &selected}
+	if _, err := io.ReadFull(e.cfg.Rand, sh.Random[:]); err != nil {
+		return err
+	}
+	var shared []byte
+	if share != nil {
+		own, secret, err := kex.Respond(share.Group, share.Data, e.cfg.Rand)
+		if err != nil {
+			return wire.Errorf(wire.IllegalParameter, "%v (%s)", err, share.Group)
+		}
+		shared, sh.Share = secret, &wire.KeyShare{Group: share.Group, Data: own}
+	}
+	e.state.Version, e.state.Suite, e.state.Group, e.state.hash = wire.TLS13, hs.suite.id, hs.group, hs.suite.hash
+	e.state.PSKIdentity = hs.psk.Identity
+	e.out.setVersion(wire.TLS12)
+	e.send(sh.Marshal())
+	if len(h.SessionID) > 0 {
+		e.compatibilityMode()
+	}
+	hs.handshakeKeys(shared)
+	if err := e.writeKeys(hs.server); err != nil {
+		return err
+	}
+	ee := &wire.EncryptedExtensions{}
+	if h.RecordSizeLimit != 0 {
+		ee.RecordSizeLimit = ownRecordLimit
+	}
+	e.send(ee.Marshal())
+	e.send(wire.NewMessage(wire.TypeFinished, schedule.Finished(hs.suite.hash, hs.server, hs.transcript.sum())))
+	hs.applicationKeys(&e.state)
+	if err := e.writeKeys(hs.serverApp); err != nil {
+		return err
+	}
+	hs.step = serverWaitFinished
+	return e.readKeys(hs.client)
+}
+
+func (e *Engine) clientFinished(m wire.Message) error {
+	if err := e.checkFinished(e.hs.client, m); err != nil {
+		return err
+	}
+	if err := e.readKeys(e.hs.clientApp); err != nil {
+		return err
+	}
+	e.complete()
+	return nil
+}

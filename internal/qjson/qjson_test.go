@@ -47,6 +47,17 @@ func TestValues(t *testing.T) {
 	}
 }
 
+func TestText(t *testing.T) {
+	const text = `{"a": [1.50, true, null, "\u0001\"\\/'é"], "b": {}, "c": []}`
+	v, err := Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Text(v); got != text {
+		t.Errorf("got  %s\nwant %s", got, text)
+	}
+}
+
 func TestGet(t *testing.T) {
 	o := Object{{"a", nil}, {"b", true}}
 	if v, ok := o.Get("b"); v != true || !ok {
@@ -220,6 +231,10 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%v, but encoding/json takes it", err)
 			}
 			return
+		}
+		again, err := Parse([]byte(Text(got)))
+		if diff := cmp.Diff(got, again); err != nil || diff != "" {
+			t.Errorf("written as %s: %v %s", Text(got), err, diff)
 		}
 		if bytes.ContainsAny(data, `'`) || bytes.Contains(data, []byte("\xc0\x80")) {
 			return

@@ -33,7 +33,7 @@ var rows = [][]string{
 	{"tlsengine/internal/kex", "tlsengine/internal/record", "tlsengine/internal/schedule"},
 	{"tlsengine"},
 	{"session"},
-	{"validate"},
+	{"validate", "explain"},
 	{"ca/register"},
 	{"ca"},
 	{"sasl", "sasl/gssapi", "qcow2"},

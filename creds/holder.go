@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"virtls/finding"
+	"virtls/internal/watch"
 )
 
 // A LoadFunc loads credentials anew, with warnings.
@@ -56,4 +57,19 @@ func (h *Holder) Reload(ctx context.Context) error {
 	}
 	h.current.Store(&held{c, warnings})
 	return nil
+}
+
+// Watch reloads once at its start, because the files may have changed since
+// they were loaded, and then whenever one of them changes, until ctx ends; then
+// it returns. report learns the outcome of every reload: nil, or why the old
+// credentials stay. It is called by this goroutine alone.
+func (h *Holder) Watch(ctx context.Context, report func(error)) {
+	reload := func() {
+		if err := h.Reload(ctx); ctx.Err() == nil {
+			report(err)
+		}
+	}
+	w := watch.New(h.Current().Files()...)
+	reload()
+	w.Run(ctx, reload)
 }

@@ -17,7 +17,7 @@ type JudgeOptions struct {
 	// View shows the files, in the place of Root, as another user sees them.
 	View layout.View
 
-	Password      []byte // of encrypted keys, nil for none; QEMU's passwordid
+	Password      []byte // of encrypted keys, nil for none; QEMU's passwordid. libvirt takes none
 	NoSanityCheck bool   // QEMU's sanity-check=off, libvirt's tls_no_sanity_certificate and no_sanity
 }
 
@@ -53,9 +53,18 @@ func (p Problem) refuses() bool { return p.Finding.Severity == finding.Error }
 // the files with the rights of the calling process. Sessions may still fail for
 // other reasons.
 func (c Consumer) Judge(f layout.Files, o JudgeOptions) Judgement {
+	_, j := c.Load(f, o)
+	return j
+}
+
+// Load is [Consumer.Judge] that also returns what could be loaded, so that more
+// can be said of it: see [X509.Check]. A consumer that refuses the files uses
+// nothing of it.
+func (c Consumer) Load(f layout.Files, o JudgeOptions) (*X509, Judgement) {
 	l := newLoader(c, f, o)
 	l.load()
-	return Judgement{Accepted: !l.refused(), Problems: l.problems}
+	l.x.Options = X509Options{Endpoint: c.Endpoint, NoSanityCheck: o.NoSanityCheck, Files: &f, Now: o.Now}
+	return &l.x, Judgement{Accepted: !l.refused(), Problems: l.problems}
 }
 
 // A loader is the loading of files by a consumer. It goes on after problems as
@@ -81,7 +90,10 @@ func newLoader(c Consumer, f layout.Files, o JudgeOptions) *loader {
 	default:
 		view = here{}
 	}
-	l := &loader{Consumer: c, files: f, disk: newDisk(view), now: o.Now, password: o.Password, sanity: !o.NoSanityCheck}
+	l := &loader{Consumer: c, files: f, disk: newDisk(view), now: o.Now, sanity: !o.NoSanityCheck}
+	if !c.isLibvirt() {
+		l.password = o.Password
+	}
 	if l.now.IsZero() {
 		l.now = time.Now()
 	}

@@ -1,6 +1,7 @@
 package creds
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -125,6 +126,7 @@ func (l *loader) certificates(kind *finding.Kind, path string) []*pki.Certificat
 	certs, reason, err := parseCertificates(cString(data))
 	if err != nil {
 		l.problem(kind.Found(path, err.Error()), fmt.Sprintf("Unable to import certificate %s: %s", path, reason))
+		return nil
 	}
 	return certs
 }
@@ -164,17 +166,40 @@ func keyProblem(path string, err error) finding.Finding {
 	return kindKey.Found(path, err.Error())
 }
 
+// maxSortedChain is how many certificates GnuTLS puts in order by itself
+// (gnutls_pcert_import_x509_list, 3.7.9 to 3.8.13); a longer chain must be.
+const maxSortedChain = 16
+
 // match tells whether the key is that of the identity's first certificate, as
 // GnuTLS tries it when it is given both. prefix is what the consumer says
 // before GnuTLS's reason.
 func (l *loader) match(id *Identity, prefix string) bool {
 	leaf := id.Chain[0]
+	if n := len(id.Chain); n > maxSortedChain {
+		if !l.WholeChain {
+			id.Chain = id.Chain[:maxSortedChain] // the rest is never read
+		} else if !sorted(id.Chain) {
+			l.problem(kindUnordered.Found(id.CertFile, fmt.Sprintf("%d certificates", n)).WithWant(fmt.Sprintf("at most %d that are not in order", maxSortedChain), ""),
+				prefix+"The provided X.509 certificate list is not sorted")
+			return false
+		}
+	}
 	if pki.SameKey(leaf.PublicKey.Key, id.Key) {
 		return true
 	}
 	l.problem(kindKeyMismatch.Found(id.KeyFile, "a key that is not that of "+leaf.String()).WithWant("the key of "+id.CertFile, ""),
 		prefix+gnutlsMismatch.Error())
 	return false
+}
+
+// sorted tells whether each certificate names the next one as its issuer.
+func sorted(chain []*pki.Certificate) bool {
+	for i, c := range chain[1:] {
+		if !bytes.Equal(chain[i].RawIssuer, c.RawSubject) {
+			return false
+		}
+	}
+	return true
 }
 
 // loadCRL reads the revocation lists, which nobody judges.
@@ -282,7 +307,8 @@ func (l *loader) anchorList() []*pki.Certificate {
 	return nil
 }
 
-// trustFile has GnuTLS load the CA file.
+// trustFile has GnuTLS load the CA file (gnutls_certificate_set_x509_trust_file),
+// which takes one without any certificate, and then trusts nobody.
 func (l *loader) trustFile(format string) {
 	if l.x.Anchors != nil {
 		return // it was read for the sanity check
@@ -293,7 +319,10 @@ func (l *loader) trustFile(format string) {
 		return
 	}
 	certs, reason, err := parseCertificates(data)
-	if err != nil {
+	switch {
+	case reason == pki.GnuTLSNoCertificate:
+		l.problem(kindAnchors.Found(l.files.CA, err.Error()).WithSeverity(finding.Warning), "")
+	case err != nil:
 		l.problem(kindAnchors.Found(l.files.CA, err.Error()), fmt.Sprintf(format, l.files.CA, reason))
 	}
 	l.x.Anchors = certs
@@ -318,6 +347,9 @@ func (l *loader) keyFile(p layout.Pair, prefix string) {
 		return
 	}
 	if id.Chain, reason, err = parseCertificates(certData); err != nil {
+		if reason == pki.GnuTLSNoCertificate {
+			reason = gnutlsBase64
+		}
 		l.problem(kindCert.Found(p.Cert, err.Error()), prefix+reason.Error())
 	}
 	if id.Chain != nil && id.Key != nil && l.match(&id, prefix) {

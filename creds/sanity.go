@@ -104,6 +104,9 @@ func (l *loader) checkKeyUsage(s subject) {
 	}
 }
 
+// noPurposes is a list of key purposes that is empty, DER.
+const noPurposes = "\x30\x00"
+
 // checkPurpose wants the own certificate's key purposes to allow the role; a
 // critical extension that does not is refused. QEMU lets "any" stand for both
 // purposes and passes over unknown ones (qcrypto_tls_creds_check_cert_key_purpose).
@@ -112,6 +115,8 @@ func (l *loader) checkKeyUsage(s subject) {
 func (l *loader) checkPurpose(s subject) {
 	purposes, err := s.cert.Extensions.ExtKeyUsage()
 	switch {
+	case err != nil && string(s.cert.Extensions.Find(pki.OIDExtKeyUsage).Value) == noPurposes:
+		return // GnuTLS takes an empty list for none
 	case err != nil:
 		l.unreadable(s, "key purpose")
 		return

@@ -44,8 +44,8 @@ type Identity struct {
 
 // LoadX509 loads the files of a tls-creds-x509 object as the newest QEMU does
 // and makes its sanity check. The findings are warnings: what QEMU lets pass
-// and others do not, or what will go wrong later. The error is a
-// *[finding.Failure] whose text is QEMU's.
+// and others do not, or what will go wrong later (see [X509.Check]). The error
+// is a *[finding.Failure] whose text is QEMU's.
 func LoadX509(o X509Options) (*X509, []finding.Finding, error) {
 	files, err := o.files()
 	if err != nil {
@@ -58,7 +58,7 @@ func LoadX509(o X509Options) (*X509, []finding.Finding, error) {
 	}
 	l.x.Options = o
 	l.x.Options.Password = nil
-	return &l.x, l.warnings(), nil
+	return &l.x, append(l.warnings(), l.x.Check(l.now)...), nil
 }
 
 // ourselves is the consumer by whose rules virtls loads its own credentials: the

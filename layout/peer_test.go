@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"path/filepath"
 	"regexp"
@@ -67,15 +68,15 @@ var credentials = sync.OnceValue(func() map[string]pair {
 func content(name string) []byte {
 	made, base := credentials(), filepath.Base(name)
 	switch {
-	case strings.HasPrefix(base, "cacert"):
+	case strings.HasPrefix(base, "cacert"), strings.HasPrefix(base, "ca-cert"):
 		return made["ca"].cert
 	case strings.Contains(base, "crl"):
 		return made["crl"].cert
-	case strings.HasPrefix(base, "clientcert"):
+	case strings.HasPrefix(base, "clientcert"), strings.HasPrefix(base, "client-cert"):
 		return made["client"].cert
 	case strings.HasPrefix(base, "clientkey"):
 		return made["client"].key
-	case strings.HasPrefix(base, "servercert"):
+	case strings.HasPrefix(base, "servercert"), strings.HasPrefix(base, "server-cert"):
 		return made["server"].cert
 	}
 	return made["server"].key
@@ -214,4 +215,36 @@ func TestHalfPairAsLibvirtd(t *testing.T) {
 			t.Error(r)
 		}
 	})
+}
+
+// nbdinfo opens the CA's file that LibNBD says.
+func TestLibNBDAsNbdinfo(t *testing.T) {
+	g := peertest.Host
+	g.Need(t)
+	files := map[string]string{}
+	server := System(QEMU, "/server")
+	for _, name := range []string{server.CA(), server.Cert(Server, NoIndex), server.Key(Server, NoIndex)} {
+		files[name] = string(content(name))
+	}
+	dir := filepath.Join(string(tree(t, files)), "server")
+	nbdkit := g.Nbdkit(t, peertest.Options{}, "--tls=require", "--tls-certificates="+dir, "null", "1M").Ready()
+	opened := regexp.MustCompile(`openat\(AT_FDCWD, "(\S+/ca-cert.pem)"`)
+	for _, c := range libnbdCases {
+		t.Run(c.name, func(t *testing.T) {
+			files := map[string]string{"/home/u/": "", "/etc/pki/": ""}
+			for _, name := range c.files {
+				files[name] = string(content(name))
+			}
+			root := string(tree(t, files))
+			r := g.Run(t, peertest.Options{Unprivileged: true, Home: filepath.Join(root, "home/u"), Mounts: map[string]string{"/etc/pki": filepath.Join(root, "etc/pki")}},
+				"strace", "-f", "-e", "trace=openat", "nbdinfo", fmt.Sprintf("nbds://localhost:%d/", nbdkit.Port))
+			var got string
+			if m := opened.FindStringSubmatch(r.Stderr); m != nil {
+				got = strings.Replace(m[1], "/home/virtls/", "/home/u/", 1)
+			} else if !strings.Contains(r.Stderr, "/ca-certificates.crt") {
+				t.Error(r)
+			}
+			check(t, "CA", got, c.want)
+		})
+	}
 }

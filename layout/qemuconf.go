@@ -136,25 +136,6 @@ func (l Lookup) QEMU(roles ...Role) Found {
 	return f
 }
 
-// LibNBD are the clients that are built on libnbd: nbdinfo, nbdcopy. It is no
-// service of the fleet's, so it has no row.
-const LibNBD Service = "libnbd"
-
-// LibNBD returns what libnbd's clients read unless they are told a directory
-// (libnbd 1.14 to 1.24, lib/crypto.c): root /etc/pki/libnbd, others the first of
-// two directories in their home that has something to offer.
-func (l Lookup) LibNBD() Found {
-	dirs := []string{"/etc/pki/libnbd"}
-	if l.Account.UID != 0 {
-		dirs = []string{path.Join(l.Account.Home, ".pki/libnbd"), path.Join(l.Account.Home, ".config/pki/libnbd")}
-	}
-	i := max(0, slices.IndexFunc(dirs, func(d string) bool { return exists(l.View, d) }))
-	loc := Location{Service: LibNBD, Dir: dirs[i], naming: qemuNames, reader: HolderOnly}
-	files := loc.Files(Client)
-	files.CRL, files.Pairs = loc.CRL(), files.Pairs[:1]
-	return Found{Uses: []Use{{Files: files, Verify: true, Why: []string{"libnbd looks in " + strings.Join(dirs, ", then in ")}}}}
-}
-
 // SELinuxType is the type that Fedora's and RHEL's policy gives a path: cert_t
 // below /etc/pki and home_cert_t below a home directory's .pki. It is empty
 // where the policy has no rule for certificates.

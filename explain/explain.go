@@ -21,8 +21,8 @@ type Entry struct {
 	Means    string   `json:"means"`              // what the program wants to say
 	Versions string   `json:"versions,omitempty"` // which versions of the programs print it, empty for those of issue's support range
 	Causes   []Cause  `json:"causes"`             // most likely first
-	// Vague entries only say that there is a reason elsewhere. They count only
-	// if nothing else in the text is known.
+	// Vague entries only say that there is a reason elsewhere, or are what
+	// follows from another fault. They count only if nothing else is known.
 	Vague bool `json:"-"`
 }
 

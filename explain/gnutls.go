@@ -189,6 +189,7 @@ var gnutls = []Entry{
 		ID: "pull-push", By: "GnuTLS",
 		Texts: []string{"Error in the pull function", "Error in the push function"},
 		Means: "the connection broke while TLS read or wrote",
+		Vague: true,
 		Causes: []Cause{
 			because("the other side closed it: QEMU and libvirt do so without a word when they do not accept a certificate", "the log of the other side", "virtls validate"),
 			because("the port belongs to something that does not speak TLS and hung up", "what listens", "ss -ltnp"),

@@ -102,6 +102,7 @@ var libvirtSessions = []Entry{
 		ID: "libvirt-connection-lost", By: "libvirt",
 		Texts: []string{"Cannot recv data: Input/output error", "Cannot recv data: Connection reset by peer", "Cannot write data: Broken pipe", "End of file while reading data: Input/output error", "Cannot recv data: Software caused connection abort", "Cannot recv data:", "Cannot write data: "},
 		Means: "the other side closed the connection; libvirt does so without goodbye, even at a clean end",
+		Vague: true,
 		Causes: []Cause{
 			because("in a daemon's log, now and then: a client ended. That is normal", "whether any client complains", "virt-admin server-clients-info libvirtd"),
 			because("the client speaks qemu+tcp to the TLS port 16514, or the other way round to 16509", "the URI and its port", "virsh -c qemu+tls://HOST/system uri", "ss -ltnp"),

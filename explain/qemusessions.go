@@ -154,6 +154,7 @@ var qemuSessions = []Entry{
 			"Unable to read from socket: Connection reset by peer", "Unable to write to socket: Connection reset by peer", "Unable to write to socket: Broken pipe",
 		},
 		Means: "the peer closed the connection without saying why. QEMU checks certificates after the handshake and then just closes, so this is what the refused side sees",
+		Vague: true,
 		Causes: []Cause{
 			because("the server demands a certificate of the client, and the client has none or one of another authority: the client's client-cert.pem and client-key.pem; for a migration on the source host", serverSaid,
 				"virtls validate --for qemu-client", "virtls show CLIENTCERT SERVERCA"),

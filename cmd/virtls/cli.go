@@ -31,6 +31,8 @@ type cli struct {
 	Show  showCmd  `cmd:"" help:"Say what a certificate, key, request, CRL or PSK file is." group:"Certificates"`
 	CA    caCmd    `cmd:"" name:"ca" help:"The authority: show it, back it up, take one over, have it signed." group:"Certificates"`
 
+	Explain explainCmd `cmd:"" help:"Say what is behind a text that QEMU, libvirt, GnuTLS or OpenSSL printed." group:"Trouble"`
+
 	Certtool dropinCmd `cmd:"" help:"GnuTLS's certtool, word for word." group:"As other programs" passthrough:""`
 	Psktool  dropinCmd `cmd:"" help:"GnuTLS's psktool, word for word." group:"As other programs" passthrough:""`
 

@@ -60,6 +60,11 @@ var documents = []struct {
 	{"ca import backup.tar --state restored", 3},
 	{"ca request --org Example --state other --no-passphrase", 0},
 	{"ca install pki/ca/ca-cert.pem --state other --no-passphrase", 1},
+	{"explain", 2},
+	{"explain The client certificate x has expired", 0},
+	{"explain text-unknown", 0},
+	{"explain it does not work", 1},
+	{"explain --list", 0},
 	{"certtool", 2},
 }
 

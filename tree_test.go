@@ -30,7 +30,7 @@ var rows = [][]string{
 	{"creds"},
 	{"object"},
 	{"tlsengine/internal/wire"},
-	{"tlsengine/internal/kex", "tlsengine/internal/record", "tlsengine/internal/schedule"},
+	{"tlsengine/internal/kex", "tlsengine/internal/record", "tlsengine/internal/schedule", "tlsengine/internal/sigs"},
 	{"tlsengine"},
 	{"session"},
 	{"validate", "explain"},

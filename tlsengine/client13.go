@@ -17,6 +17,12 @@ var (
 
 	clientWaitExtensions = &step{name: "a client", want: []wire.HandshakeType{wire.TypeEncryptedExtensions}}
 
+	clientWaitCertificate = &step{name: "a client", want: []wire.HandshakeType{wire.TypeCertificateRequest, wire.TypeCertificate}}
+
+	clientWaitRequested = &step{name: "a client", want: []wire.HandshakeType{wire.TypeCertificate}} // after a request
+
+	clientWaitVerify = &step{name: "a client", want: []wire.HandshakeType{wire.TypeCertificateVerify}}
+
 	clientWaitFinished = &step{name: "a client", want: []wire.HandshakeType{wire.TypeFinished}}
 )
 
@@ -24,6 +30,9 @@ func init() {
 	// Set here because the steps refer to each other.
 	clientStart.start, clientStart.handle = (*Engine).sendClientHello, (*Engine).serverHello
 	clientWaitExtensions.handle = (*Engine).encryptedExtensions
+	clientWaitCertificate.handle = (*Engine).serverCertificate
+	clientWaitRequested.handle = (*Engine).serverCertificate
+	clientWaitVerify.handle = (*Engine).certificateVerify
 	clientWaitFinished.handle = (*Engine).serverFinished
 }
 
@@ -50,9 +59,24 @@ func (e *Engine) sendClientHello() error {
 			return err
 		}
 	}
-	e.offerPSK(h, e.cfg.PSK)
+	if e.cfg.PSK == nil {
+		h.Schemes = e.cfg.Schemes
+		h.ServerName, h.HasServerName = e.cfg.ServerName, e.cfg.ServerName != ""
+		h.PSKModes = nil
+	}
+	e.offer(h)
 	e.hs.helloSeen = true
 	return nil
+}
+
+// offer sends a ClientHello, with the key if there is one.
+func (e *Engine) offer(h *wire.ClientHello) {
+	e.hs.hello = h
+	if e.cfg.PSK != nil {
+		e.offerPSK(h, e.cfg.PSK)
+		return
+	}
+	e.send(h.Marshal())
 }
 
 func (e *Engine) addShare(h *wire.ClientHello, g wire.Group) error {
@@ -75,7 +99,6 @@ func (e *Engine) offerPSK(h *wire.ClientHello, psk *PSK) {
 	covered := m[:len(m)-h.BindersSize()]
 	binder := schedule.New(hash, psk.Key).Binder(schedule.ExternalBinder, e.hs.transcript.with(hash, covered))
 	copy(m[len(m)-len(binder):], binder)
-	e.hs.hello = h
 	e.send(m)
 }
 
@@ -116,10 +139,10 @@ func (e *Engine) serverHello(m wire.Message) error {
 	if err != nil {
 		return err
 	}
-	if h.PSK == nil {
+	if hs.psk == nil && e.cfg.PSK != nil {
 		return wire.Errorf(wire.HandshakeFailure, "the server did not choose the pre-shared key")
 	}
-	hs.secrets = schedule.New(hs.suite.hash, hs.psk.Key)
+	hs.secrets = schedule.New(hs.suite.hash, hs.key())
 	hs.transcript.choose(hs.suite.hash)
 	hs.transcript.add(m)
 	hs.handshakeKeys(shared)
@@ -130,7 +153,10 @@ func (e *Engine) serverHello(m wire.Message) error {
 	if err := e.writeKeys(hs.client); err != nil {
 		return err
 	}
-	e.state.Version, e.state.Suite, e.state.hash, e.state.PSKIdentity = wire.TLS13, h.Suite, hs.suite.hash, hs.psk.Identity
+	e.state.Version, e.state.Suite, e.state.hash = wire.TLS13, h.Suite, hs.suite.hash
+	if hs.psk != nil {
+		e.state.PSKIdentity = hs.psk.Identity
+	}
 	hs.step = clientWaitExtensions
 	return nil
 }
@@ -163,6 +189,9 @@ func (e *Engine) checkServerHello(h *wire.ServerHello) error {
 // pre-shared key goes with it.
 func (e *Engine) serverShare(h *wire.ServerHello) (shared []byte, err error) {
 	if h.PSK != nil {
+		if e.cfg.PSK == nil {
+			return nil, wire.Errorf(wire.UnsupportedExtension, "the server chose a pre-shared key, and none was offered")
+		}
 		if *h.PSK != 0 {
 			return nil, wire.Errorf(wire.IllegalParameter, "the server chose pre-shared key %d of one", *h.PSK)
 		}
@@ -216,7 +245,7 @@ func (e *Engine) retryRequest(r *wire.ServerHello, m wire.Message) error {
 	hs.transcript.add(m)
 	e.state.Retried = true
 	e.compatibilityMode()
-	e.offerPSK(&h, e.cfg.PSK)
+	e.offer(&h)
 	return nil
 }
 
@@ -225,7 +254,11 @@ func (e *Engine) encryptedExtensions(m wire.Message) error {
 	if err != nil {
 		return err
 	}
-	if err := checkExtensions(x.Extensions, inEncrypted, "encrypted_extensions"); err != nil {
+	allowed := inEncrypted
+	if e.hs.hello.HasServerName {
+		allowed = append(slices.Clone(allowed), wire.ExtServerName)
+	}
+	if err := checkExtensions(x.Extensions, allowed, "encrypted_extensions"); err != nil {
 		return err
 	}
 	if err := e.recordLimit(x.RecordSizeLimit); err != nil {
@@ -233,6 +266,9 @@ func (e *Engine) encryptedExtensions(m wire.Message) error {
 	}
 	e.hs.transcript.add(m)
 	e.hs.step = clientWaitFinished
+	if e.hs.psk == nil {
+		e.hs.step = clientWaitCertificate
+	}
 	return nil
 }
 
@@ -245,6 +281,11 @@ func (e *Engine) serverFinished(m wire.Message) error {
 	hs.applicationKeys(&e.state)
 	if err := e.readKeys(hs.serverApp); err != nil {
 		return err
+	}
+	if hs.request != nil {
+		if err := e.sendClientCertificate(); err != nil {
+			return err
+		}
 	}
 	e.send(wire.NewMessage(wire.TypeFinished, schedule.Finished(hs.suite.hash, hs.client, hs.transcript.sum())))
 	if err := e.writeKeys(hs.clientApp); err != nil {

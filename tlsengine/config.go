@@ -9,17 +9,20 @@ import (
 	"slices"
 	"time"
 
+	"virtls/pki"
 	"virtls/tlsengine/internal/kex"
 	"virtls/tlsengine/internal/record"
 	"virtls/tlsengine/internal/schedule"
+	"virtls/tlsengine/internal/sigs"
 	"virtls/tlsengine/internal/wire"
 )
 
 // Code points, as they are on the wire.
 type (
-	Suite = wire.Suite
-	Group = wire.Group
-	Alert = wire.Alert
+	Suite           = wire.Suite
+	Group           = wire.Group
+	SignatureScheme = wire.SignatureScheme
+	Alert           = wire.Alert
 )
 
 // A PSK is an external pre-shared key.
@@ -34,6 +37,12 @@ func (p *PSK) hash() crypto.Hash {
 		return crypto.SHA256
 	}
 	return p.Hash
+}
+
+// An Identity is a certificate with its issuers, its own first, and its key.
+type Identity struct {
+	Chain []*pki.Certificate
+	Key   crypto.Signer
 }
 
 // Config tells what an end of a connection offers and accepts.
@@ -62,6 +71,31 @@ type Config struct {
 	// PSKAlone allows pre-shared keys without a key exchange (psk_ke), which
 	// have no forward secrecy. A server prefers those with one; a client offers both.
 	PSKAlone bool
+
+	// Identities are what this end can prove to be. The first is used that the
+	// peer can verify.
+	Identities []Identity
+	// StrictPQC lets a server use an ML-DSA identity whenever the client claims
+	// to verify ML-DSA. Without it the client must also offer an ML-KEM group,
+	// if there is another identity: GnuTLS 3.8.13 without leancrypto offers
+	// ML-DSA and then fails.
+	StrictPQC bool
+	// Schemes are used and accepted for handshakes and chains, in this order. nil
+	// stands for all.
+	Schemes []SignatureScheme
+	// ServerName is sent by a client (RFC 6066, section 3), unless it is empty.
+	ServerName string
+	// RequestCertificate makes a server ask for the client's certificate. A
+	// client without one goes on without.
+	RequestCertificate bool
+	// Authorities are names, as DER, that a server says the client's
+	// certificate should have among its issuers.
+	Authorities [][]byte
+	// VerifyPeer judges the peer's chain during the handshake. An [Error] has
+	// the alert that the peer is sent, others send bad_certificate. If it is nil
+	// nothing but the possession of the key is checked, and the caller judges
+	// [State.PeerChain].
+	VerifyPeer func(chain []*pki.Certificate) error
 }
 
 // State tells what was agreed.
@@ -71,6 +105,13 @@ type State struct {
 	Group       Group // 0 without a key exchange
 	PSKIdentity []byte
 	Retried     bool // by a HelloRetryRequest
+
+	Identity   int             // which of the configured ones was used; -1 if none was
+	Reason     string          // why it was that one, where it was not the first
+	Scheme     SignatureScheme // of this end's signature
+	PeerChain  []*pki.Certificate
+	PeerScheme SignatureScheme
+	ServerName string // that the client asked for
 
 	hash     crypto.Hash
 	exporter []byte
@@ -101,6 +142,19 @@ func (c *Config) complete(client bool) (*Config, error) {
 	if full.Groups == nil {
 		full.Groups = kex.Groups()
 	}
+	if full.Schemes == nil {
+		full.Schemes = sigs.All()
+	}
+	for _, s := range full.Schemes {
+		if !sigs.Known(s) {
+			return nil, fmt.Errorf("tlsengine: %s is not there", s)
+		}
+	}
+	for i, id := range full.Identities {
+		if len(id.Chain) == 0 || id.Key == nil {
+			return nil, fmt.Errorf("tlsengine: identity %d lacks a certificate or a key", i)
+		}
+	}
 	for _, id := range full.Suites {
 		if suiteByID(id) == nil {
 			return nil, fmt.Errorf("tlsengine: %s is not there", id)
@@ -114,15 +168,19 @@ func (c *Config) complete(client bool) (*Config, error) {
 	if client {
 		return full.completeClient()
 	}
-	if full.FindPSK == nil {
-		return nil, errors.New("tlsengine: a server needs FindPSK")
+	if full.FindPSK == nil && full.Identities == nil {
+		return nil, errors.New("tlsengine: a server needs FindPSK or an identity")
 	}
 	return &full, nil
 }
 
 func (c *Config) completeClient() (*Config, error) {
+	c.KeyShares = min(max(c.KeyShares, 1), len(c.Groups))
 	if c.PSK == nil {
-		return nil, errors.New("tlsengine: a client needs a PSK")
+		if len(c.Groups) == 0 {
+			return nil, errors.New("tlsengine: no group is left")
+		}
+		return c, nil
 	}
 	if len(c.PSK.Identity) == 0 || len(c.PSK.Key) == 0 {
 		return nil, errors.New("tlsengine: the PSK lacks an identity or a key")
@@ -134,7 +192,6 @@ func (c *Config) completeClient() (*Config, error) {
 	if len(c.Groups) == 0 && !c.PSKAlone {
 		return nil, errors.New("tlsengine: no group is left")
 	}
-	c.KeyShares = min(max(c.KeyShares, 1), len(c.Groups))
 	return c, nil
 }
 

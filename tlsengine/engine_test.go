@@ -138,7 +138,7 @@ func TestPSKHandshake(t *testing.T) {
 			p := newPair(t, tt.client, tt.server)
 			a, b := p.shake(1) // an octet at a time
 			must(t, errors.Join(a, b))
-			tt.want.Version, tt.want.PSKIdentity = wire.TLS13, []byte("rich")
+			tt.want.Version, tt.want.PSKIdentity, tt.want.Identity = wire.TLS13, []byte("rich"), -1
 			for _, e := range []*Engine{p.client, p.server} {
 				s := e.State()
 				x, err := s.Export("EXPERIMENTAL test", []byte("context"), 20)

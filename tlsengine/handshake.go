@@ -34,6 +34,8 @@ type handshake struct {
 	group      wire.Group
 	psk        *PSK
 	secrets    *schedule.Schedule
+	request    *wire.CertificateRequest13 // the server's, nil if there was none
+	identity   *Identity                  // what this end proves to be
 	transcript transcript
 	client     []byte // the secret of the client's handshake records
 	server     []byte
@@ -47,6 +49,14 @@ func (h *handshake) handle(e *Engine, m wire.Message) error {
 	}
 	h.protected = h.protected || e.in.keys != nil
 	return h.step.handle(e, m)
+}
+
+// key returns the pre-shared key, nil in a handshake without one.
+func (h *handshake) key() []byte {
+	if h.psk == nil {
+		return nil
+	}
+	return h.psk.Key
 }
 
 // transcript hashes the handshake's messages. It keeps them until the hash is

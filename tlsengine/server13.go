@@ -13,15 +13,19 @@ import (
 
 // The steps of a TLS 1.3 server (RFC 8446, appendix A.2).
 var (
-	serverStart        = &step{name: "a server", want: []wire.HandshakeType{wire.TypeClientHello}}
-	serverWaitRetry    = &step{name: "a server", want: []wire.HandshakeType{wire.TypeClientHello}}
-	serverWaitFinished = &step{name: "a server", want: []wire.HandshakeType{wire.TypeFinished}}
+	serverStart           = &step{name: "a server", want: []wire.HandshakeType{wire.TypeClientHello}}
+	serverWaitRetry       = &step{name: "a server", want: []wire.HandshakeType{wire.TypeClientHello}}
+	serverWaitCertificate = &step{name: "a server", want: []wire.HandshakeType{wire.TypeCertificate}}
+	serverWaitVerify      = &step{name: "a server", want: []wire.HandshakeType{wire.TypeCertificateVerify}}
+	serverWaitFinished    = &step{name: "a server", want: []wire.HandshakeType{wire.TypeFinished}}
 )
 
 func init() {
 	// Set here because the steps refer to each other.
 	serverStart.handle = (*Engine).clientHello
 	serverWaitRetry.handle = (*Engine).clientHelloAgain
+	serverWaitCertificate.handle = (*Engine).clientCertificate
+	serverWaitVerify.handle = (*Engine).certificateVerify
 	serverWaitFinished.handle = (*Engine).clientFinished
 }
 
@@ -77,8 +81,6 @@ func checkClientHello(h *wire.ClientHello) error {
 		return wire.Errorf(wire.MissingExtension, "a client_hello with pre_shared_key and without psk_key_exchange_modes")
 	case len(h.PSKs) != len(h.Binders):
 		return wire.Errorf(wire.IllegalParameter, "%d pre-shared keys with %d binders", len(h.PSKs), len(h.Binders))
-	case h.PSKs == nil:
-		return wire.Errorf(wire.HandshakeFailure, "the client offers no pre-shared key")
 	}
 	seen := map[wire.Group]bool{}
 	for _, k := range h.KeyShares {
@@ -94,9 +96,12 @@ func checkClientHello(h *wire.ClientHello) error {
 // flight or a HelloRetryRequest.
 func (e *Engine) answer(h *wire.ClientHello, m wire.Message) error {
 	hs := e.hs
-	index, err := e.choosePSK(h, m)
+	index, err := e.chooseCredential(h, m)
 	if err != nil {
 		return err
+	}
+	if hs.retry != nil && hs.retry.Suite != hs.suite.id {
+		return wire.Errorf(wire.IllegalParameter, "the second client_hello does not allow %s any more", hs.retry.Suite)
 	}
 	hs.transcript.choose(hs.suite.hash)
 	share, err := e.chooseGroup(h)
@@ -113,7 +118,33 @@ func (e *Engine) answer(h *wire.ClientHello, m wire.Message) error {
 	return e.serverFlight(h, index, share)
 }
 
+// chooseCredential chooses a pre-shared key, and returns its index, or else one
+// of the identities.
+func (e *Engine) chooseCredential(h *wire.ClientHello, m wire.Message) (int, error) {
+	hs := e.hs
+	if h.PSKs != nil && e.cfg.FindPSK != nil {
+		index, err := e.choosePSK(h, m)
+		if err != nil || hs.psk != nil {
+			return index, err
+		}
+	}
+	switch {
+	case len(e.cfg.Identities) == 0 && h.PSKs == nil:
+		return 0, wire.Errorf(wire.HandshakeFailure, "the client offers no pre-shared key")
+	case len(e.cfg.Identities) == 0:
+		return 0, e.unknownPSK(h, m[:len(m)-h.BindersSize()])
+	case h.Schemes == nil:
+		return 0, wire.Errorf(wire.MissingExtension, "a client_hello without signature_algorithms")
+	}
+	if hs.suite = e.chooseSuite(h.Suites, func(*suite) bool { return true }); hs.suite == nil {
+		return 0, wire.Errorf(wire.HandshakeFailure, "no cipher suite in common: the client offers %v", h.Suites)
+	}
+	hs.secrets = schedule.New(hs.suite.hash, nil)
+	return 0, e.chooseIdentity(h)
+}
+
 // choosePSK chooses a suite and a key that go together, and checks the binder.
+// It chooses nothing if no key is known.
 func (e *Engine) choosePSK(h *wire.ClientHello, m wire.Message) (int, error) {
 	hs := e.hs
 	covered := m[:len(m)-h.BindersSize()]
@@ -133,13 +164,10 @@ func (e *Engine) choosePSK(h *wire.ClientHello, m wire.Message) (int, error) {
 		if !hmac.Equal(h.Binders[i], secrets.Binder(schedule.ExternalBinder, hs.transcript.with(s.hash, covered))) {
 			return 0, wire.Errorf(wire.DecryptError, "user %q has another key than this side's", offered.Identity)
 		}
-		if hs.retry != nil && hs.retry.Suite != s.id {
-			return 0, wire.Errorf(wire.IllegalParameter, "the second client_hello does not allow %s any more", hs.retry.Suite)
-		}
 		hs.suite, hs.psk, hs.secrets = s, psk, secrets
 		return i, nil
 	}
-	return 0, e.unknownPSK(h, covered)
+	return 0, nil
 }
 
 // unknownPSK refuses a ClientHello without a known key as one with a wrong key
@@ -174,7 +202,7 @@ func (e *Engine) chooseSuite(offered []wire.Suite, fits func(*suite) bool) *suit
 // share for it, nil if it sent none. Without a group the key is used alone.
 func (e *Engine) chooseGroup(h *wire.ClientHello) (*wire.KeyShare, error) {
 	hs := e.hs
-	if slices.Contains(h.PSKModes, wire.PSKWithDHE) {
+	if hs.psk == nil || slices.Contains(h.PSKModes, wire.PSKWithDHE) {
 		first, second := e.cfg.Groups, h.Groups
 		if e.cfg.PreferPeer {
 			first, second = second, first
@@ -198,7 +226,7 @@ func (e *Engine) chooseGroup(h *wire.ClientHello) (*wire.KeyShare, error) {
 			return nil, nil
 		}
 	}
-	if e.cfg.PSKAlone && slices.Contains(h.PSKModes, wire.PSKAlone) {
+	if hs.psk != nil && e.cfg.PSKAlone && slices.Contains(h.PSKModes, wire.PSKAlone) {
 		return nil, nil
 	}
 	return nil, wire.Errorf(wire.HandshakeFailure, "no key exchange in common: the client offers %v with the modes %v", h.Groups, h.PSKModes)
@@ -228,8 +256,11 @@ func (e *Engine) requestRetry(h *wire.ClientHello, m wire.Message) error {
 // serverFlight sends everything from ServerHello to Finished.
 func (e *Engine) serverFlight(h *wire.ClientHello, index int, share *wire.KeyShare) error {
 	hs := e.hs
-	selected := uint16(index)
-	sh := &wire.ServerHello{Version: wire.TLS12, SessionID: h.SessionID, Suite: hs.suite.id, Selected: wire.TLS13, PSK: &selected}
+	sh := &wire.ServerHello{Version: wire.TLS12, SessionID: h.SessionID, Suite: hs.suite.id, Selected: wire.TLS13}
+	if hs.psk != nil {
+		selected := uint16(index)
+		sh.PSK, e.state.PSKIdentity = &selected, hs.psk.Identity
+	}
 	if _, err := io.ReadFull(e.cfg.Rand, sh.Random[:]); err != nil {
 		return err
 	}
@@ -242,7 +273,7 @@ func (e *Engine) serverFlight(h *wire.ClientHello, index int, share *wire.KeySha
 		shared, sh.Share = secret, &wire.KeyShare{Group: share.Group, Data: own}
 	}
 	e.state.Version, e.state.Suite, e.state.Group, e.state.hash = wire.TLS13, hs.suite.id, hs.group, hs.suite.hash
-	e.state.PSKIdentity = hs.psk.Identity
+	e.state.ServerName = h.ServerName
 	e.out.setVersion(wire.TLS12)
 	e.send(sh.Marshal())
 	if len(h.SessionID) > 0 {
@@ -257,12 +288,17 @@ func (e *Engine) serverFlight(h *wire.ClientHello, index int, share *wire.KeySha
 		ee.RecordSizeLimit = ownRecordLimit
 	}
 	e.send(ee.Marshal())
+	hs.step = serverWaitFinished
+	if hs.psk == nil {
+		if err := e.sendServerCertificate(); err != nil {
+			return err
+		}
+	}
 	e.send(wire.NewMessage(wire.TypeFinished, schedule.Finished(hs.suite.hash, hs.server, hs.transcript.sum())))
 	hs.applicationKeys(&e.state)
 	if err := e.writeKeys(hs.serverApp); err != nil {
 		return err
 	}
-	hs.step = serverWaitFinished
 	return e.readKeys(hs.client)
 }
 

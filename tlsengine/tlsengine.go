@@ -1,8 +1,8 @@
 // Package tlsengine is TLS for what crypto/tls cannot do: external pre-shared
-// keys, exact lists of suites, groups and signature schemes. It is a state
+// keys, ML-DSA certificates, exact lists of suites, groups and signature schemes. It is a state
 // machine without I/O: bytes of the peer go in with [Engine.Feed], bytes for the
 // peer come out of [Engine.Output], and [Engine.Handshake] says which of the two
-// it waits for. TLS 1.3 (RFC 8446) only, as yet with external pre-shared keys only.
+// it waits for. TLS 1.3 (RFC 8446) only, as yet.
 //
 // There are no tickets, no early data, no renegotiation and no compression.
 package tlsengine
@@ -77,6 +77,7 @@ func newEngine(cfg *Config, client bool) (*Engine, error) {
 	e := &Engine{cfg: cfg, client: client, hs: &handshake{}}
 	e.in.limit = record.MaxPlaintext
 	e.out.limit = record.MaxPlaintext
+	e.state.Identity = -1
 	e.hs.step = serverStart
 	if client {
 		e.hs.step = clientStart

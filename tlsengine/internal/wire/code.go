@@ -119,6 +119,11 @@ var groupNames = map[Group]string{
 	SecP256r1MLKEM768: "SecP256r1MLKEM768", X25519MLKEM768: "X25519MLKEM768", SecP384r1MLKEM1024: "SecP384r1MLKEM1024",
 }
 
+// IsHybrid tells whether ML-KEM is a part of the group.
+func (g Group) IsHybrid() bool {
+	return g == X25519MLKEM768 || g == SecP256r1MLKEM768 || g == SecP384r1MLKEM1024
+}
+
 // IsFFDHE tells whether the group is one of RFC 7919: in TLS 1.2 the code
 // points 256 to 511 are theirs.
 func (g Group) IsFFDHE() bool { return g>>8 == 1 }

@@ -1,0 +1,219 @@
+package tlsengine
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"virtls/pki"
+	"virtls/tlsengine/internal/sigs"
+	"virtls/tlsengine/internal/wire"
+)
+
+// maxChain is how many certificates a peer may send.
+const maxChain = 16
+
+// chooseIdentity chooses the identity that a server shows: the first whose key
+// can sign and whose chain was signed as the client can verify (RFC 8446, section
+// 4.4.2.2). Chains that no identity has give way before keys do.
+func (e *Engine) chooseIdentity(h *wire.ClientHello) error {
+	chains := h.CertSchemes
+	if chains == nil {
+		chains = h.Schemes
+	}
+	careful := !e.cfg.StrictPQC && !slices.ContainsFunc(h.Groups, wire.Group.IsHybrid) &&
+		slices.ContainsFunc(e.cfg.Identities, func(id Identity) bool { return !id.isPQC() })
+	why := ""
+	for _, anyChain := range []bool{false, true} {
+		for i := range e.cfg.Identities {
+			id := &e.cfg.Identities[i]
+			scheme := sigs.Choose(id.Key.Public(), wire.TLS13, e.cfg.Schemes, h.Schemes)
+			switch {
+			case scheme == 0:
+				why = "the client cannot verify the key of those before it"
+			case careful && id.isPQC():
+				why = "the client offers ML-DSA without ML-KEM, as GnuTLS builds do that cannot verify it"
+			case !anyChain && !id.signedWith(chains):
+				why = "the client cannot verify the chain of those before it"
+			default:
+				e.hs.identity, e.state.Identity, e.state.Scheme = id, i, scheme
+				if i > 0 {
+					e.state.Reason = why
+				}
+				return nil
+			}
+		}
+	}
+	return wire.Errorf(wire.HandshakeFailure, "none of the %d identities has a key that the client can verify: it offers %v", len(e.cfg.Identities), h.Schemes)
+}
+
+func (id *Identity) isPQC() bool { return pki.AlgorithmOf(id.Key.Public()).IsMLDSA() }
+
+// signedWith tells whether the chain was signed with the schemes. A root's own
+// signature is nobody's concern.
+func (id *Identity) signedWith(schemes []wire.SignatureScheme) bool {
+	for i, c := range id.Chain {
+		if i > 0 && c.SelfIssued() {
+			break
+		}
+		if !sigs.Signed(c, schemes) {
+			return false
+		}
+	}
+	return true
+}
+
+func (id *Identity) message() wire.Message {
+	m := &wire.Certificate13{}
+	if id != nil {
+		for _, c := range id.Chain {
+			m.Chain = append(m.Chain, c.Raw)
+		}
+	}
+	return m.Marshal()
+}
+
+// sendServerCertificate asks for the client's certificate, if it is wanted,
+// and proves the server's identity.
+func (e *Engine) sendServerCertificate() error {
+	if e.cfg.RequestCertificate {
+		e.hs.request = &wire.CertificateRequest13{Schemes: e.cfg.Schemes, Authorities: e.cfg.Authorities}
+		e.send(e.hs.request.Marshal())
+		e.hs.step = serverWaitCertificate
+	}
+	e.send(e.hs.identity.message())
+	return e.prove()
+}
+
+// sendClientCertificate answers a server's request, with an empty list if no
+// identity fits it.
+func (e *Engine) sendClientCertificate() error {
+	r := e.hs.request
+	for i := range e.cfg.Identities {
+		id := &e.cfg.Identities[i]
+		scheme := sigs.Choose(id.Key.Public(), wire.TLS13, e.cfg.Schemes, r.Schemes)
+		switch {
+		case scheme == 0:
+			e.state.Reason = "the server cannot verify the key of those before it"
+		case !id.issuedBy(r.Authorities):
+			e.state.Reason = "the server names authorities, and those before it are of others"
+		default:
+			e.hs.identity, e.state.Identity, e.state.Scheme = id, i, scheme
+			if i == 0 {
+				e.state.Reason = ""
+			}
+			e.send(id.message())
+			return e.prove()
+		}
+	}
+	e.send(e.hs.identity.message())
+	return nil
+}
+
+// issuedBy tells whether one of the names issued a certificate of the chain. No
+// names stand for all.
+func (id *Identity) issuedBy(names [][]byte) bool {
+	return len(names) == 0 || slices.ContainsFunc(id.Chain, func(c *pki.Certificate) bool {
+		return slices.ContainsFunc(names, func(n []byte) bool { return bytes.Equal(n, c.RawIssuer) })
+	})
+}
+
+// prove signs the transcript.
+func (e *Engine) prove() error {
+	sig, err := sigs.Sign(e.hs.identity.Key, e.state.Scheme, sigs.Content13(e.client, e.hs.transcript.sum()))
+	if err != nil {
+		return wire.Errorf(wire.InternalError, "signing the handshake: %v", err)
+	}
+	e.send((&wire.CertificateVerify{Scheme: e.state.Scheme, Signature: sig}).Marshal())
+	return nil
+}
+
+// serverCertificate takes the server's certificate, or its request for the
+// client's before it.
+func (e *Engine) serverCertificate(m wire.Message) error {
+	if m.Type() == wire.TypeCertificateRequest {
+		r, err := wire.ParseCertificateRequest13(m.Body())
+		if err != nil {
+			return err
+		}
+		if len(r.Context) > 0 {
+			return wire.Errorf(wire.IllegalParameter, "a certificate_request with a context during the handshake")
+		}
+		e.hs.request, e.hs.step = r, clientWaitRequested
+		e.hs.transcript.add(m)
+		return nil
+	}
+	if err := e.peerCertificate(m); err != nil {
+		return err
+	}
+	if e.state.PeerChain == nil {
+		return wire.Errorf(wire.DecodeError, "the server sent no certificate")
+	}
+	e.hs.step = clientWaitVerify
+	return nil
+}
+
+func (e *Engine) clientCertificate(m wire.Message) error {
+	if err := e.peerCertificate(m); err != nil {
+		return err
+	}
+	e.hs.step = serverWaitVerify
+	if e.state.PeerChain == nil {
+		e.hs.step = serverWaitFinished
+	}
+	return nil
+}
+
+func (e *Engine) peerCertificate(m wire.Message) error {
+	c, err := wire.ParseCertificate13(m.Body())
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(c.Context) > 0:
+		return wire.Errorf(wire.IllegalParameter, "a certificate with a context during the handshake")
+	case len(c.Answered) > 0:
+		return wire.Errorf(wire.UnsupportedExtension, "a certificate with the extension %s, which was not asked for", c.Answered[0])
+	case len(c.Chain) > maxChain:
+		return wire.Errorf(wire.BadCertificate, "a chain of %d certificates; at most %d are taken", len(c.Chain), maxChain)
+	}
+	for i, der := range c.Chain {
+		cert, err := pki.ParseCertificate(der)
+		if err != nil {
+			return wire.Errorf(wire.BadCertificate, "certificate %d of the peer's chain: %v", i+1, err)
+		}
+		e.state.PeerChain = append(e.state.PeerChain, cert)
+	}
+	e.hs.transcript.add(m)
+	return nil
+}
+
+// certificateVerify checks that the peer has the key of its certificate, and
+// then lets the caller judge the chain.
+func (e *Engine) certificateVerify(m wire.Message) error {
+	v, err := wire.ParseCertificateVerify(m.Body())
+	if err != nil {
+		return err
+	}
+	pub := e.state.PeerChain[0].PublicKey.Key
+	content := sigs.Content13(!e.client, e.hs.transcript.sum())
+	if err := sigs.Verify(pub, v.Scheme, wire.TLS13, e.cfg.Schemes, content, v.Signature); err != nil {
+		return err
+	}
+	if e.cfg.VerifyPeer != nil {
+		if err := e.cfg.VerifyPeer(e.state.PeerChain); err != nil {
+			var own *Error
+			if errors.As(err, &own) {
+				return err
+			}
+			return wire.Errorf(wire.BadCertificate, "%v", err)
+		}
+	}
+	e.state.PeerScheme = v.Scheme
+	e.hs.transcript.add(m)
+	e.hs.step = serverWaitFinished
+	if e.client {
+		e.hs.step = clientWaitFinished
+	}
+	return nil
+}

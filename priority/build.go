@@ -64,7 +64,10 @@ func BuildFor(version string) (Build, error) {
 		if !ok || b.Leancrypto || slices.Compare(numbers, known) < 0 {
 			continue
 		}
-		b.Leancrypto = leancrypto && b.release >= r389 // which had it first
+		if leancrypto && b.release < r389 {
+			break // GnuTLS could not be built with it yet
+		}
+		b.Leancrypto = leancrypto
 		return b, nil
 	}
 	return Build{}, kindUnknownBuild.Found("GnuTLS", clip(version)).Usage()

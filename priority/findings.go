@@ -46,7 +46,7 @@ func syntaxError(s string, e element, b Build) error {
 			WithWant("words that it knows; this one is right for "+enumerate(others), b.String()).Usage()
 	}
 	found := kindSyntax.Found(where(s, e.pos), clip(e.text)).
-		WithWant("a keyword such as NORMAL; +, - or ! and a name; or % and an option", "GnuTLS")
+		WithWant("a keyword such as NORMAL, a name behind +, - or !, or an option behind %", "GnuTLS")
 	return advise(found, e.text).Usage()
 }
 
@@ -59,11 +59,14 @@ func advise(f finding.Finding, text string) finding.Finding {
 	if bare != "" && strings.ContainsRune("+-!", rune(bare[0])) && isKeyword(bare[1:]) {
 		return f.WithText("a keyword can be added, but not removed").WithFix("remove algorithms by their names")
 	}
+	if sameName(bare, none) {
+		return f.WithText("NONE can only stand in front").WithFix("move NONE to the front")
+	}
 	if strings.HasPrefix(bare, "@") {
 		return f.WithText("a string of the system can only stand in front").WithFix("move %s to the front", clip(bare))
 	}
 	if word := nearest(bare); word != "" {
-		return f.WithFix("write %s", word)
+		return f.WithWant(word, f.By).WithFix("write %s", word)
 	}
 	return f
 }

@@ -30,7 +30,7 @@ func (m *machine) finish(text string) (list *List, lacking string) {
 	if !psk && has13 && len(m.versions) == 1 {
 		m.keyExchanges = nil // TLS 1.3 needs none
 	}
-	list = &List{Build: m.build}
+	list = &List{Text: text, Build: m.build}
 	suites := m.suites()
 	negotiatedGroups := m.negotiatedGroups(suites, has13)
 	negotiatedSignatures := m.negotiatedSignatures()

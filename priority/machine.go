@@ -68,8 +68,8 @@ func newMachine(b Build, p policy, first string) *machine {
 		return m
 	}
 	m.versions.add(false, named(versions, defaultVersions...)...)
-	m.clientTypes.add(false, named(certificateTypes, "X509")...)
-	m.serverTypes.add(false, named(certificateTypes, "X509")...)
+	m.clientTypes.add(false, named(certificateTypes, x509Name)...)
+	m.serverTypes.add(false, named(certificateTypes, x509Name)...)
 	m.signatures.add(false, named(signatures, b.normalSignatures()...)...)
 	m.groups.add(false, named(groups, normalGroups...)...)
 	return m
@@ -309,12 +309,12 @@ func (m *machine) changeCertificateType(c change, rest string) effect {
 	}
 	if hasPrefixFold(rest, "ALL") {
 		for _, l := range lists {
-			c.all(l, certificateTypes, "X509", "RAWPK")
+			c.all(l, certificateTypes, x509Name, "RAWPK")
 		}
 		return done
 	}
 	if sameName(rest, "X.509") {
-		rest = "X509"
+		rest = x509Name
 	}
 	a, ok := find(certificateTypes, rest, m.build)
 	if !ok {

@@ -10,7 +10,7 @@
 //	NORMAL, PFS, SECURE128, ...   a keyword: the first sets all lists, later ones append
 //	+NAME, -NAME, !NAME           add an algorithm, version or class; remove it (- and ! are the same)
 //	%OPTION                       change how sessions behave
-//	@NAME,NAME                    in front only: a string of the system's configuration file
+//	@NAME,NAME                    in front only: a string of the system's configuration
 //
 // [String.Expand] yields what gnutls-cli --list --priority prints with that
 // build, and what remains of it in a hello. The rules are those of GnuTLS's
@@ -239,6 +239,7 @@ func (c SystemConfig) where() string {
 
 // A List is what a string expands to. Lists are ordered, the preferred first.
 type List struct {
+	Text  string // the string
 	Build Build
 
 	// What gnutls-cli --list --priority prints.

@@ -236,7 +236,13 @@ var signatures = []algorithm{
 	{name: "RSA-MD5"}, {name: "RSA-MD2"}, {name: "ECDSA-SHA224"}, {name: "GOSTR341001"},
 }
 
+// The type of certificates that all the world has (RFC 7250).
+const (
+	x509Name = "X509"
+	x509Type = 0
+)
+
 var certificateTypes = []algorithm{
-	{name: "X509", id: 0},
+	{name: x509Name, id: x509Type},
 	{name: "RAWPK", id: 2},
 }

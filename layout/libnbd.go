@@ -19,7 +19,7 @@ var kindLibNBDNoCA = finding.Define("libnbd-ca-missing", finding.Warning,
 // LibNBD returns what libnbd's clients read unless they are told a directory
 // (seen with libnbd 1.14): root /etc/pki/libnbd, others the first of two
 // directories in their home that has a ca-cert.pem. A key without its
-// certificate or the other way round counts as absent,XX
+// certificate or the other way round counts as absent.
 func (l Lookup) LibNBD() Found {
 	const system = "/etc/pki/libnbd"
 	dirs := []string{system}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"virtls/finding"
 	"virtls/internal/peertest"
 )
 
@@ -28,13 +29,13 @@ func hostOf(t *testing.T, conf string, files []string) (Root, peertest.Options) 
 func TestServicesRefusedAsLibvirtd(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		for _, c := range serviceCases {
-			if c.refused == "" {
+			root, options := hostOf(t, c.conf, c.files)
+			_, found := Lookup{View: root, Libvirt: libvirtOf(t, g)}.Services()
+			if len(found.Refused) == 0 {
 				continue
 			}
 			t.Run(c.name, func(t *testing.T) {
-				root, options := hostOf(t, c.conf, c.files)
-				_, found := Lookup{View: root, Libvirt: libvirtOf(t, g)}.Services()
-				text := found.Findings[0].Text
+				text := found.Findings[slices.IndexFunc(found.Findings, func(f finding.Finding) bool { return f.Code == found.Refused[0] })].Text
 				text = text[strings.LastIndex(text, ": ")+1:]
 				r := g.Run(t, options, "timeout", "20", "libvirtd")
 				if !strings.Contains(r.Stderr, text) || r.Code == 124 {
@@ -64,10 +65,13 @@ func TestServicesAsLibvirtd(t *testing.T) {
 			}
 			t.Run(c.name, func(t *testing.T) {
 				root, options := hostOf(t, c.conf, c.files)
+				_, found := Lookup{View: root, Libvirt: libvirtOf(t, g)}.Services()
+				if len(found.Refused) > 0 {
+					return // by this release only; the other test has it
+				}
 				options.Stdin = strings.NewReader(domain)
 				r := g.Run(t, options, "sh", "-c", "libvirtd -d -p /run/pid; virsh -c qemu:///system domxml-to-native qemu-argv /dev/stdin")
 				got := objects(t, r)
-				_, found := Lookup{View: root, Libvirt: libvirtOf(t, g)}.Services()
 				var want []string
 				for _, u := range found.Uses {
 					if u.Service == LibvirtVNC || u.Service == LibvirtChardev || u.Service == LibvirtNBD {

@@ -55,7 +55,7 @@ var serviceCases = []struct {
 		},
 	},
 	{
-		name: "one without a CA does so, too", conf: "chardev_tls = 1", files: []string{"/etc/pki/qemu/ca-cert.pem", "/etc/pki/libvirt-chardev/"},
+		name: "so does one without a CA", conf: "chardev_tls = 1", files: []string{"/etc/pki/qemu/ca-cert.pem", "/etc/pki/libvirt-chardev/"},
 		want: []string{"libvirt-chardev client /etc/pki/libvirt-chardev verify=true secret= priority="}, codes: []string{"service-dir-without-ca"},
 	},
 	{

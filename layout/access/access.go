@@ -52,8 +52,8 @@ func (h *Host) nodes(name string) ([]node, error) {
 	steps, failed := h.Root.Steps(name)
 	var list []node
 	for _, s := range steps {
-		if s.Target != "" {
-			continue // a link has no rights of its own
+		if s.Target != "" || s.Path == "/" && h.Root != "" && h.Root != "/" {
+			continue // a link has no rights of its own, nor has the top of a tree those of a host's root
 		}
 		n := node{Step: s, acl: plainACL(s.Info.Mode().Perm())}
 		if st, ok := s.Info.Sys().(*syscall.Stat_t); ok {
@@ -147,7 +147,7 @@ func (h *Host) judge(list []node, failed error, who Credential, name string, wan
 		if !n.allows(who, need) {
 			return &Denial{
 				Who: who, File: name, At: n.Path, Real: n.Real, Dir: onTheWay,
-				Owner: h.Accounts.Described(n.uid, n.gid), Mode: n.Info.Mode().Perm(),
+				Owner: h.Accounts.Owner(n.uid, n.gid), Mode: n.Info.Mode().Perm(),
 			}
 		}
 	}
@@ -236,7 +236,7 @@ func (v view) Stat(name string) (fs.FileInfo, error) {
 	if err := v.host.judge(list, failed, v.who, name, 0); err != nil {
 		return nil, err
 	}
-	return list[len(list)-1].Info, nil
+	return v.host.Root.Stat(name)
 }
 
 func (v view) ReadFile(name string) ([]byte, error) {

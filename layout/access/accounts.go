@@ -68,7 +68,7 @@ func ReadAccounts(v layout.View) (Accounts, error) {
 	group, err := table(v, "/etc/group")
 	for _, f := range group {
 		if gid := number(f, 2); len(f) >= 4 && gid >= 0 {
-			a.Groups = append(a.Groups, Group{Name: f[0], GID: gid, Members: strings.Split(f[3], ",")})
+			a.Groups = append(a.Groups, Group{Name: f[0], GID: gid, Members: slices.DeleteFunc(strings.Split(f[3], ","), func(m string) bool { return m == "" })})
 		}
 	}
 	return a, err
@@ -159,9 +159,9 @@ var kindQEMUUser = finding.Define("qemu-account-unknown", finding.Error,
 
 // QEMU returns as whom libvirt runs QEMU: qemu.conf's user and group, else the
 // distribution's (layout.Platform). A name may be a number; one that begins with
-// + is never taken for a name (virGetUserID). The second result is false if the
-// host does not know the account, as where no QEMU is installed, or in a staged
-// tree; the finding then says what was looked for.
+// + is never taken for a name (virGetUserID). The last result is false if the host
+// does not know the account, as where no QEMU is installed, or in a staged tree;
+// the credential then is nobody's, and the finding says what was looked for.
 func (a Accounts) QEMU(conf layout.QEMUConf, p layout.Platform) (Credential, []finding.Finding, bool) {
 	user, subject := p.QEMUUser, conf.File
 	if conf.User.Set {
@@ -173,6 +173,9 @@ func (a Accounts) QEMU(conf layout.QEMUConf, p layout.Platform) (Credential, []f
 	}
 	u, okUser := a.userOrNumber(user)
 	gid, okGroup := a.groupOrNumber(group)
+	if !okUser || !okGroup {
+		u, gid = User{Name: stranger.Name, UID: stranger.UID}, stranger.GID
+	}
 	var list []finding.Finding
 	if !okUser {
 		list = append(list, kindQEMUUser.Found(subject, user).WithText("there is no user %s, as whom QEMU is to run", user))
@@ -205,7 +208,7 @@ func (a Accounts) groupOrNumber(name string) (int, bool) {
 	return max(gid, 0), gid >= 0 || name == "root"
 }
 
-// Described returns the two names of an owner, as chown wants them.
-func (a Accounts) Described(uid, gid int) string {
+// Owner returns the two names of an owner, as chown wants them.
+func (a Accounts) Owner(uid, gid int) string {
 	return fmt.Sprintf("%s:%s", a.UserName(uid), a.GroupName(gid))
 }

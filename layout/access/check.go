@@ -44,9 +44,16 @@ type Check struct {
 	Files   layout.Files
 	Who     Credential // who must be able to read them
 	Profile Profile
-	Holder  bool // they are a person's: Who owns them, and only Who reads them
-	// QEMUGroup is the group that profiles give QEMU's files; empty: that of Who.
+	// Home is a directory whose files belong to Who, and which nobody else needs
+	// to read: the home directory of a person, or the directory of a pkipath.
+	Home string
+	// QEMUGroup is the group that profiles give to QEMU; empty: that of Who.
 	QEMUGroup string
+}
+
+// own tells whether the object is Who's own.
+func (c Check) own(o object) bool {
+	return c.Home != "" && (o.path == c.Home || strings.HasPrefix(o.path, strings.TrimSuffix(c.Home, "/")+"/"))
 }
 
 // Check judges the rights of the files that are there: whether the consumer can
@@ -54,7 +61,7 @@ type Check struct {
 // profile. What is missing is for others to judge.
 func (h *Host) Check(c Check) []finding.Finding {
 	var list []finding.Finding
-	for _, o := range objects(c.Files, c.Holder) {
+	for _, o := range objects(c.Files) {
 		nodes, err := h.nodes(o.path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -99,21 +106,19 @@ func (h *Host) effects(c Check, o object, nodes []node) []finding.Finding {
 	return append(list, h.writers(c, o, nodes)...)
 }
 
-// grant is the command that lets the consumer pass an obstacle: for a file the
-// group's bit, for a directory, which may be anybody's, an entry in its ACL.
+// grant is the command that lets the consumer pass an obstacle: for QEMU's key
+// the group's bit, for what may be of use to others, too, an entry in its ACL.
 func (h *Host) grant(c Check, o object, d *Denial) string {
-	who := c.Who.Name
-	if who == "" {
-		who = fmt.Sprint(c.Who.UID)
-	}
-	real := layout.ShellQuote(d.Real)
+	who, real := h.Accounts.UserName(c.Who.UID), layout.ShellQuote(d.Real)
 	switch {
 	case d.Dir:
 		return fmt.Sprintf("setfacl -m u:%s:x %s", who, real)
+	case c.own(o):
+		return fmt.Sprintf("chown %s %s && chmod u+r %s", who, real, real)
 	case !o.class.key():
 		return "chmod a+r " + real
-	case c.Holder:
-		return fmt.Sprintf("chown %s %s && chmod 0600 %s", who, real, real)
+	case c.Files.Service == layout.Libvirt:
+		return fmt.Sprintf("setfacl -m u:%s:r %s", who, real)
 	}
 	return fmt.Sprintf("chgrp %s %s && chmod 0640 %s", h.qemuGroup(c), real, real)
 }
@@ -125,24 +130,32 @@ func (h *Host) qemuGroup(c Check) string {
 	return h.Accounts.GroupName(c.Who.GID)
 }
 
-// keyReaders finds those who can read a key and need not.
+// keyReaders finds those who can read a key and need not. A profile may let
+// them: then there is nothing to mend but the choice of the profile.
 func (h *Host) keyReaders(c Check, o object, nodes []node) []finding.Finding {
 	last := nodes[len(nodes)-1]
 	real := layout.ShellQuote(last.Real)
-	mend := "chmod o= " + real
-	if c.Who.UID == 0 || c.Holder {
-		mend = "chmod go= " + real
-	}
+	w, _ := h.wanted(c, o)
 	r := h.readers(nodes)
 	if r.Everybody {
-		return []finding.Finding{kindKeyWorld.Found(o.path, modeText(last.Info.Mode())).WithFix("%s", mend)}
+		f := kindKeyWorld.Found(o.path, modeText(last.Info.Mode())).WithFix("chmod o= %s", real)
+		if w.mode&0o004 != 0 {
+			f = f.WithSeverity(finding.Warning).WithText("every user of the host can read the private key, as the profile %s has it", c.Profile).
+				WithFix("judge by another profile and run: chmod o= %s", real)
+		}
+		return []finding.Finding{f}
 	}
-	others := slices.DeleteFunc(r.Users, func(name string) bool { return name == c.Who.Name })
-	if len(others) == 0 {
+	consumer := h.Accounts.UserName(c.Who.UID)
+	others := slices.DeleteFunc(r.Users, func(name string) bool { return name == consumer })
+	if len(others) == 0 || w.mode&0o040 != 0 && len(last.acl) == len(plainACL(0)) {
 		return nil
 	}
-	if len(last.acl) > 3 {
+	mend := "chmod o= " + real
+	switch {
+	case len(last.acl) > len(plainACL(0)):
 		mend = "setfacl -b " + real
+	case c.Who.UID == 0 || c.own(o):
+		mend = "chmod go= " + real
 	}
 	return []finding.Finding{kindKeyOthers.Found(o.path, strings.Join(others, ", ")).WithFix("%s", mend)}
 }
@@ -152,38 +165,38 @@ func (h *Host) keyReaders(c Check, o object, nodes []node) []finding.Finding {
 // keeps them from touching what is not theirs.
 func (h *Host) writers(c Check, o object, nodes []node) []finding.Finding {
 	for i, n := range nodes {
-		sticky := n.Info.Mode()&fs.ModeSticky != 0 && i < len(nodes)-1
-		if sticky || len(h.usersWith(n, write, c)) == 0 {
+		if n.Info.Mode()&fs.ModeSticky != 0 && i < len(nodes)-1 {
 			continue
 		}
-		return []finding.Finding{kindWritable.Found(n.Path, h.Accounts.Described(n.uid, n.gid)+" "+modeText(n.Info.Mode())).
-			WithText("%s can be replaced by %s", o.path, strings.Join(h.usersWith(n, write, c), ", ")).
-			WithFix("%s", h.revoke(c, n))}
+		if who := h.usersWith(n, write, c, o); len(who) > 0 {
+			return []finding.Finding{kindWritable.Found(n.Path, h.Accounts.Owner(n.uid, n.gid)+" "+modeText(n.Info.Mode())).
+				WithText("%s can be replaced by %s", o.path, strings.Join(who, ", ")).WithFix("%s", revoke(c, o, n))}
+		}
 	}
 	return nil
 }
 
-func (h *Host) revoke(c Check, n node) string {
+// revoke is the command after which only root, and the holder, can write.
+func revoke(c Check, o object, n node) string {
 	real := layout.ShellQuote(n.Real)
 	cmd := "chmod go-w " + real
-	if n.uid != 0 && (!c.Holder || n.uid != c.Who.UID) {
+	if n.uid != 0 && !(c.own(o) && n.uid == c.Who.UID) {
 		cmd = "chown root " + real + " && " + cmd
 	}
-	if len(n.acl) > 3 {
+	if len(n.acl) > len(plainACL(0)) {
 		cmd = "setfacl -b " + real + " && " + cmd
 	}
 	return cmd
 }
 
-// usersWith names those who have a right on one object alone, root and the
-// holder apart.
-func (h *Host) usersWith(n node, want fs.FileMode, c Check) []string {
+// usersWith names those who have a right on one object, root and the holder apart.
+func (h *Host) usersWith(n node, want fs.FileMode, c Check, o object) []string {
 	if n.allows(stranger, want) {
 		return []string{"everybody"}
 	}
 	var names []string
 	for uid, who := range h.candidates([]node{n}) {
-		if uid != 0 && !(c.Holder && uid == c.Who.UID) && n.allows(who, want) {
+		if uid != 0 && !(c.own(o) && uid == c.Who.UID) && n.allows(who, want) {
 			names = append(names, h.Accounts.UserName(uid))
 		}
 	}
@@ -191,30 +204,37 @@ func (h *Host) usersWith(n node, want fs.FileMode, c Check) []string {
 	return names
 }
 
+// wanted is what the profile of the check says of an object.
+func (h *Host) wanted(c Check, o object) (wanted, bool) {
+	switch {
+	case c.Profile == NoProfile:
+		return wanted{}, false
+	case c.own(o) && o.class.dir():
+		return wanted{owner: h.Accounts.Owner(c.Who.UID, c.Who.GID), mode: 0o700}, true
+	case c.own(o):
+		return wanted{owner: h.Accounts.Owner(c.Who.UID, c.Who.GID), mode: 0o600}, true
+	}
+	w, ok := c.Profile.want(c.Files.Service, o.class)
+	w.owner = "root:root"
+	if w.qemu {
+		w.owner = "root:" + h.qemuGroup(c)
+	}
+	return w, ok
+}
+
 // profile compares owner and mode with the profile's.
 func (h *Host) profile(c Check, o object, n node) []finding.Finding {
-	if c.Profile == NoProfile {
+	w, ok := h.wanted(c, o)
+	if !ok {
 		return nil
 	}
-	w, owner, group := holderWants(o.class), c.Who.Name, h.Accounts.GroupName(c.Who.GID)
-	if !c.Holder {
-		var ok bool
-		if w, ok = c.Profile.want(c.Files.Service, o.class); !ok {
-			return nil
-		}
-		owner, group = "root", "root"
-		if w.qemu {
-			group = h.qemuGroup(c)
-		}
-	}
 	var list []finding.Finding
-	by := "profile " + string(c.Profile)
-	real := layout.ShellQuote(n.Real)
-	if got, want := h.Accounts.Described(n.uid, n.gid), owner+":"+group; got != want {
-		list = append(list, kindOwner.Found(o.path, got).WithWant(want, by).WithFix("chown %s %s", want, real))
+	by, real := "profile "+string(c.Profile), layout.ShellQuote(n.Real)
+	if got := h.Accounts.Owner(n.uid, n.gid); got != w.owner {
+		list = append(list, kindOwner.Found(o.path, got).WithWant(w.owner, by).WithFix("chown %s %s", w.owner, real))
 	}
-	if got := n.Info.Mode().Perm(); got != w.mode {
-		list = append(list, kindMode.Found(o.path, modeText(got)).WithWant(modeText(w.mode), by).WithFix("chmod %s %s", modeText(w.mode), real))
+	if got := modeText(n.Info.Mode()); got != modeText(w.mode) {
+		list = append(list, kindMode.Found(o.path, got).WithWant(modeText(w.mode), by).WithFix("chmod %s %s", modeText(w.mode), real))
 	}
 	return list
 }

@@ -60,8 +60,9 @@ func (c class) dir() bool { return c <= qemuDir }
 // wanted is an opinion on one class: whether QEMU's group is to own it (root's
 // otherwise) and its mode.
 type wanted struct {
-	qemu bool
-	mode fs.FileMode
+	qemu  bool
+	mode  fs.FileMode
+	owner string // USER:GROUP, when it is known
 }
 
 // of the three profiles: libvirt's system files.
@@ -110,16 +111,8 @@ func (p Profile) want(s layout.Service, c class) (wanted, bool) {
 	return w, ok
 }
 
-// holderWants is what every profile says of a person's files.
-func holderWants(c class) wanted {
-	if c.dir() {
-		return wanted{mode: 0o700}
-	}
-	return wanted{mode: 0o600}
-}
-
 // objects lists the directories and files of a set, directories first.
-func objects(f layout.Files, holder bool) []object {
+func objects(f layout.Files) []object {
 	var list []object
 	have := map[string]bool{}
 	add := func(p string, c class) {
@@ -135,7 +128,7 @@ func objects(f layout.Files, holder bool) []object {
 	switch {
 	case f.Service == layout.Libvirt && f.CA == pki+"/CA/cacert.pem":
 		add(path.Dir(f.CA), caDir)
-	case f.Service == layout.Libvirt || holder:
+	case f.Service == layout.Libvirt:
 		add(f.Dir, baseDir)
 	default:
 		add(f.Dir, qemuDir)

@@ -3,14 +3,7 @@ package fleet
 import (
 	"context"
 	"crypto"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/asn1"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +11,6 @@ import (
 
 	"virtls/layout"
 	"virtls/pki"
-	"virtls/psk"
 )
 
 // A prover shows that credentials work: it loads them from the staged files, as
@@ -40,10 +32,12 @@ type prover struct {
 // A credential is one identity in one role, loaded from the files of one place.
 type credential struct {
 	holder string
+	pqc    bool // the holder can verify ML-DSA
 	id     *Identity
 	role   layout.Role
 	name   string // that clients connect to
-	cert   tls.Certificate
+	chain  []*pki.Certificate
+	key    crypto.Signer
 	roots  []*pki.Certificate
 	crls   []*pki.CRL
 	now    time.Time // by which it judges others
@@ -67,7 +61,7 @@ func (f *File) representatives() (map[string]bool, error) {
 			id := &h.Identities[i]
 			for _, role := range id.Roles {
 				kind := role.String() + " " + id.kind()
-				if !kinds[kind] && engineFor(id) == "" {
+				if !kinds[kind] {
 					kinds[kind] = true
 					holders[h.ID()] = true
 				}
@@ -90,9 +84,6 @@ func (id *Identity) kind() string {
 // may be due for renewal.
 func (p *prover) adopt(ctx context.Context, h *Holder) error {
 	for i := range h.Identities {
-		if engineFor(&h.Identities[i]) != "" {
-			continue
-		}
 		j, err := p.run.judge(ctx, h, &h.Identities[i])
 		if err != nil {
 			return err
@@ -111,14 +102,6 @@ func (p *prover) adopt(ctx context.Context, h *Holder) error {
 	return nil
 }
 
-// engineFor returns why no handshake can be made with a key yet, empty if one can.
-func engineFor(id *Identity) string {
-	if id.PQC {
-		return "this version's TLS engine has no ML-DSA"
-	}
-	return ""
-}
-
 // prove proves the identities of a batch and fills in their rows.
 func (p *prover) prove(ctx context.Context, batch []*work) error {
 	var all []*credential
@@ -130,12 +113,8 @@ func (p *prover) prove(ctx context.Context, batch []*work) error {
 			if j.Certificate == nil {
 				continue
 			}
-			switch why := engineFor(j.Identity); {
-			case p.run.opts.Prove == ProveNone:
-				row.Proof = "not proved: not asked for"
-				continue
-			case why != "":
-				row.Proof = "not proved yet: " + why
+			if p.run.opts.Prove == ProveNone {
+				row.Proof = notAsked
 				continue
 			}
 			creds, err := p.load(w.holder, j.Identity)
@@ -158,31 +137,16 @@ func (p *prover) prove(ctx context.Context, batch []*work) error {
 	}
 	for _, w := range batch {
 		p.report(w, failures)
-		w.row.Identities = append(w.row.Identities, p.run.pskRows(w.holder)...)
+		rows, err := p.provePSK(w.holder)
+		if err != nil {
+			return err
+		}
+		w.row.Identities = append(w.row.Identities, rows...)
 	}
 	return nil
 }
 
-// pskRows lists a holder's pre-shared keys, which no engine can prove yet.
-func (r *run) pskRows(h *Holder) []IdentityRow {
-	loc := h.pskLocation()
-	row := func(slot, dir string) IdentityRow {
-		return IdentityRow{
-			Slot: slot, Key: fmt.Sprintf("psk%d", 8*psk.DefaultKeySize), Path: path.Join(dir, layout.PSKFile),
-			Proof: "not proved yet: this version's TLS engine has no pre-shared keys",
-		}
-	}
-	var rows []IdentityRow
-	for _, u := range r.file.PSK {
-		if slices.Contains(u.Servers, h.Name) {
-			rows = append(rows, row("psk/server "+u.User, layout.PSKServer(loc)))
-		}
-		for _, server := range h.pskServers(&u) {
-			rows = append(rows, row("psk/client "+u.User, layout.PSKClient(loc, server)))
-		}
-	}
-	return rows
-}
+const notAsked = "not proved: not asked for"
 
 func identityRow(j *Judgment) IdentityRow {
 	row := IdentityRow{Slot: j.Identity.Slot, Key: j.Identity.Key.String(), Path: j.Identity.Places[0].Cert.Path, Did: j.Verdict.did(), Why: j.Why}
@@ -230,7 +194,7 @@ type meeting struct{ subject, peer *credential }
 func (p *prover) withPeers(creds []*credential, peers map[layout.Role][]*credential) []meeting {
 	var list []meeting
 	for _, c := range creds {
-		others := peers[1-c.role]
+		others := slices.DeleteFunc(slices.Clone(peers[1-c.role]), func(o *credential) bool { return !c.meets(o) })
 		if len(others) == 0 && c.role == layout.Server {
 			list = append(list, meeting{subject: c})
 		}
@@ -239,6 +203,12 @@ func (p *prover) withPeers(creds []*credential, peers map[layout.Role][]*credent
 		}
 	}
 	return list
+}
+
+// meets tells whether two credentials would ever be shown to each other: nobody
+// shows an ML-DSA certificate to who cannot verify it.
+func (c *credential) meets(peer *credential) bool {
+	return (c.pqc || !peer.id.PQC) && (peer.pqc || !c.id.PQC)
 }
 
 // proveAll has every server identity meet every client identity.
@@ -301,7 +271,7 @@ func (p *prover) load(h *Holder, id *Identity) ([]*credential, error) {
 }
 
 func (p *prover) loadPlace(h *Holder, id *Identity, place Place) (*credential, error) {
-	c := &credential{signatures: &p.signatures, holder: h.ID(), id: id, role: place.Role, name: h.Name, now: p.run.state.Now()}
+	c := &credential{signatures: &p.signatures, holder: h.ID(), pqc: h.PQC, id: id, role: place.Role, name: h.Name, now: p.run.state.Now()}
 	chain, err := parsed(p, h, place.Cert.Path, pki.ParseCertificatesPEM)
 	if err != nil {
 		return nil, err
@@ -317,10 +287,7 @@ func (p *prover) loadPlace(h *Holder, id *Identity, place Place) (*credential, e
 	if !ok || !pki.SameKey(chain[0].PublicKey.Key, key) {
 		return nil, fmt.Errorf("%s: the private key does not belong to the certificate", place.Key.Path)
 	}
-	c.cert.PrivateKey = signer
-	for _, link := range chain {
-		c.cert.Certificate = append(c.cert.Certificate, link.Raw)
-	}
+	c.chain, c.key = chain, signer
 	if c.roots, err = parsed(p, h, place.Location.CA(), pki.ParseCertificatesPEM); err != nil {
 		return nil, err
 	}
@@ -338,112 +305,4 @@ func parsed[T any](p *prover, h *Holder, path string, parse func([]byte) (T, err
 		err = fmt.Errorf("%s: %w", path, err)
 	}
 	return v, err
-}
-
-// handshakeTimeout bounds one handshake in memory; it takes milliseconds.
-const handshakeTimeout = 30 * time.Second
-
-// shake has two credentials shake hands over a pipe. Each side judges the
-// other's chain by its own files; the client also checks the server's name.
-// Without a client, a nameless one judges the server by the server's own files.
-func shake(ctx context.Context, server, client *credential) error {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	near, far := net.Pipe()
-	defer near.Close()
-	defer far.Close()
-	result := make(chan error, 1)
-	go func() {
-		err := confirm(ctx, tls.Server(near, server.serverConfig(client)))
-		near.Close()
-		result <- err
-	}()
-	judge, who := client, "a client"
-	if client == nil {
-		judge = server
-	} else {
-		who = client.holder
-	}
-	err := await(ctx, tls.Client(far, judge.clientConfig(client, server)))
-	far.Close()
-	serverErr := <-result
-	switch {
-	case serverErr != nil && !isAlert(serverErr):
-		return fmt.Errorf("%s refuses %s: %w", server.holder, who, serverErr)
-	case err != nil:
-		return fmt.Errorf("%s refuses %s: %w", who, server.holder, err)
-	}
-	return serverErr
-}
-
-// confirm finishes a handshake as server and sends an octet: in TLS 1.3 the
-// client learns only by what follows the handshake whether it was accepted.
-func confirm(ctx context.Context, conn *tls.Conn) error {
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	_, err := conn.Write([]byte{1})
-	return err
-}
-
-// await finishes a handshake as client and reads the octet of confirm.
-func await(ctx context.Context, conn *tls.Conn) error {
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	_, err := conn.Read(make([]byte, 1))
-	return err
-}
-
-// isAlert tells whether an error is only the echo of the other side's.
-func isAlert(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "remote error" || errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)
-}
-
-func (c *credential) serverConfig(client *credential) *tls.Config {
-	config := &tls.Config{
-		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, Certificates: []tls.Certificate{c.cert},
-		// What is proved are certificates and keys; the cheapest key exchange will do.
-		CurvePreferences: []tls.CurveID{tls.X25519},
-	}
-	if client != nil {
-		config.ClientAuth = tls.RequireAnyClientCert
-		config.VerifyPeerCertificate = c.verifier(pki.PurposeClient, "")
-	}
-	return config
-}
-
-func (c *credential) clientConfig(client, server *credential) *tls.Config {
-	config := &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		// Whom to trust is judged by verifier, with the rules of package pki.
-		InsecureSkipVerify: true, VerifyPeerCertificate: c.verifier(pki.PurposeServer, server.name),
-	}
-	if client != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &client.cert, nil }
-	}
-	return config
-}
-
-// verifier judges a peer's chain by c's own trust anchors and revocation lists.
-func (c *credential) verifier(purpose asn1.ObjectIdentifier, name string) func([][]byte, [][]*x509.Certificate) error {
-	return func(raw [][]byte, _ [][]*x509.Certificate) error {
-		var chain []*pki.Certificate
-		for _, der := range raw {
-			cert, err := pki.ParseCertificate(der)
-			if err != nil {
-				return err
-			}
-			chain = append(chain, cert)
-		}
-		if len(chain) == 0 {
-			return errors.New("no certificate was sent")
-		}
-		_, err := pki.Verify(chain[0], pki.VerifyOptions{
-			Roots: c.roots, Intermediates: chain[1:], CRLs: c.crls, Time: c.now, Purpose: purpose,
-			KeyUsage: pki.DigitalSignature, Hostname: name, Signatures: c.signatures,
-		})
-		return err
-	}
 }

@@ -46,12 +46,12 @@ func TestProof(t *testing.T) {
 		{"everybody", "hosts: [{name: a, uses: {qemu: server}}, {name: b, uses: {qemu: server}}, {name: d, uses: {qemu: server}}]\n" +
 			"clients: [{name: x}, {name: y}]", ProveAll, 5 + 3*2, nil},
 		{"nobody", "hosts: [{name: a, uses: {qemu: server}}]", ProveNone, 0, []string{"host:a qemu/server: not proved: not asked for"}},
-		{"no engine", "pqc: exclusive\nhosts: [{name: a, ml-dsa: true, uses: {qemu: server}}]\nclients: [{name: c, ml-dsa: true, uses: [qemu]}]\npsk: [{user: u, servers: [a], holders: [c]}]", ProveEach, 0,
+		{"ML-DSA and keys", "pqc: exclusive\nhosts: [{name: a, ml-dsa: true, uses: {qemu: server}}]\nclients: [{name: c, ml-dsa: true, uses: [qemu]}]\npsk: [{user: u, servers: [a], holders: [c]}]", ProveEach, 4,
 			[]string{
-				"client:c client+ml-dsa: not proved yet: this version's TLS engine has no ML-DSA",
-				"client:c psk/client u: not proved yet: this version's TLS engine has no pre-shared keys",
-				"host:a psk/server u: not proved yet: this version's TLS engine has no pre-shared keys",
-				"host:a qemu/server+ml-dsa: not proved yet: this version's TLS engine has no ML-DSA",
+				"client:c client+ml-dsa: proved as client",
+				"client:c psk/client u: proved",
+				"host:a psk/server u: proved",
+				"host:a qemu/server+ml-dsa: proved as server",
 			}},
 		{"an address as name", "hosts: [{name: 192.0.2.1, uses: {qemu: both}}, {name: '2001:db8::1', uses: {qemu: server}}]", ProveAll, 5,
 			[]string{"host:192.0.2.1 qemu/both: proved as server and client", "host:2001:db8::1 qemu/server: proved as server"}},
@@ -95,11 +95,11 @@ func TestProofFails(t *testing.T) {
 		{"no bundle", func(s *site) { must(s.t, os.Truncate(s.path("hosts/a/etc/pki/qemu/ca-cert.pem"), 0)) }, "/etc/pki/qemu/ca-cert.pem: no certificate"},
 		{"foreign bundle", func(s *site) {
 			other := staged(s.t, s.file)
-			must(s.t, os.WriteFile(s.path("hosts/a/etc/pki/qemu/ca-cert.pem"), read(s.t, other.path("ca/ca-cert.pem")), 0o600))
+			must(s.t, os.WriteFile(s.path("hosts/a/etc/pki/qemu/ca-cert.pem"), read(s.t, other.anchor()), 0o600))
 		}, "host:a refuses client:c: "},
 		{"foreign bundle of the peer", func(s *site) {
 			other := staged(s.t, s.file)
-			must(s.t, os.WriteFile(s.path("clients/c/.pki/qemu/ca-cert.pem"), read(s.t, other.path("ca/ca-cert.pem")), 0o600))
+			must(s.t, os.WriteFile(s.path("clients/c/.pki/qemu/ca-cert.pem"), read(s.t, other.anchor()), 0o600))
 		}, "client:c refuses host:a: "},
 		{"wrong role", func(s *site) {
 			must(s.t, os.WriteFile(s.path(cert), read(s.t, s.path("clients/c/.pki/qemu/client-cert.pem")), 0o600))
@@ -112,19 +112,67 @@ func TestProofFails(t *testing.T) {
 		{"expired", func(s *site) { s.now = s.now.AddDate(2, 0, 0) }, "expired"},
 	}
 	for _, tt := range tests {
+		for _, pqc := range []string{"off", "exclusive"} {
+			t.Run(tt.name+", pqc "+pqc, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, parse(t, "organization: A\npqc: "+pqc+"\nhosts: [{name: a, ml-dsa: true, uses: {qemu: server}}]\nclients: [{name: c, ml-dsa: true, uses: [qemu]}]"))
+				s.now = time.Now()
+				s.apply(Options{})
+				tt.damage(s)
+				err := s.shake()
+				switch {
+				case tt.want == "":
+					must(t, err)
+				case err == nil || !strings.Contains(err.Error(), tt.want):
+					t.Errorf("error %v, want %q in it", err, tt.want)
+				}
+			})
+		}
+	}
+}
+
+// A key is proved by what lies in the files of both ends.
+func TestPSKProofFails(t *testing.T) {
+	const served, used = "hosts/a/etc/pki/qemu/psk-server/keys.psk", "clients/c/.pki/qemu/psk-client/a/keys.psk"
+	other := "u:" + strings.Repeat("5a", 32) + "\n"
+	tests := []struct {
+		name, holder, file, text string
+		want                     string
+	}{
+		{"nothing", "client:c", "", "", "proved"},
+		{"another key at the client", "client:c", used, other, `failed: host:a refuses user "u": `},
+		{"another key at the server", "host:a", served, other, `failed: host:a refuses user "u": `},
+		{"another key at the server, seen by the client", "client:c", served, other, `failed: host:a refuses user "u": `},
+		{"another user at the client", "client:c", used, "v:5a5a\n", "failed: "},
+		{"another user at the server", "host:a", served, "v:5a5a\n", "failed: "},
+		{"no key", "client:c", used, "", "failed: "},
+	}
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, parse(t, "organization: A\nhosts: [{name: a, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu]}]"))
-			s.now = time.Now()
+			s := newSite(t, parse(t, "organization: A\nhosts: [{name: a, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu]}]\npsk: [{user: u, servers: [a], holders: [c]}]"))
 			s.apply(Options{})
-			tt.damage(s)
-			err := s.shake()
-			switch {
-			case tt.want == "":
+			s.open(ca.Options{ReadOnly: true}, func(state *ca.State) {
+				r, err := newRun(s.file, state, Options{})
 				must(t, err)
-			case err == nil || !strings.Contains(err.Error(), tt.want):
-				t.Errorf("error %v, want %q in it", err, tt.want)
-			}
+				servers, err := r.neededPSKServers()
+				must(t, err)
+				must(t, r.loadPSK(servers))
+				if tt.file != "" {
+					must(t, os.WriteFile(s.path(tt.file), []byte(tt.text), 0o600))
+				}
+				for h, err := range s.file.Holders {
+					must(t, err)
+					if h.ID() != tt.holder {
+						continue
+					}
+					rows, err := newProver(r).provePSK(h)
+					must(t, err)
+					if len(rows) != 1 || !strings.HasPrefix(rows[0].Proof, tt.want) || rows[0].Proved != (len(r.findings) == 0) {
+						t.Errorf("rows %+v, findings %v, want %q", rows, r.findings, tt.want)
+					}
+				}
+			})
 		})
 	}
 }
@@ -149,6 +197,14 @@ func (s *site) shake() error {
 	return err
 }
 
+// anchor is the path of the authority that the fleet uses.
+func (s *site) anchor() string {
+	if s.file.PQC == PQCExclusive {
+		return s.path("ca/mldsa-cert.pem")
+	}
+	return s.path("ca/ca-cert.pem")
+}
+
 // revokedCRL returns a revocation list with the certificate in a file.
 func (s *site) revokedCRL(path string) []byte {
 	s.t.Helper()
@@ -157,6 +213,9 @@ func (s *site) revokedCRL(path string) []byte {
 	must(s.t, os.Chmod(authority.dir, 0o700))
 	authority.revoke(path)
 	authority.apply(Options{Prove: ProveNone})
+	if s.file.PQC == PQCExclusive {
+		return read(s.t, authority.path("ca/mldsa-crl.pem"))
+	}
 	return read(s.t, authority.path("ca/ca-crl.pem"))
 }
 

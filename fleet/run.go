@@ -56,7 +56,7 @@ type IdentityRow struct {
 	Until  string `json:"until"` // RFC 3339
 	Did    string `json:"did"`   // unchanged, copied or issued; empty for what is not a certificate
 	Why    string `json:"why,omitempty"`
-	Proof  string `json:"proof"` // "proved: as server and client", or "not proved yet: WHY"
+	Proof  string `json:"proof"` // "proved as server and client", "proved" of a key, or "not proved: WHY" or "failed: WHY"
 	Proved bool   `json:"proved"`
 }
 

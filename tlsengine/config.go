@@ -25,6 +25,18 @@ type (
 	Alert           = wire.Alert
 )
 
+// The groups that can be chosen (RFC 8446, section 4.2.7;
+// draft-ietf-tls-ecdhe-mlkem).
+const (
+	P256               = wire.P256
+	P384               = wire.P384
+	P521               = wire.P521
+	X25519             = wire.X25519
+	X25519MLKEM768     = wire.X25519MLKEM768
+	SecP256r1MLKEM768  = wire.SecP256r1MLKEM768
+	SecP384r1MLKEM1024 = wire.SecP384r1MLKEM1024
+)
+
 // A PSK is an external pre-shared key.
 type PSK struct {
 	Identity []byte

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // A Style says where an [Object] comes from, which decides what a Reader takes
@@ -22,7 +23,8 @@ const (
 type ParameterError struct {
 	Parameter  string // its key, with the path that leads to it: "rules[0].policy"
 	Text       string
-	Unexpected bool // nobody knows the member
+	Want       string // the words that would do, where there are such
+	Unexpected bool   // nobody knows the member
 }
 
 // Error returns the text.
@@ -51,6 +53,12 @@ func (r *Reader) Err() error { return *r.err }
 func (r *Reader) fail(name, format string, args ...any) {
 	if *r.err == nil {
 		*r.err = &ParameterError{Parameter: r.path + name, Text: fmt.Sprintf(format, args...)}
+	}
+}
+
+func (r *Reader) failWords(name string, words []string, format string, args ...any) {
+	if *r.err == nil {
+		*r.err = &ParameterError{Parameter: r.path + name, Text: fmt.Sprintf(format, args...), Want: strings.Join(words, ", ")}
 	}
 }
 
@@ -135,7 +143,7 @@ func (r *Reader) Bool(name string, def bool) bool {
 	case "off", "no", "false", "n":
 		return false
 	}
-	r.fail(name, "Parameter '%s' expects 'on' or 'off'", name)
+	r.failWords(name, []string{"on", "off"}, "Parameter '%s' expects 'on' or 'off'", name)
 	return def
 }
 
@@ -160,7 +168,7 @@ func (r *Reader) RequiredEnum(name string, values ...string) int {
 func (r *Reader) index(name, value string, values []string) int {
 	i := slices.Index(values, value)
 	if i < 0 {
-		r.fail(name, "Parameter '%s' does not accept value '%s'", name, value)
+		r.failWords(name, values, "Parameter '%s' does not accept value '%s'", name, value)
 		return 0
 	}
 	return i

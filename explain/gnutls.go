@@ -126,14 +126,15 @@ var gnutls = []Entry{
 	{
 		ID: "insufficient-credentials", By: "GnuTLS",
 		Texts: []string{"Insufficient credentials for that request"},
-		Means: "the priority string asks for a kind of authentication for which there are no credentials",
+		Means: "the two sides settled on a kind of authentication for which this side has no credentials",
 		Causes: []Cause{
-			because("PSK without a key, or X.509 without a certificate, on this side", "the credentials and the priority string", "virtls validate"),
+			because("one side has pre-shared keys (tls-creds-psk) or anonymous credentials and the other X.509 (tls-creds-x509)", "the type of the object on both command lines", "virtls validate"),
+			because("the priority string asks for PSK without a key, or for X.509 without a certificate", "priority=, tls_priority", "gnutls-cli --list --priority STRING"),
 		},
 	},
 	{
 		ID: "pem-header", By: "GnuTLS",
-		Texts: []string{"Base64 unexpected header error", "Base64 decoding error", "The requested data were not available"},
+		Texts: []string{"import error: No certificate was found", "Base64 unexpected header error", "Base64 decoding error", "The requested data were not available"},
 		Means: "the file has no PEM block of the kind wanted, or a damaged one",
 		Causes: []Cause{
 			because("the file is DER, empty, cut short, or of another kind: a key for a certificate, a certificate for a list", "the file", "virtls show FILE"),

@@ -82,7 +82,7 @@ var gnutlsTools = []Entry{
 	{
 		ID: "certtool-load", By: "certtool",
 		Texts: []string{"error reading file at --load-privkey: {file}", "error reading file at --load-ca-privkey: {file}", "error reading file at {id}: {file}", "error importing private key: {file}", "error importing CA certificate: {file}", "error importing certificate request: {file}", "error loading file at --load-privkey: {file}", "error importing key at {file}", "importing public key: {file}",
-			"import error: could not find a valid PEM header; check if your key is PKCS #12 encoded", "import error: could not find a valid PEM header", "Could not open {file}", "Cannot open {file} for reading", "Error loading certificates:", "Error loading CRLs:", "error loading trust list"},
+			"import error: could not find a valid PEM header; check if your key is PKCS #12 encoded", "import error: could not find a valid PEM header", "Cannot open {file} for reading", "Error loading certificates:", "Error loading CRLs:", "error loading trust list"},
 		Means: "certtool cannot read the file, or it is not what the option wants",
 		Causes: []Cause{
 			because("the file is not there, of another kind, DER without --inder, or encrypted without --password", "the file", "virtls show {file}"),

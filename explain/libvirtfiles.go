@@ -19,7 +19,7 @@ var libvirtFiles = []Entry{
 	},
 	{
 		ID: "libvirt-no-certificate", By: "libvirt",
-		Texts: []string{"Cannot read {role} certificate {file}", "Cannot read {role} key {file}", "Cannot read {role} private key {file}", "Certificate {file} does not exist", "Missing cert {cert} / key {key}"},
+		Texts: []string{"Cannot read {role} certificate {file}", "Cannot read {role} key {file}", "Cannot read certificate {file}", "Cannot read private key {file}", "Certificate {file} does not exist", "Missing cert {cert} / key {key}"},
 		Means: "libvirt needs this file and cannot find it",
 		Causes: []Cause{
 			because("the daemon was started with --listen or by virtproxyd-tls.socket, and the server's files are not in place: it does not start without them", "/etc/pki/libvirt and /etc/pki/libvirt/private", "ls -lL /etc/pki/libvirt /etc/pki/libvirt/private", "virtls validate --for libvirt-server"),

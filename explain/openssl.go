@@ -103,7 +103,7 @@ var openssl = []Entry{
 	},
 	{
 		ID: "openssl-key-mismatch", By: "OpenSSL, Go, SPICE",
-		Texts: []string{"key values mismatch", "key type mismatch", "tls: private key does not match public key"},
+		Texts: []string{"key values mismatch", "key type mismatch", "Private key does not match the certificate public key", "tls: private key does not match public key"},
 		Means: "the private key is not the one of the certificate",
 		Causes: []Cause{
 			because("only one of the two files was replaced, or files of two hosts were mixed up", "the key ids of both", "virtls show CERT KEY"),

@@ -94,7 +94,7 @@ var qemuObjects = []Entry{
 	},
 	{
 		ID: "qemu-object-twice", By: "QEMU",
-		Texts: []string{"attempt to add duplicate property {id} to object (type 'container')"},
+		Texts: []string{"attempt to add duplicate property {id} to object (type 'container')", "Duplicate ID {id} for object"},
 		Means: "two objects have the same id: credentials, secrets and access lists share one space of names",
 		Causes: []Cause{
 			because("client's and server's credentials have one id, or an object was not deleted after a failed attempt", commandEnd,

@@ -168,19 +168,30 @@ func (h *Host) writers(c Check, o object, nodes []node) []finding.Finding {
 		if n.Info.Mode()&fs.ModeSticky != 0 && i < len(nodes)-1 {
 			continue
 		}
-		if who := h.usersWith(n, write, c, o); len(who) > 0 {
-			return []finding.Finding{kindWritable.Found(n.Path, h.Accounts.Owner(n.uid, n.gid)+" "+modeText(n.Info.Mode())).
-				WithText("%s can be replaced by %s", o.path, strings.Join(who, ", ")).WithFix("%s", revoke(c, o, n))}
+		who := h.usersWith(n, write, c, o)
+		if len(who) == 0 {
+			continue
 		}
+		f := kindWritable.Found(n.Path, h.Accounts.Owner(n.uid, n.gid)+" "+modeText(n.Info.Mode())).
+			WithText("%s can be replaced by %s", o.path, strings.Join(who, ", ")).WithFix("%s", h.revoke(c, o, n))
+		if slices.Equal(who, []string{h.Accounts.UserName(c.Who.UID)}) {
+			f = f.WithSeverity(finding.Warning) // bad only once the consumer is broken into
+		}
+		return []finding.Finding{f}
 	}
 	return nil
 }
 
-// revoke is the command after which only root, and the holder, can write.
-func revoke(c Check, o object, n node) string {
+// revoke is the command after which only root, and the holder, can write. A
+// consumer that was the owner reads on as the group.
+func (h *Host) revoke(c Check, o object, n node) string {
 	real := layout.ShellQuote(n.Real)
 	cmd := "chmod go-w " + real
-	if n.uid != 0 && !(c.own(o) && n.uid == c.Who.UID) {
+	switch {
+	case n.uid == 0 || c.own(o) && n.uid == c.Who.UID:
+	case n.uid == c.Who.UID:
+		cmd = fmt.Sprintf("chown root:%s %s && chmod g=u,go-w %s", h.qemuGroup(c), real, real)
+	default:
 		cmd = "chown root " + real + " && " + cmd
 	}
 	if len(n.acl) > len(plainACL(0)) {

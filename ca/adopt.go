@@ -3,10 +3,12 @@ package ca
 import (
 	"cmp"
 	"context"
+	"encoding/asn1"
 	"io"
 	"time"
 
 	"virtls/ca/register"
+	"virtls/finding"
 	"virtls/pki"
 )
 
@@ -14,8 +16,8 @@ import (
 // easy-rsa.
 type Adoption struct {
 	Name        string           // DefaultName if empty
-	Certificate []byte           // PEM: the authority's certificate, then its chain
-	Key         []byte           // PEM
+	Certificate []byte           // PEM: the authority's certificate, then its chain; or one certificate in DER form
+	Key         []byte           // PEM or DER
 	KeyPassword pki.PasswordFunc // opens Key; nil if it is not encrypted
 	Passphrase  Passphrase       // protects the key from now on; nil leaves it unencrypted
 
@@ -31,32 +33,44 @@ type Adoption struct {
 
 	// CRL is the newest revocation list, PEM or DER; nil if there is none.
 	CRL []byte
+
+	// The names of the files, for messages.
+	CertificateFile, KeyFile, IndexFile, CRLFile string
 }
 
-// AdoptAuthority takes over an authority. It is unlocked.
+// AdoptAuthority takes over an authority. It is unlocked. One that the register
+// knows, because it has lost its files, gets them again; what it had issued and
+// revoked is known better here than in Index and CRL.
 func (s *State) AdoptAuthority(ctx context.Context, ad Adoption) (*Authority, error) {
+	ad.CertificateFile = cmp.Or(ad.CertificateFile, "the authority's certificate")
+	ad.KeyFile = cmp.Or(ad.KeyFile, "the authority's key")
+	ad.IndexFile = cmp.Or(ad.IndexFile, "the index")
+	ad.CRLFile = cmp.Or(ad.CRLFile, "the authority's revocation list")
 	a := &Authority{Name: cmp.Or(ad.Name, DefaultName)}
 	if err := checkName(a.Name); err != nil {
 		return nil, err
 	}
-	if err := s.vacant(a.Name); err != nil {
-		return nil, err
-	}
-	certs, err := pki.ParseCertificatesPEM(ad.Certificate)
+	certs, err := ad.certificates()
 	if err != nil {
-		return nil, kindAuthorityUnreadable.Found("the authority's certificate", "").Unable(err)
+		return nil, err
 	}
 	a.Certificate, a.Chain = certs[0], certs[1:]
-	if _, err := checkAuthority(a.Certificate.String(), certs); err != nil {
+	if err := s.vacant(ctx, a.Name, register.KeyID(a.Certificate)); err != nil {
 		return nil, err
 	}
-	if a.key, err = parseKey("the authority's key", ad.Key, ad.KeyPassword); err != nil {
+	if _, err := checkAuthority(ad.CertificateFile, certs); err != nil {
+		return nil, err
+	}
+	if err := checkTime(ad.CertificateFile, certs, s.Now()); isKind(err, kindExpired) {
+		return nil, finding.Of(err).WithFix("renew it first, for the same key, with the program that made it, such as: openssl x509 -in %s -signkey KEY -days 3650 -out NEW.pem", ad.CertificateFile).Wrong()
+	}
+	if a.key, err = foreignFiles.parseKey(ad.KeyFile, ad.Key, ad.KeyPassword); err != nil {
 		return nil, err
 	}
 	if !pki.SameKey(a.Certificate.PublicKey.Key, a.key) {
-		return nil, kindKeyMismatch.Found("the authority's key", "").WithWant("the key of "+a.Certificate.String(), "").Wrong()
+		return nil, kindKeyMismatch.Found(ad.KeyFile, "").WithWant("the key of "+a.Certificate.String(), "").Wrong()
 	}
-	crl, err := a.foreignCRL(ad.CRL)
+	crl, err := a.foreignCRL(ad.CRLFile, ad.CRL)
 	if err != nil {
 		return nil, err
 	}
@@ -73,13 +87,39 @@ func (s *State) AdoptAuthority(ctx context.Context, ad Adoption) (*Authority, er
 	})
 }
 
+// certificates reads the authority's certificate and its chain.
+func (ad *Adoption) certificates() ([]*pki.Certificate, error) {
+	certs, err := pki.ParseCertificatesPEM(ad.Certificate)
+	if err != nil && !pki.IsPEM(ad.Certificate) {
+		if cert, derErr := pki.ParseCertificate(ad.Certificate); derErr == nil {
+			return []*pki.Certificate{cert}, nil
+		}
+	}
+	if err != nil {
+		return nil, foreignFiles.unreadable(ad.CertificateFile, ad.Certificate).Unable(err)
+	}
+	return certs, nil
+}
+
+// isPKCS12 tells whether a file is a PFX (RFC 7292, 4): a SEQUENCE that begins
+// with the version 3.
+func isPKCS12(data []byte) bool {
+	var outer asn1.RawValue
+	var version int
+	if _, err := asn1.Unmarshal(data, &outer); err != nil || outer.Tag != asn1.TagSequence {
+		return false
+	}
+	_, err := asn1.Unmarshal(outer.Bytes, &version)
+	return err == nil && version == 3
+}
+
 // foreignCRL reads the authority's newest list.
-func (a *Authority) foreignCRL(data []byte) (*pki.CRL, error) {
+func (a *Authority) foreignCRL(file string, data []byte) (*pki.CRL, error) {
 	if data == nil {
 		return nil, nil
 	}
 	refuse := func(got string) error {
-		return kindForeignCRL.Found(got, "").WithWant("a list of "+a.Certificate.Subject.String(), "").Wrong()
+		return kindForeignCRL.Found(file, got).WithWant("a list of "+a.Certificate.Subject.String(), "").Wrong()
 	}
 	var crl *pki.CRL
 	var err error
@@ -103,7 +143,7 @@ func (a *Authority) foreignCRL(data []byte) (*pki.CRL, error) {
 // adoptIndex registers what the index lists.
 func (a *Authority) adoptIndex(tx *register.Tx, id int64, ad Adoption) error {
 	own := register.SerialText(a.Certificate.Serial)
-	for e, err := range readIndex(ad.Index) {
+	for e, err := range readIndex(ad.IndexFile, ad.Index) {
 		if err != nil {
 			return err
 		}

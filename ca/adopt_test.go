@@ -231,10 +231,13 @@ func TestAdoptRefuses(t *testing.T) {
 		{"a leaf", Adoption{Certificate: sign(func(s *pki.Spec) { s.Extensions = nil }), Key: keyPEM(key)}, kindNotAuthority.Code, finding.ExitWrong},
 		{"version 1", Adoption{Certificate: sign(func(s *pki.Spec) { s.Version, s.Extensions = 1, nil }), Key: keyPEM(key)}, kindNotAuthority.Code, finding.ExitWrong},
 		{"no keyCertSign", Adoption{Certificate: sign(func(s *pki.Spec) { s.Extensions.Set(pki.DigitalSignature.Extension(true)) }), Key: keyPEM(key)}, kindNoCertSign.Code, finding.ExitWrong},
-		{"no certificate", Adoption{Certificate: keyPEM(key), Key: keyPEM(key)}, kindAuthorityUnreadable.Code, finding.ExitUnable},
-		{"no key", Adoption{Certificate: good, Key: good}, kindAuthorityUnreadable.Code, finding.ExitUnable},
-		{"key that cannot sign", Adoption{Certificate: good, Key: keyPEM(exchange)}, kindAuthorityUnreadable.Code, finding.ExitWrong},
-		{"locked key", Adoption{Certificate: good, Key: locked}, kindPassphrase.Code, finding.ExitUnable},
+		{"no certificate", Adoption{Certificate: keyPEM(key), Key: keyPEM(key)}, kindForeignFile.Code, finding.ExitUnable},
+		{"no key", Adoption{Certificate: good, Key: good}, kindForeignFile.Code, finding.ExitUnable},
+		{"key that cannot sign", Adoption{Certificate: good, Key: keyPEM(exchange)}, kindForeignFile.Code, finding.ExitWrong},
+		{"locked key", Adoption{Certificate: good, Key: locked}, kindForeignPassphrase.Code, finding.ExitUnable},
+		{"locked key, wrong passphrase", Adoption{Certificate: good, Key: locked, KeyPassword: wrong}, kindForeignPassphrase.Code, finding.ExitUnable},
+		{"expired", Adoption{Certificate: sign(func(s *pki.Spec) { s.NotBefore, s.NotAfter = now.AddDate(-2, 0, 0), now.AddDate(-1, 0, 0) }), Key: keyPEM(key)}, kindExpired.Code, finding.ExitWrong},
+		{"garbage in DER's place", Adoption{Certificate: []byte{0x30, 0x80}, Key: keyPEM(key)}, kindForeignFile.Code, finding.ExitUnable},
 		{"name", Adoption{Name: "a/b", Certificate: good, Key: keyPEM(key)}, kindAuthorityName.Code, finding.ExitUsage},
 		{"foreign list", Adoption{Certificate: good, Key: keyPEM(key), CRL: strangerCRL.PEM()}, kindForeignCRL.Code, finding.ExitWrong},
 		{"list that is none", Adoption{Certificate: good, Key: keyPEM(key), CRL: []byte("no list")}, kindForeignCRL.Code, finding.ExitWrong},
@@ -293,14 +296,14 @@ func TestReadIndex(t *testing.T) {
 	for _, test := range tests {
 		var got []indexEntry
 		var failure error
-		for e, err := range readIndex(strings.NewReader("\n" + test.line + "\n")) {
+		for e, err := range readIndex("index.txt", strings.NewReader("\n"+test.line+"\n")) {
 			if failure = err; err == nil {
 				got = append(got, e)
 			}
 		}
 		if test.want.serial == "" {
 			checkFailure(t, failure, kindIndex, finding.ExitCode(failure))
-			if failure != nil && !strings.Contains(failure.Error(), "line 2") {
+			if failure != nil && !strings.Contains(failure.Error(), "index.txt:2") {
 				t.Errorf("%.80q: the error does not name the line: %v", test.line, failure)
 			}
 		} else if failure != nil || len(got) != 1 || fmt.Sprint(got[0].revoked) != fmt.Sprint(test.want.revoked) {
@@ -317,7 +320,7 @@ func TestReadIndex(t *testing.T) {
 func FuzzReadIndex(f *testing.F) {
 	f.Add("V\t271122120000Z\t\t0FFF\tunknown\t/C=GB/O=Example/CN=a\nR\t271122120000Z\t261122120000Z,keyTime,20260101000000Z\t01\tx\t/CN=a\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		for e, err := range readIndex(strings.NewReader(text)) {
+		for e, err := range readIndex("index.txt", strings.NewReader(text)) {
 			if err != nil {
 				break
 			}

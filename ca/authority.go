@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,16 +83,33 @@ func (s *State) named(suffix string) ([]string, error) {
 	return names, nil
 }
 
-// Waiting returns a warning for each authority whose request is with its parent.
-func (s *State) Waiting() ([]finding.Finding, error) {
+// Absent returns a finding for each authority that has no certificate: a
+// warning if its request is with its parent, an error if it has lost it.
+func (s *State) Absent(ctx context.Context) ([]finding.Finding, error) {
 	names, err := s.named("-request.pem")
 	if err != nil {
 		return nil, err
 	}
+	for a, err := range s.register.Authorities(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(names, a.Name) {
+			names = append(names, a.Name)
+		}
+	}
 	var findings []finding.Finding
 	for _, name := range names {
-		if _, err := os.Lstat(s.certPath(name)); errors.Is(err, fs.ErrNotExist) {
-			findings = append(findings, s.waits(name).WithSeverity(finding.Warning))
+		if _, err := os.Lstat(s.certPath(name)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		switch err := s.absent(ctx, name); {
+		case isKind(err, kindAuthorityWaits):
+			findings = append(findings, finding.Of(err).WithSeverity(finding.Warning))
+		case isKind(err, kindAuthorityLost):
+			findings = append(findings, finding.Of(err))
+		case !IsMissing(err):
+			return nil, err
 		}
 	}
 	return findings, nil
@@ -115,10 +133,7 @@ func (s *State) Authority(ctx context.Context, name string) (*Authority, error) 
 	path := s.certPath(name)
 	data, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Lstat(s.requestPath(name)); err == nil {
-			return nil, s.waits(name).Unable(nil)
-		}
-		return nil, kindAuthorityMissing.Found(path, "").Unable(nil)
+		return nil, s.absent(ctx, name)
 	}
 	if err != nil {
 		return nil, kindAuthorityUnreadable.Found(path, "").Unable(err)
@@ -140,6 +155,33 @@ func (s *State) Authority(ctx context.Context, name string) (*Authority, error) 
 	}
 	a.row = *row
 	return a, nil
+}
+
+// absent says why there is no certificate of an authority.
+func (s *State) absent(ctx context.Context, name string) error {
+	if _, err := os.Lstat(s.requestPath(name)); err == nil {
+		return s.waits(name).Unable(nil)
+	}
+	if err := s.checkLost(ctx, name); err != nil {
+		return err
+	}
+	return kindAuthorityMissing.Found(s.certPath(name), "").Unable(nil)
+}
+
+// checkLost returns an error if an authority has issued certificates: it is
+// called where its certificate or key is missing. While files of a killed run
+// are still to be placed, nothing is known to be lost.
+func (s *State) checkLost(ctx context.Context, name string) error {
+	for _, err := range s.register.Pending(ctx) {
+		return err
+	}
+	for cert, err := range s.register.List(ctx, register.Filter{Authority: name}) {
+		if err != nil {
+			return err
+		}
+		return kindAuthorityLost.Found(s.certPath(name), "").WithText("the register knows this authority, which has issued the certificate of %s, and its certificate or key is gone", cert.Subject).Unable(nil)
+	}
+	return nil
 }
 
 // readFile reads a file of the size that keys and certificates have at most.
@@ -211,23 +253,45 @@ func (s *State) loadKey(name string, pass Passphrase) (crypto.Signer, error) {
 		return nil, kindAuthorityUnreadable.Found(path, "").Unable(err)
 	}
 	defer clear(data)
-	return parseKey(path, data, pass)
+	return ownFiles.parseKey(path, data, pass)
+}
+
+// origin says how files that cannot be used are mended: those of the state
+// directory come from a backup, those to be taken over from somebody else.
+type origin struct{ file, passphrase *finding.Kind }
+
+var (
+	ownFiles     = origin{kindAuthorityUnreadable, kindPassphrase}
+	foreignFiles = origin{kindForeignFile, kindForeignPassphrase}
+)
+
+func (o origin) unreadable(name string, data []byte) finding.Finding {
+	f := o.file.Found(name, "")
+	if o == foreignFiles && isPKCS12(data) {
+		f = f.WithFix("it is a PKCS #12 file; write its certificate and key in PEM form, and give that file for both: openssl pkcs12 -in %s -out FILE.pem", name)
+	}
+	return f
 }
 
 // parseKey reads a private key that can sign.
-func parseKey(subject string, data []byte, pass Passphrase) (crypto.Signer, error) {
+func (o origin) parseKey(name string, data []byte, pass Passphrase) (crypto.Signer, error) {
 	key, err := pki.ParsePrivateKeyPEM(data, pass)
+	if err != nil && !pki.IsPEM(data) {
+		if k, derErr := pki.ParsePrivateKeyDER(data); derErr == nil {
+			key, err = k, nil
+		}
+	}
 	switch {
 	case errors.Is(err, pki.ErrNoPassword), errors.Is(err, pki.ErrPassword):
-		return nil, kindPassphrase.Found(subject, "").Unable(err)
+		return nil, o.passphrase.Found(name, "").Unable(err)
 	case isFailure(err):
 		return nil, err
 	case err != nil:
-		return nil, kindAuthorityUnreadable.Found(subject, "").Unable(err)
+		return nil, o.unreadable(name, data).Unable(err)
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok {
-		return nil, kindAuthorityUnreadable.Found(subject, "a key that cannot sign").Wrong()
+		return nil, o.file.Found(name, "a key that cannot sign").WithFix("give the key of the authority's certificate").Wrong()
 	}
 	return signer, nil
 }
@@ -248,9 +312,9 @@ func (a *Authority) intermediates() (certs []*pki.Certificate) {
 	return certs
 }
 
-// end returns when the first of the authority's certificates expires: what it
+// End returns when the first of the authority's certificates expires: what it
 // signs is worth nothing afterwards.
-func (a *Authority) end() time.Time {
+func (a *Authority) End() time.Time {
 	end := a.Certificate.NotAfter
 	for _, c := range a.Chain {
 		if c.NotAfter.Before(end) {
@@ -265,13 +329,21 @@ func (a *Authority) ready() error {
 	if a.key == nil {
 		return kindPassphrase.Found(a.KeyPath(), "a key that is still locked").Unable(nil)
 	}
-	now := a.state.Now()
-	for _, c := range a.certificates() {
+	return a.CheckTime()
+}
+
+// CheckTime returns an error if the authority has expired or is not valid yet.
+func (a *Authority) CheckTime() error {
+	return checkTime(a.CertificatePath(), a.certificates(), a.state.Now())
+}
+
+func checkTime(subject string, certs []*pki.Certificate, now time.Time) error {
+	for _, c := range certs {
 		switch {
 		case now.After(c.NotAfter):
-			return kindExpired.Found(a.CertificatePath(), fmt.Sprintf("%s, ended %s", c, c.NotAfter.Format(time.RFC3339))).Wrong()
+			return kindExpired.Found(subject, fmt.Sprintf("%s, ended %s", c, c.NotAfter.Format(time.RFC3339))).Wrong()
 		case now.Before(c.NotBefore):
-			return kindNotYetValid.Found(a.CertificatePath(), fmt.Sprintf("%s, begins %s", c, c.NotBefore.Format(time.RFC3339))).Wrong()
+			return kindNotYetValid.Found(subject, fmt.Sprintf("%s, begins %s", c, c.NotBefore.Format(time.RFC3339))).Wrong()
 		}
 	}
 	return nil

@@ -131,7 +131,7 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 	tests := []row{
 		{"empty", nil, kindBackup},
-		{"garbage", bytes.Repeat([]byte("garbage "), 1000), kindBackup},
+		{"garbage", bytes.Repeat([]byte("garbage "), 1000), kindNoBackup},
 		{"changed register", rewrite(t, backup, onFile(registerFile, func(h *tar.Header, b []byte) (*tar.Header, []byte) { b[5000] ^= 1; return h, b })), kindBackup},
 		{"longer key", rewrite(t, backup, onFile("ca/ca-key.pem", func(h *tar.Header, b []byte) (*tar.Header, []byte) { return h, append(b, '\n') })), kindBackup},
 		{"missing file", rewrite(t, backup, onFile("ca/ca-key.pem", func(*tar.Header, []byte) (*tar.Header, []byte) { return nil, nil })), kindBackup},
@@ -177,7 +177,7 @@ func TestRestoreRefuses(t *testing.T) {
 			must(t, Restore(t.Context(), backup, dir, Options{}))
 		})
 	}
-	checkFailure(t, Restore(t.Context(), filepath.Join(t.TempDir(), "none"), stateDir(t), Options{}), kindBackup, finding.ExitUnable)
+	checkFailure(t, Restore(t.Context(), filepath.Join(t.TempDir(), "none"), stateDir(t), Options{}), kindNoBackup, finding.ExitUnable)
 }
 
 // restoreScenario restores dir.tar into dir.

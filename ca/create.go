@@ -67,7 +67,7 @@ func (s *State) CreateAuthority(ctx context.Context, spec AuthoritySpec) (*Autho
 	if err := spec.complete(); err != nil {
 		return nil, err
 	}
-	if err := s.vacant(spec.Name); err != nil {
+	if err := s.vacant(ctx, spec.Name, ""); err != nil {
 		return nil, err
 	}
 	key, err := pki.GenerateSigner(spec.Key)
@@ -99,12 +99,26 @@ func endAfter(from time.Time, days int) time.Time {
 	return pki.NeverExpires
 }
 
-// vacant tells whether no authority of that name is there or on its way.
-func (s *State) vacant(name string) error {
+// vacant returns an error if an authority of that name is there or on its way,
+// or has been there with another key than keyID's and has issued certificates:
+// a new key under its name would make an authority that nobody trusts, and
+// nobody could tell the two apart.
+func (s *State) vacant(ctx context.Context, name, keyID string) error {
 	for _, path := range []string{s.certPath(name), s.keyPath(name), s.requestPath(name)} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return kindAuthorityExists.Found(path, "").Unable(err)
 		}
+	}
+	for a, err := range s.register.Authorities(ctx) {
+		if err != nil {
+			return err
+		}
+		if a.Name == name && a.KeyID == keyID {
+			return s.makeAuthorityDir()
+		}
+	}
+	if err := s.checkLost(ctx, name); err != nil {
+		return err
 	}
 	return s.makeAuthorityDir()
 }
@@ -120,8 +134,19 @@ func (s *State) enter(ctx context.Context, kind string, a *Authority, pass Passp
 	if err != nil {
 		return nil, err
 	}
+	known, err := s.register.AuthorityOf(ctx, a.Certificate)
+	if err == nil && known != nil && known.Name != a.Name {
+		err = kindAuthorityExists.Found(s.certPath(known.Name), a.Certificate.String()).Unable(nil)
+	}
+	if err != nil {
+		staged.Discard()
+		return nil, err
+	}
 	placements := []*register.Placement{s.keyPlacement(a.Name, staged, encodePEM(a.certificates()), s.certPath(a.Name))}
 	err = s.update(ctx, kind, a.Certificate.Subject.String(), func(tx *register.Tx) error {
+		if known != nil { // it had lost its files
+			return s.journal(tx, placements)
+		}
 		id, err := tx.AddAuthority(a.Name, a.Certificate)
 		if err != nil {
 			return err
@@ -212,7 +237,7 @@ func (s *State) RequestAuthority(ctx context.Context, spec AuthoritySpec) (*pki.
 	if err := spec.complete(); err != nil {
 		return nil, err
 	}
-	if err := s.vacant(spec.Name); err != nil {
+	if err := s.vacant(ctx, spec.Name, ""); err != nil {
 		return nil, err
 	}
 	key, err := pki.GenerateSigner(spec.Key)
@@ -250,6 +275,9 @@ func (s *State) InstallAuthority(ctx context.Context, name string, certs []*pki.
 	if _, err := checkAuthority(name, certs); err != nil {
 		return nil, err
 	}
+	if err := checkTime(name, certs, s.Now()); isKind(err, kindExpired) {
+		return nil, err
+	}
 	key, err := s.loadKey(name, pass)
 	if err != nil {
 		return nil, err
@@ -281,4 +309,42 @@ func (s *State) InstallAuthority(ctx context.Context, name string, certs []*pki.
 		return nil, unwritable(err)
 	}
 	return a, nil
+}
+
+// RenewAuthority gives a root a new certificate with the same subject, key and
+// extensions, so that what it has issued stays good. days is its life; as long
+// as before if 0. pass opens the key. The authority is unlocked.
+func (s *State) RenewAuthority(ctx context.Context, name string, days int, pass Passphrase) (*Authority, error) {
+	a, err := s.Authority(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	old := a.Certificate
+	if !old.SelfIssued() {
+		return nil, kindNotRoot.Found(a.CertificatePath(), old.String()+", issued by "+old.Issuer.String()).Wrong()
+	}
+	if days < 0 {
+		return nil, kindOrder.Found("authority "+name, "").WithText("an authority lives at least one day").Usage()
+	}
+	if err := a.Unlock(pass); err != nil {
+		return nil, err
+	}
+	now := s.Now().Truncate(time.Second)
+	spec := &pki.Spec{
+		Serial: pki.NewSerial(), Subject: old.Subject, PublicKey: a.key.Public(),
+		NotBefore: now.Add(-backdate), NotAfter: now.Add(old.NotAfter.Sub(old.NotBefore) - backdate),
+	}
+	if days > 0 {
+		spec.NotAfter = endAfter(now, days)
+	}
+	for _, e := range old.Extensions {
+		if !e.OID.Equal(pki.OIDAuthorityKeyID) { // it may have the old serial number
+			spec.Extensions = append(spec.Extensions, e)
+		}
+	}
+	cert, err := pki.Sign(spec, nil, a.key, pki.SignatureAlgorithm{})
+	if err != nil {
+		return nil, err
+	}
+	return s.InstallAuthority(ctx, name, []*pki.Certificate{cert}, pass)
 }

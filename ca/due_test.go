@@ -76,7 +76,7 @@ func TestIsMissing(t *testing.T) {
 	must(t, err)
 	_, err = s.CreateAuthority(t.Context(), AuthoritySpec{Name: "made", Subject: cn("A third")})
 	must(t, err)
-	waiting, err := s.Waiting()
+	waiting, err := s.Absent(t.Context())
 	must(t, err)
 	for i, command := range []string{"virtls ca install ANSWER", "virtls ca install --name two ANSWER"} {
 		check(t, "code", waiting[i].Code, "ca-waiting")

@@ -34,9 +34,12 @@ var (
 	kindAuthorityMissing = finding.Define("ca-missing", finding.Error,
 		"there is no such authority",
 		"make it with `virtls init`, or take it over with `virtls ca import`")
+	kindAuthorityLost = finding.Define("ca-lost", finding.Error,
+		"the register knows this authority and what it has issued, and its certificate or key is gone",
+		"put both files back from a backup, or take the same authority over again with virtls ca import --cert FILE --key FILE; docs/guide/ca.md says how another one replaces it")
 	kindAuthorityExists = finding.Define("ca-exists", finding.Error,
 		"there is such an authority already, and none is ever overwritten",
-		"use another name or another state directory")
+		"use another name or another state directory; docs/guide/ca.md says how one authority replaces another")
 	kindAuthorityName = finding.Define("ca-name", finding.Error,
 		"this is no name for an authority's files", "")
 	kindAuthorityWaits = finding.Define("ca-waiting", finding.Error,
@@ -48,6 +51,15 @@ var (
 	kindAuthorityUnknown = finding.Define("ca-unregistered", finding.Error,
 		"the register does not know this authority, so what it has issued is unknown",
 		"restore register.db together with it, or take the authority over into a new state directory with `virtls ca import`")
+	kindNotRoot = finding.Define("ca-not-a-root", finding.Error,
+		"the authority is not a root, so its parent must renew it",
+		"have the parent sign a new certificate for the same key, and run: virtls ca install ANSWER PARENT...")
+	kindForeignFile = finding.Define("ca-import-unreadable", finding.Error,
+		"the authority's file cannot be used",
+		"give the file in PEM form")
+	kindForeignPassphrase = finding.Define("ca-import-passphrase", finding.Error,
+		"the authority's key does not open",
+		"give the passphrase that opens it now with --key-passphrase-file")
 	kindNotAuthority = finding.Define("ca-not-an-authority", finding.Error,
 		"the certificate is not that of an authority",
 		"use a certificate with basic constraints CA:TRUE")
@@ -71,7 +83,7 @@ var (
 		"give its passphrase with --passphrase-file, --passphrase-fd or VIRTLS_PASSPHRASE")
 	kindExpired = finding.Define("ca-expired", finding.Error,
 		"the authority has expired, so nobody would accept what it signs",
-		"make a new authority in another state directory, distribute its certificate beside the old one, and issue anew")
+		"renew it for the same key with virtls ca renew, or replace it as docs/guide/ca.md says")
 	kindNotYetValid = finding.Define("ca-not-yet-valid", finding.Error,
 		"the authority is not valid yet",
 		"set this machine's clock")
@@ -90,6 +102,9 @@ var (
 	kindBackup = finding.Define("backup-damaged", finding.Error,
 		"the backup cannot be used",
 		"take another copy of it: this one is damaged or incomplete")
+	kindNoBackup = finding.Define("backup-foreign", finding.Error,
+		"the file is no backup that virtls ca export has written",
+		"name such a backup; the files of an authority made elsewhere are taken over with virtls ca import --cert FILE --key FILE")
 	kindBackupTooNew = finding.Define("backup-too-new", finding.Error,
 		"the backup was written by a newer version of virtls",
 		"use that version or a later one")

@@ -25,8 +25,9 @@ type indexEntry struct {
 // maxIndexLine bounds a line of an index: OpenSSL writes a name and some numbers.
 const maxIndexLine = 64 << 10
 
-// readIndex reads an index line by line. It ends with the first error.
-func readIndex(r io.Reader) iter.Seq2[indexEntry, error] {
+// readIndex reads an index line by line. It ends with the first error, which
+// names the file.
+func readIndex(name string, r io.Reader) iter.Seq2[indexEntry, error] {
 	return func(yield func(indexEntry, error) bool) {
 		lines := bufio.NewScanner(r)
 		lines.Buffer(nil, maxIndexLine)
@@ -38,7 +39,7 @@ func readIndex(r io.Reader) iter.Seq2[indexEntry, error] {
 			}
 			entry, err := parseIndexLine(lines.Text())
 			if err != nil {
-				yield(entry, kindIndex.Found(fmt.Sprintf("line %d", n), err.Error()).Wrong())
+				yield(entry, kindIndex.Found(fmt.Sprintf("%s:%d", name, n), err.Error()).Wrong())
 				return
 			}
 			if !yield(entry, nil) {
@@ -46,7 +47,7 @@ func readIndex(r io.Reader) iter.Seq2[indexEntry, error] {
 			}
 		}
 		if err := lines.Err(); err != nil {
-			yield(indexEntry{}, kindIndex.Found(fmt.Sprintf("line %d", n+1), "").Unable(err))
+			yield(indexEntry{}, kindIndex.Found(fmt.Sprintf("%s:%d", name, n+1), "").Unable(err))
 		}
 	}
 }
@@ -56,7 +57,7 @@ func readIndex(r io.Reader) iter.Seq2[indexEntry, error] {
 func parseIndexLine(line string) (e indexEntry, err error) {
 	fields := strings.Split(strings.TrimRight(line, "\r"), "\t")
 	if len(fields) != 6 {
-		return e, fmt.Errorf("%d fields between tabs, not 6", len(fields))
+		return e, fmt.Errorf("%d of the 6 fields between tabs", len(fields))
 	}
 	status, end, revocation, serial, subject := fields[0], fields[1], fields[2], fields[3], fields[5]
 	e.written = serial

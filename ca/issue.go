@@ -109,7 +109,7 @@ func (a *Authority) complete(o *Order) (pki.Spec, []finding.Finding, error) {
 		spec.NotBefore = begin
 	}
 	var findings []finding.Finding
-	if end := a.end(); spec.NotAfter.After(end) {
+	if end := a.End(); spec.NotAfter.After(end) {
 		findings = append(findings, kindClamped.Found(o.name(), "").
 			WithText("the certificate ends with its authority on %s, not on %s as asked for", end.Format(time.DateOnly), spec.NotAfter.Format(time.DateOnly)))
 		spec.NotAfter = end

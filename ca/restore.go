@@ -45,13 +45,16 @@ func Restore(ctx context.Context, backup, dir string, opts Options) error {
 func (s *State) restore(ctx context.Context, backup string) error {
 	in, err := os.Open(backup)
 	if err != nil {
-		return kindBackup.Found(backup, "").Unable(err)
+		return kindNoBackup.Found(backup, "").WithText("the backup cannot be read").Unable(err)
 	}
 	defer in.Close()
 	archive := tar.NewReader(in)
 	head, err := archive.Next()
-	if err != nil || head.Name != manifestName {
-		return kindBackup.Found(backup, "no "+manifestName+" at its beginning").Unable(nil)
+	switch {
+	case err == nil && head.Name != manifestName, errors.Is(err, tar.ErrHeader):
+		return kindNoBackup.Found(backup, "no "+manifestName+" at its beginning").Unable(nil)
+	case err != nil:
+		return kindBackup.Found(backup, "its end before its manifest").Unable(nil)
 	}
 	list, err := io.ReadAll(io.LimitReader(archive, maxManifest))
 	if err != nil {

@@ -98,8 +98,7 @@ func (r *run) makeAuthorities(ctx context.Context) ([]AuthorityRow, error) {
 		if err != nil {
 			return rows, err
 		}
-		r.findings = append(r.findings, a.Findings...)
-		r.ca[name] = a
+		r.found(name, a)
 		row := authorityRow(a)
 		row.Made = made
 		rows = append(rows, row)

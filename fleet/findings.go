@@ -34,6 +34,9 @@ var (
 	kindTrustExpired = finding.Define("trust-expired", finding.Warning,
 		"an authority under authority.trust has expired and is left out of the bundles: libvirt, and QEMU up to 10.1, refuse to start with one in theirs",
 		"remove it from the fleet file")
+	kindTrustSameName = finding.Define("trust-same-name", finding.Warning,
+		"an authority under authority.trust has the name of the fleet's own, and another key: people cannot tell them apart, nor can programs that look for names",
+		"give the newer of them a name of its own with authority.name, as docs/guide/ca.md says")
 	kindNotStaged = finding.Define("holder-not-staged", finding.Error,
 		"nothing is staged for this host or client", "run virtls apply first")
 	kindNoHolder = finding.Define("holder-unknown", finding.Error,

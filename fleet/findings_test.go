@@ -108,6 +108,34 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// An authority is made once; that the fleet file describes another one later is said.
+func TestAuthorityDiffers(t *testing.T) {
+	s := staged(t, parse(t, "organization: A\nauthority: {name: Root, key: p384}"))
+	for _, tt := range []struct {
+		name, authority string
+		want            []string
+	}{
+		{"the same", "{name: Root, key: p384}", []string{}},
+		{"nothing", "{days: 10}", []string{}},
+		{"another name", "{name: Root 2}", []string{"fleet.yaml:2: Root 2, Root"}},
+		{"another key", "{key: rsa}", []string{"fleet.yaml:2: rsa3072, p384"}},
+		{"both", "\n  name: Root 2\n  key: ec", []string{"fleet.yaml:3: Root 2, Root", "fleet.yaml:4: p256, p384"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &site{t: t, dir: s.dir, file: parse(t, "organization: A\nauthority: "+tt.authority)}
+			_, findings := s.plan(Options{})
+			got := []string{}
+			for _, f := range findings {
+				check(t, "code", f.Severity.String()+" "+f.Code, "warning authority-differs")
+				got = append(got, fmt.Sprintf("%s: %s, %s", f.Subject, f.Got, f.Want))
+			}
+			check(t, "findings", got, tt.want)
+			result, _ := s.apply(Options{})
+			check(t, "findings of apply", len(result.Findings), len(tt.want))
+		})
+	}
+}
+
 // What status says of each state that an identity can be in.
 func TestStatus(t *testing.T) {
 	s := newSite(t, parse(t, "organization: A\nauthority: {days: 800}\nhosts: [{name: h, days: 30, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu]}]"))
@@ -152,6 +180,9 @@ func TestStatus(t *testing.T) {
 	s.now = s.now.Add(500 * day)
 	_, found = status()
 	check(t, "the authority", found[0], "warning authority-ends-soon")
+	s.now = s.now.Add(500 * day)
+	_, found = status()
+	check(t, "the authority", found[0], "error ca-expired")
 }
 
 // Status says of every file that Apply would write or set the mode of, which it is.

@@ -88,7 +88,7 @@ func (p *planner) authorities(ctx context.Context) error {
 		if p.run.state != nil {
 			a, err := p.run.state.Authority(ctx, name)
 			if err == nil {
-				p.run.ca[name] = a
+				p.run.found(name, a)
 				due, err := a.CRLDue(ctx)
 				if err != nil {
 					return err

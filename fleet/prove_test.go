@@ -230,7 +230,7 @@ func TestFailedProofIsFinding(t *testing.T) {
 		result, rows, err := s.tryApply(t.Context(), Options{Prove: level})
 		must(t, err)
 		check(t, "severity", finding.Worst(result.Findings), finding.Error)
-		check(t, "code", codes(result.Findings), []string{"proof-failed"})
+		check(t, "code", codes(result.Findings), []string{"ca-not-yet-valid", "proof-failed"})
 		var subjects []string
 		for _, f := range result.Findings {
 			subjects = append(subjects, f.Subject)
@@ -238,7 +238,7 @@ func TestFailedProofIsFinding(t *testing.T) {
 				t.Errorf("%s: %s", f.Subject, f.Text)
 			}
 		}
-		check(t, "subjects", subjects, []string{"host:a qemu/server", "client:c client"})
+		check(t, "subjects", subjects, []string{s.path("ca/ca-cert.pem"), "host:a qemu/server", "client:c client"})
 		for _, line := range proofs(rows) {
 			if !strings.Contains(line, ": failed: ") {
 				t.Errorf("the table says %s", line)

@@ -13,6 +13,7 @@ import (
 
 	"virtls/ca"
 	"virtls/finding"
+	"virtls/pki"
 )
 
 var (
@@ -25,7 +26,10 @@ var (
 	kindDue = finding.Define("certificate-due", finding.Warning,
 		"a certificate is due for renewal", "run virtls apply, and put the new one in place")
 	kindAuthorityEnds = finding.Define("authority-ends-soon", finding.Warning,
-		"the authority ends within a year, and everything that it issues with it", "plan its replacement: virtls ca show tells when it ends")
+		"the authority ends within a year, and everything that it issues with it", "renew it with virtls ca renew, or replace it as docs/guide/ca.md says")
+	kindAuthorityDiffers = finding.Define("authority-differs", finding.Warning,
+		"the fleet file describes another authority than there is; an authority is made once, and not changed by the file",
+		"correct the line, or replace the authority as docs/guide/ca.md says")
 	kindFileMissing = finding.Define("staged-file-missing", finding.Error,
 		"a file that the host or client needs is not there", "run virtls apply")
 	kindFileOutdated = finding.Define("staged-file-outdated", finding.Error,
@@ -91,14 +95,46 @@ func (r *run) loadAuthorities(ctx context.Context) ([]AuthorityRow, error) {
 		if err != nil {
 			return rows, err
 		}
-		r.ca[name] = a
-		r.findings = append(r.findings, a.Findings...)
+		r.found(name, a)
 		rows = append(rows, authorityRow(a))
-		if left := a.Certificate.NotAfter.Sub(r.state.Now()); left < 365*24*time.Hour {
-			r.findings = append(r.findings, kindAuthorityEnds.Found(a.CertificatePath(), day(a.Certificate.NotAfter)))
-		}
 	}
 	return rows, nil
+}
+
+// found notes an authority, and what is worth knowing about it.
+func (r *run) found(name string, a *ca.Authority) {
+	r.ca[name] = a
+	r.findings = append(r.findings, a.Findings...)
+	if err := a.CheckTime(); err != nil {
+		r.findings = append(r.findings, finding.Of(err))
+	} else if left := a.End().Sub(r.state.Now()); left < 365*24*time.Hour {
+		r.findings = append(r.findings, kindAuthorityEnds.Found(a.CertificatePath(), day(a.End())))
+	}
+	r.compare(name, a)
+	for _, c := range r.trust {
+		if c.Subject.Equal(a.Certificate.Subject) && !bytes.Equal(c.PublicKey.Raw, a.Certificate.PublicKey.Raw) {
+			r.findings = append(r.findings, kindTrustSameName.Found(r.file.at("authority.trust"), c.Subject.String()))
+		}
+	}
+}
+
+// compare says if the authority is not the one that the fleet file describes:
+// it is made once, whatever is written there later. What the file does not say
+// is not compared, so that one that was taken over needs no description.
+func (r *run) compare(name string, a *ca.Authority) {
+	spec, err := r.file.authoritySpec(name, nil)
+	if err != nil {
+		return
+	}
+	differs := func(field, have, described string) {
+		if path := "authority." + field; have != described && r.file.lines[path] > 0 {
+			r.findings = append(r.findings, kindAuthorityDiffers.Found(r.file.at(path), described).WithWant(have, a.CertificatePath()))
+		}
+	}
+	differs("name", a.Certificate.Subject.CommonName(), spec.Subject.CommonName())
+	if name == ClassicalAuthority {
+		differs("key", pki.KeySpecOf(a.Certificate.PublicKey.Key).String(), spec.Key.String())
+	}
 }
 
 // loadStatus loads what files are compared with.

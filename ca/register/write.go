@@ -84,9 +84,12 @@ func (tx *Tx) exec(query string, args ...any) (int64, error) {
 // AddAuthority adds an authority's certificate and returns its id.
 func (tx *Tx) AddAuthority(name string, cert *pki.Certificate) (int64, error) {
 	return tx.exec(`INSERT INTO authorities (event, name, subject, key_id, fingerprint, not_before, not_after, der)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, tx.event, name, cert.Subject.String(), hex.EncodeToString(cert.PublicKey.ID256()),
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, tx.event, name, cert.Subject.String(), KeyID(cert),
 		fingerprint(cert), cert.NotBefore.Unix(), cert.NotAfter.Unix(), cert.Raw)
 }
+
+// KeyID returns an authority's [Authority.KeyID].
+func KeyID(cert *pki.Certificate) string { return hex.EncodeToString(cert.PublicKey.ID256()) }
 
 func fingerprint(cert *pki.Certificate) string {
 	sum := cert.SHA256()

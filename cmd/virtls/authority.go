@@ -21,6 +21,7 @@ type caCmd struct {
 	Import  caImportCmd  `cmd:"" help:"Restore a backup, or take over an authority made by certtool, OpenSSL or easy-rsa."`
 	Request caRequestCmd `cmd:"" help:"Make an intermediate authority's key and a request for its parent to sign."`
 	Install caInstallCmd `cmd:"" help:"Install the parent's answer to a request."`
+	Renew   caRenewCmd   `cmd:"" help:"Give a root a new certificate for the same key."`
 	CRL     caCRLCmd     `cmd:"" name:"crl" help:"Sign a new revocation list now."`
 }
 
@@ -50,7 +51,7 @@ func (c *caShowCmd) Run(a *app, g *Globals, parent *caCmd) error {
 		return err
 	}
 	report := caShowReport{Authorities: []item{}}
-	findings, err := state.Waiting()
+	findings, err := state.Absent(a.ctx)
 	if err != nil {
 		return err
 	}
@@ -148,7 +149,7 @@ Examples:
 func (c *caImportCmd) Run(a *app, g *Globals, parent *caCmd) error {
 	dir := g.stateDir(parent.Fleet)
 	if c.Backup != "" {
-		if c.Cert != "" || c.Key != "" {
+		if c.Cert+c.Key+c.KeyPass+c.Index+c.CRL != "" || c.Certs != nil {
 			return kindUsage.Found("virtls ca import", "").WithText("a backup holds certificate and key itself").WithFix("give either FILE, or --cert and --key").Usage()
 		}
 		if err := ca.Restore(a.ctx, c.Backup, dir, ca.Options{Wait: g.Wait, Command: "virtls ca import"}); err != nil {
@@ -156,8 +157,14 @@ func (c *caImportCmd) Run(a *app, g *Globals, parent *caCmd) error {
 		}
 		return a.said(nil, doneReport{File: absolute(dir)}, "%s restored to %s.\n", c.Backup, dir)
 	}
-	if c.Cert == "" || c.Key == "" {
+	switch {
+	case c.Cert == "" && c.Key == "":
 		return kindUsage.Found("virtls ca import", "").WithText("there is nothing to import").WithFix("give a backup, or --cert FILE and --key FILE").Usage()
+	case c.Cert == "":
+		return kindUsage.Found("--cert", "").WithText("the authority's certificate is missing").WithFix("give --cert FILE").Usage()
+	case c.Key == "":
+		return kindUsage.Found("--key", "").WithText("the authority's private key is missing").
+			WithFix("give --key FILE; without its key an authority cannot issue, and is named under authority.trust in the fleet file instead").Usage()
 	}
 	adoption := ca.Adoption{Name: c.Name, Passphrase: a.passphrase(c.PassphraseFlags, true)}
 	if err := c.read(a, &adoption); err != nil {
@@ -185,6 +192,7 @@ func (c *caImportCmd) read(a *app, ad *ca.Adoption) (err error) {
 	if ad.Key, err = readInput(c.Key); err != nil {
 		return err
 	}
+	ad.CertificateFile, ad.KeyFile, ad.IndexFile, ad.CRLFile = c.Cert, c.Key, c.Index, c.CRL
 	ad.KeyPassword = a.keyPassphrase(c.Key, c.KeyPass)
 	if c.CRL != "" {
 		if ad.CRL, err = readInput(c.CRL); err != nil {
@@ -197,6 +205,11 @@ func (c *caImportCmd) read(a *app, ad *ca.Adoption) (err error) {
 			return kindUnreadable.Found(c.Index, "").Unable(err)
 		}
 		ad.Index = index // closed with the process, which ends with the import
+	}
+	for _, dir := range c.Certs {
+		if _, err := os.ReadDir(dir); err != nil {
+			return kindUnreadable.Found(dir, "").WithFix("name directories that are there and that you may read").Unable(err)
+		}
 	}
 	ad.Issued = c.issued
 	return nil
@@ -294,6 +307,38 @@ func (c *caInstallCmd) Run(a *app, g *Globals, parent *caCmd) error {
 		return err
 	}
 	return a.said(append(state.Findings(), authority.Findings...), ofAuthority(authority), "%s installed, until %s.\n",
+		authority.Certificate.Subject, authority.Certificate.NotAfter.UTC().Format(time.DateOnly))
+}
+
+type caRenewCmd struct {
+	Days int    `help:"Life in days (default: as long as before)." placeholder:"DAYS"`
+	Name string `help:"Authority." default:"ca"`
+	PassphraseFlags
+}
+
+func (*caRenewCmd) Help() string {
+	return `Before an authority ends: signs a new certificate for it, with the same name and key. What it has issued
+stays good, beside the old certificate and the new one. Run virtls apply afterwards, which puts the new
+one into every tree and prolongs what was cut short by the old end.
+
+An intermediate is renewed by its parent; hand the answer to virtls ca install. For a new key see
+docs/guide/ca.md.
+
+Example:
+  virtls ca renew --days 3650`
+}
+
+func (c *caRenewCmd) Run(a *app, g *Globals, parent *caCmd) error {
+	state, err := a.open(g, g.stateDir(parent.Fleet), ca.Options{})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	authority, err := state.RenewAuthority(a.ctx, c.Name, c.Days, a.passphrase(c.PassphraseFlags, false))
+	if err != nil {
+		return err
+	}
+	return a.said(append(state.Findings(), authority.Findings...), ofAuthority(authority), "%s renewed, until %s. Run virtls apply, and put the trees in place.\n",
 		authority.Certificate.Subject, authority.Certificate.NotAfter.UTC().Format(time.DateOnly))
 }
 

@@ -55,6 +55,8 @@ var documents = []struct {
 	{"show fleet.yaml", 3},
 	{"ca show", 0},
 	{"ca crl --no-passphrase", 0},
+	{"ca renew --no-passphrase", 0},
+	{"ca renew --no-passphrase --name other", 3},
 	{"ca export backup.tar", 0},
 	{"ca import backup.tar --state restored", 0},
 	{"ca import backup.tar --state restored", 3},

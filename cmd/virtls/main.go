@@ -184,7 +184,10 @@ func (a *app) finish(err error) int {
 	if last.Code == kindUsage.Code && last.Fix == kindUsage.Cure {
 		last.Fix = a.name + " --help shows how"
 	}
-	findings := append(a.found, last)
+	findings := a.found
+	if !slices.Contains(findings, last) {
+		findings = append(findings, last)
+	}
 	if a.json {
 		a.printJSON(finding.NewReport(findings))
 	} else {

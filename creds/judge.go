@@ -2,6 +2,7 @@ package creds
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"virtls/finding"
@@ -114,7 +115,7 @@ func (l *loader) load() {
 	}
 }
 
-func (l *loader) refused() bool { return slices.ContainsFunc(l.problems, Problem.refuses) }
+func (l *loader) refused() bool { return l.refusals() > 0 }
 
 // plain is the pair of the plain file names.
 func (l *loader) plain() layout.Pair {
@@ -124,15 +125,31 @@ func (l *loader) plain() layout.Pair {
 	return l.files.Pairs[0]
 }
 
-// problem notes a problem that the consumer has with a file.
+// problem notes a problem that the consumer has with a file, once.
 func (l *loader) problem(f finding.Finding, text string) {
 	if f.By == "" && f.Severity == finding.Error {
 		f.By = l.Consumer.String()
 	}
-	l.problems = append(l.problems, Problem{f, text})
+	if slices.ContainsFunc(l.problems, func(p Problem) bool {
+		return p.Finding.Code == f.Code && p.Finding.Subject == f.Subject && p.Finding.Got == f.Got
+	}) {
+		return
+	}
+	l.problems = append(l.problems, Problem{f, strings.TrimSuffix(text, ": ")})
 }
 
-// anchors are the certificates that the sanity check looks at.
+// refusals counts the problems that refuse the files, so that a check can tell
+// whether those before it have found the cause of what it finds.
+func (l *loader) refusals() (n int) {
+	for _, p := range l.problems {
+		if p.refuses() {
+			n++
+		}
+	}
+	return n
+}
+
+// checkedAnchors are the certificates that the sanity check looks at.
 func (l *loader) checkedAnchors() []*pki.Certificate {
 	if n := l.CheckedAnchors; n > 0 && len(l.x.Anchors) > n {
 		return l.x.Anchors[:n]

@@ -156,6 +156,7 @@ func (l *loader) checkLibvirt(pairs []layout.Pair) {
 	if l.disk.readable(l.files.CA) == nil {
 		l.x.Anchors = l.anchorList()
 	}
+	before := l.refusals()
 	for _, c := range leaves {
 		l.checkCertificate(subject{c.Certificate, c.file, false})
 	}
@@ -165,7 +166,7 @@ func (l *loader) checkLibvirt(pairs []layout.Pair) {
 	}
 	for _, c := range leaves {
 		if anchors != nil {
-			l.checkOwn([]*pki.Certificate{c.Certificate}, anchors, c.file)
+			l.checkOwn([]*pki.Certificate{c.Certificate}, anchors, c.file, before)
 		}
 	}
 }

@@ -62,6 +62,19 @@ var newRSA = sync.OnceValue(func() crypto.Signer {
 	return key
 })
 
+// newKey makes a key of a kind, such as "mldsa65".
+func newKey(kind string) crypto.Signer {
+	spec, err := pki.ParseKeySpec(kind)
+	if err != nil {
+		panic(err)
+	}
+	key, err := pki.GenerateSigner(spec)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
 // sharedKey saves the time to make a key for leaves whose keys do not matter.
 var sharedKey = sync.OnceValue(newEC)
 

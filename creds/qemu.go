@@ -43,6 +43,7 @@ func (l *loader) loadQEMU() {
 // checkIdentity makes QEMU 10.2's sanity check of one identity
 // (qcrypto_tls_creds_x509_sanity_check_identity).
 func (l *loader) checkIdentity(id Identity) {
+	before := l.refusals()
 	for i, c := range id.Chain {
 		l.checkCertificate(subject{c, id.CertFile, i > 0})
 	}
@@ -50,7 +51,7 @@ func (l *loader) checkIdentity(id Identity) {
 		return
 	}
 	l.checkWholeChain(id.Chain)
-	l.checkOwn(id.Chain, l.x.Anchors, id.CertFile)
+	l.checkOwn(id.Chain, l.x.Anchors, id.CertFile, before)
 }
 
 // loadPair loads a certificate and its key, and tells whether either is there.
@@ -259,6 +260,7 @@ func (l *loader) checkFirst(ca, cert bool, file string) {
 			return
 		}
 	}
+	before := l.refusals()
 	if leaf != nil {
 		l.checkCertificate(subject{leaf, file, false})
 	}
@@ -267,7 +269,7 @@ func (l *loader) checkFirst(ca, cert bool, file string) {
 		l.checkCertificate(subject{c, l.files.CA, true})
 	}
 	if leaf != nil && anchors != nil {
-		l.checkOwn([]*pki.Certificate{leaf}, anchors, file)
+		l.checkOwn([]*pki.Certificate{leaf}, anchors, file, before)
 	}
 }
 

@@ -169,8 +169,10 @@ func (l *loader) unreadable(s subject, extension string) {
 
 // checkOwn wants an authority of the CA file to have issued the own chain
 // (gnutls_x509_crt_list_verify, called by QEMU qcrypto_tls_creds_check_cert_pair
-// and libvirt virNetTLSCertCheckPair). The last reason that fits is told.
-func (l *loader) checkOwn(chain, anchors []*pki.Certificate, file string) {
+// and libvirt virNetTLSCertCheckPair). The last reason that fits is told. There
+// were refusals when the chain's own checks began: what these have found is not
+// told again as its consequence.
+func (l *loader) checkOwn(chain, anchors []*pki.Certificate, file string, refusals int) {
 	err := pki.PredictGnuTLS(chain, pki.GnuTLSOptions{Trusted: anchors, Own: true, Time: l.now, MLDSA: l.MLDSA})
 	var verr *pki.VerifyError
 	if !errors.As(err, &verr) {
@@ -183,11 +185,18 @@ func (l *loader) checkOwn(chain, anchors []*pki.Certificate, file string) {
 	if verr.Has(pki.WeakHash, pki.WeakKey) {
 		kind, reason, dot = kindWeak, "The certificate uses an insecure algorithm", ""
 	}
+	if l.refusals() > refusals && (kind != kindUnknownIssuer || l.has(kindNoRoot)) {
+		return
+	}
 	if l.isLibvirt() {
 		reason += dot
 	}
 	l.problem(kind.Found(file, verr.Problems[0].String()).WithWant("a chain to an authority in "+l.files.CA, ""),
 		fmt.Sprintf("Our own certificate %s failed validation against %s: %s", file, l.files.CA, reason))
+}
+
+func (l *loader) has(kind *finding.Kind) bool {
+	return slices.ContainsFunc(l.problems, func(p Problem) bool { return p.Finding.Code == kind.Code })
 }
 
 // checkWholeChain wants each certificate of the own file to be issued by the

@@ -22,7 +22,8 @@ type Conf struct {
 // A Setting is one assignment.
 type Setting struct {
 	Name  string
-	Line  int // the first is 1
+	Line  int // on which the name is; the first is 1
+	Last  int // on which the value ends
 	Value Value
 }
 
@@ -171,6 +172,7 @@ func (p *confParser) setting() (Setting, error) {
 	if s.Value, err = p.value(0); err != nil {
 		return s, err
 	}
+	s.Last = p.line
 	switch p.skip(blanks); {
 	case p.is(";"):
 		p.pos++

@@ -115,15 +115,15 @@ func TestParseConfAsLibvirt(t *testing.T) {
 }
 
 func TestConfValues(t *testing.T) {
-	conf, err := ParseConf("f", []byte("a = 'x'\nb = [ \"y\", -1, [] ]\nc = 9223372036854775807\n"))
+	conf, err := ParseConf("f", []byte("a = 'x'\nb = [ \"y\", -1,\n [] ] # d\nc = 9223372036854775807\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, s := range conf.Settings {
-		got = append(got, fmt.Sprintf("%s %d %s", s.Name, s.Line, s.Value))
+		got = append(got, fmt.Sprintf("%s %d-%d %s", s.Name, s.Line, s.Last, s.Value))
 	}
-	check(t, "settings", got, []string{`a 1 "x"`, `b 2 ["y", -1, []]`, "c 3 9223372036854775807"})
+	check(t, "settings", got, []string{`a 1-1 "x"`, `b 2-3 ["y", -1, []]`, "c 4-4 9223372036854775807"})
 }
 
 // Our own limits, with which libvirt would run out of memory or stack.
@@ -173,7 +173,7 @@ func FuzzParseConf(f *testing.F) {
 			t.Fatalf("%v\n%q\nfrom %q", err, text.String(), data)
 		}
 		for i := range again.Settings {
-			again.Settings[i].Line = conf.Settings[i].Line
+			again.Settings[i].Line, again.Settings[i].Last = conf.Settings[i].Line, conf.Settings[i].Last
 		}
 		check(t, "read again", again.Settings, conf.Settings)
 	})

@@ -14,6 +14,7 @@ import (
 type Key[T any] struct {
 	Set   bool
 	Where string // FILE:LINE if set
+	Drop  string // the command that makes a comment of it; empty if other settings share its lines
 	Value T
 }
 
@@ -83,8 +84,28 @@ func reason(err error) string {
 
 func (r *confReader) where(s Setting) string { return fmt.Sprintf("%s:%d", r.conf.File, s.Line) }
 
-// fetch gets a setting by convert, which returns what libvirt says when the value does not suit.
-func fetch[T any](r *confReader, name string, convert func(Value) (T, string)) (k Key[T]) {
+// drop is the command that makes a comment of a setting and of nothing else.
+func (r *confReader) drop(s Setting) string {
+	shared := func(o Setting) bool {
+		return (o.Name != s.Name || o.Line != s.Line) && o.Line <= s.Last && s.Line <= o.Last
+	}
+	if slices.ContainsFunc(r.conf.Settings, shared) {
+		return ""
+	}
+	return fmt.Sprintf("sed -i '%d,%ds/^/#/' %s", s.Line, s.Last, ShellQuote(r.conf.File))
+}
+
+// mended gives a finding a command, if there is one.
+func mended(f finding.Finding, command string) finding.Finding {
+	if command == "" {
+		return f
+	}
+	return f.WithFix("%s", command)
+}
+
+// fetch gets a setting by convert, which returns what libvirt says when the
+// value does not suit. want shows one that would.
+func fetch[T any](r *confReader, name, want string, convert func(Value) (T, string)) (k Key[T]) {
 	r.known = append(r.known, name)
 	s, ok := r.conf.Get(name)
 	if !ok {
@@ -92,11 +113,11 @@ func fetch[T any](r *confReader, name string, convert func(Value) (T, string)) (
 	}
 	value, complaint := convert(s.Value)
 	if complaint != "" {
-		text := fmt.Sprintf(complaint, name)
-		r.findings = append(r.findings, kindConfType.Found(r.where(s), s.Value.String()).WithText("%s", text))
+		f := kindConfType.Found(r.where(s), s.Value.String()).WithText(complaint, name)
+		r.findings = append(r.findings, f.WithWant(name+" = "+want, ""))
 		return k
 	}
-	return Key[T]{Set: true, Where: r.where(s), Value: value}
+	return Key[T]{Set: true, Where: r.where(s), Drop: r.drop(s), Value: value}
 }
 
 // since fetches a setting that only some releases know, as present tells. The
@@ -107,13 +128,13 @@ func since[T any](r *confReader, release Version, present bool, fetch func(strin
 	}
 	r.known = append(r.known, name)
 	if s, ok := r.conf.Get(name); ok {
-		r.findings = append(r.findings, kindTooNew.Found(r.where(s), name).WithWant("libvirt "+string(release)+" or later", ""))
+		r.findings = append(r.findings, mended(kindTooNew.Found(r.where(s), name).WithWant("libvirt "+string(release)+" or later", ""), r.drop(s)))
 	}
 	return Key[T]{}
 }
 
 func (r *confReader) text(name string) Key[string] {
-	return fetch(r, name, func(v Value) (string, string) {
+	return fetch(r, name, `"TEXT"`, func(v Value) (string, string) {
 		if v.Type != StringValue {
 			return "", "expected a string for '%s' parameter"
 		}
@@ -122,7 +143,7 @@ func (r *confReader) text(name string) Key[string] {
 }
 
 func (r *confReader) flag(name string) Key[bool] {
-	return fetch(r, name, func(v Value) (bool, string) {
+	return fetch(r, name, "0 or 1", func(v Value) (bool, string) {
 		switch {
 		case v.Type != IntegerValue || v.Number < 0:
 			return false, "expected a bool for '%s' parameter"
@@ -134,7 +155,7 @@ func (r *confReader) flag(name string) Key[bool] {
 }
 
 func (r *confReader) texts(name string) Key[[]string] {
-	return fetch(r, name, func(v Value) ([]string, string) {
+	return fetch(r, name, `["TEXT", ...]`, func(v Value) ([]string, string) {
 		const complaint = "expected a string list for '%s' parameter"
 		if v.Type != ListValue {
 			return nil, complaint
@@ -158,11 +179,11 @@ func (r *confReader) rest() {
 		seen[s.Name] = s
 		switch known := slices.Contains(r.known, s.Name); {
 		case known && again:
-			r.findings = append(r.findings, kindConfTwice.Found(r.where(s), s.Name).
-				WithText("%s is set again; libvirt takes line %d and says nothing", s.Name, first.Line))
+			f := kindConfTwice.Found(r.where(s), s.Name).WithText("%s is set again; libvirt takes line %d and says nothing", s.Name, first.Line)
+			r.findings = append(r.findings, mended(f, r.drop(s)))
 			seen[s.Name] = first
 		case !known && !again && aboutTLS(s.Name):
-			f := kindConfUnknown.Found(r.where(s), s.Name)
+			f := mended(kindConfUnknown.Found(r.where(s), s.Name), r.drop(s))
 			if near := finding.Nearest(s.Name, r.known); near != "" {
 				f = f.WithWant(near, "").WithFix("sed -i '%ds/%s/%s/' %s", s.Line, s.Name, near, ShellQuote(r.conf.File))
 			}
@@ -307,7 +328,7 @@ func ReadQEMUConf(v View, file string, libvirt Version) (QEMUConf, []finding.Fin
 	for _, name := range []string{"vxhs_tls", "vxhs_tls_x509_cert_dir", "vxhs_tls_x509_secret_uuid"} {
 		r.known = append(r.known, name)
 		if s, ok := r.conf.Get(name); ok {
-			r.findings = append(r.findings, kindVxHS.Found(r.where(s), name))
+			r.findings = append(r.findings, mended(kindVxHS.Found(r.where(s), name), r.drop(s)))
 		}
 	}
 	r.rest()

@@ -167,7 +167,7 @@ func (l Lookup) judgePaths(c DaemonConf, certs, keys Key[[]string], f *Found) {
 func (l Lookup) ignoredCRL(c DaemonConf, use Use, f *Found) {
 	if named := c.CRLFile.Value; named != "" && named != use.CRL {
 		f.add(kindCRLIgnored.Found(c.CRLFile.Where, named).WithWant(use.CRL, l.by()).
-			WithFix("install -m 644 %s %s", ShellQuote(named), ShellQuote(use.CRL)))
+			WithFix("install -D -m 644 %s %s", ShellQuote(named), ShellQuote(use.CRL)))
 	}
 }
 
@@ -182,8 +182,8 @@ func judgeDaemon(c DaemonConf, f *Found) {
 	switch {
 	case !c.NoVerify.Value:
 	case c.AllowedDN.Set:
-		f.add(kindDNListOff.Found(c.NoVerify.Where, ""))
+		f.add(mended(kindDNListOff.Found(c.NoVerify.Where, ""), c.NoVerify.Drop))
 	case c.AuthTLS.Value != "sasl":
-		f.add(kindNoVerify.Found(c.NoVerify.Where, ""))
+		f.add(mended(kindNoVerify.Found(c.NoVerify.Where, ""), c.NoVerify.Drop))
 	}
 }

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -317,4 +318,54 @@ func TestConfUnreadable(t *testing.T) {
 	view := tree(t, map[string]string{LibvirtConf + "/": "", LibvirtdConf: "-> libvirtd.conf"})
 	check(t, "a directory", Lookup{View: view}.LibvirtClient().Refused, []string{"conf-unreadable"})
 	check(t, "a loop", Lookup{View: view}.LibvirtServer().Refused, []string{"conf-unreadable"})
+}
+
+// The commands that mend a configuration do so, and change nothing else.
+func TestConfFixes(t *testing.T) {
+	const before = `tls_priorities = "NORMAL"
+cert_files = [
+  'a',
+  'b'
+]
+tls_port = "1"
+tls_port = "2"
+auth_tls = "sasl"
+auth_tls = "none"; vxhs = 1
+tls_no_verify_certificate = 1 # for tests
+tls_allowed_dn_list = ["CN=a"]
+`
+	const after = `tls_priority = "NORMAL"
+#cert_files = [
+#  'a',
+#  'b'
+#]
+tls_port = "1"
+#tls_port = "2"
+auth_tls = "sasl"
+auth_tls = "none"; vxhs = 1
+#tls_no_verify_certificate = 1 # for tests
+tls_allowed_dn_list = ["CN=a"]
+`
+	dir := filepath.Join(t.TempDir(), "it's")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "libvirtd.conf")
+	if err := os.WriteFile(file, []byte(before), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	found := Lookup{View: Root("/"), Config: file, Libvirt: "9.0"}.LibvirtServer()
+	for _, f := range found.Findings {
+		if !strings.HasPrefix(f.Fix, "sed ") {
+			continue
+		}
+		if out, err := exec.Command("sh", "-c", f.Fix).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", f.Fix, err, out)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "file", string(got), after)
 }

@@ -78,7 +78,7 @@ func (l Lookup) service(row serviceRow, conf QEMUConf, f *Found) {
 		f.add(kindDirEmpty.Found(dir, "").WithWant(loc.CA(), "").WithFix("rmdir %s", ShellQuote(dir)))
 	}
 	if row.asQEMU() {
-		l.object(row, c, base, &use, f)
+		l.object(row, c, base, conf.File, &use, f)
 	}
 	for _, role := range row.roles {
 		u := use
@@ -92,7 +92,7 @@ func (l Lookup) service(row serviceRow, conf QEMUConf, f *Found) {
 }
 
 // object resolves what libvirt says to the service's credential object besides the directory.
-func (l Lookup) object(row serviceRow, c, base ServiceConf, use *Use, f *Found) {
+func (l Lookup) object(row serviceRow, c, base ServiceConf, file string, use *Use, f *Found) {
 	isVNC := row.service == LibvirtVNC
 	switch verify := c.Verify.or(base.Verify); {
 	case verify.Set:
@@ -100,7 +100,7 @@ func (l Lookup) object(row serviceRow, c, base ServiceConf, use *Use, f *Found) 
 	default:
 		use.Verify = !isVNC
 		if isVNC && !use.Off {
-			f.add(kindVNCUnverified.Found(cmp.Or(c.Enable.Where, row.dir), ""))
+			f.add(kindVNCUnverified.Found(c.Enable.Where, "").WithFix("echo 'vnc_tls_x509_verify = 1' >> %s", ShellQuote(file)))
 		}
 	}
 	switch {
@@ -116,7 +116,7 @@ func (l Lookup) object(row serviceRow, c, base ServiceConf, use *Use, f *Found) 
 		// Seen in 12.8: VNC's object gets the default's priority.
 		use.Priority = base.Priority.Value
 		if c.Priority.Set && c.Priority.Value != use.Priority {
-			f.add(kindPriorityUnused.Found(c.Priority.Where, c.Priority.Value))
+			f.add(mended(kindPriorityUnused.Found(c.Priority.Where, c.Priority.Value), c.Priority.Drop))
 		}
 	}
 }

@@ -29,7 +29,7 @@ type cli struct {
 	Issue issueCmd `cmd:"" help:"Issue one certificate, from flags, a template or a request." group:"Certificates"`
 	List  listCmd  `cmd:"" help:"List and search what was issued." group:"Certificates"`
 	Show  showCmd  `cmd:"" help:"Say what a certificate, key, request, CRL or PSK file is." group:"Certificates"`
-	CA    caCmd    `cmd:"" name:"ca" help:"The authority: show it, back it up, take one over, have it signed." group:"Certificates"`
+	CA    caCmd    `cmd:"" name:"ca" help:"The authority: show it, back it up, take one over, have it signed, renew it." group:"Certificates"`
 
 	Explain explainCmd `cmd:"" help:"Say what is behind a text that QEMU, libvirt, GnuTLS or OpenSSL printed." group:"Trouble"`
 

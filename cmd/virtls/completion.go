@@ -1,11 +1,13 @@
 package main
 
 import (
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
+	"virtls/finding"
 	"virtls/fleet"
 )
 
@@ -30,16 +32,18 @@ func (c *completionCmd) Run(a *app) error {
 		c.printNames(a, file)
 		return nil
 	}
-	commands := completions(a.parser.Model.Node, "")
-	switch c.Shell {
-	case "fish":
-		a.printf("%s", fishScript(commands))
-	case "zsh":
-		a.printf("%s", zshScript(commands))
-	default:
-		a.printf("%s", bashScript(commands))
+	script := map[string]func([]completion) string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[c.Shell](
+		completions(a.parser.Model.Node, ""))
+	if a.json {
+		return a.printJSON(completionReport{finding.NewReport(nil), script})
 	}
-	return nil
+	_, err := io.WriteString(a.stdout, script)
+	return err
+}
+
+type completionReport struct {
+	finding.Report
+	Script string `json:"script"`
 }
 
 // printNames prints nothing for a file that cannot be read: this is no moment to complain.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"virtls/pki"
 )
 
 // leaves calls f for every command that does something and is not another
@@ -55,6 +57,27 @@ func TestHelpHasExamples(t *testing.T) {
 				}
 			}
 		})
+	})
+}
+
+// The key types that the help names exist.
+func TestHelpOfKeyTypes(t *testing.T) {
+	named := regexp.MustCompile(`\b(ec|p[0-9]+|rsa[0-9]*|ed25519|mldsa[0-9]+)\b`)
+	leaves(model(t), "", func(path string, n *kong.Node) {
+		for _, flag := range n.Flags {
+			if flag.PlaceHolder != "TYPE" {
+				continue
+			}
+			types := named.FindAllString(flag.Help, -1)
+			if len(types) < 7 {
+				t.Errorf("%s --%s: the help names %q", path, flag.Name, types)
+			}
+			for _, name := range types {
+				if _, err := pki.ParseKeySpec(name); err != nil {
+					t.Errorf("%s --%s: %v", path, flag.Name, err)
+				}
+			}
+		}
 	})
 }
 

@@ -33,9 +33,9 @@ const maxPassphrase = 1 << 12
 // PassphraseFlags say where the passphrase of an authority's key comes from.
 // The passphrase itself is never an argument: those can be seen by everybody.
 type PassphraseFlags struct {
-	PassphraseFile string `help:"Read the passphrase of the authority's key from the first line of a file." placeholder:"FILE" xor:"pass"`
+	PassphraseFile string `help:"Read the passphrase of the authority's key from the first line of a file. Without this flag and the next it comes from $$VIRTLS_PASSPHRASE, or is asked for on the terminal." placeholder:"FILE" xor:"pass"`
 	PassphraseFD   *int   `name:"passphrase-fd" help:"Read it from a file descriptor." placeholder:"N" xor:"pass"`
-	NoPassphrase   bool   `help:"The authority's key is not encrypted." xor:"pass"`
+	NoPassphrase   bool   `help:"The authority's key is not encrypted, or a new one is not to be." xor:"pass"`
 }
 
 // passphrases remembers the passphrase, so that it is asked for once.

@@ -3,6 +3,8 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+
+	"virtls/finding"
 )
 
 // version is set at link time for releases.
@@ -16,7 +18,7 @@ func (*versionCmd) Help() string {
 }
 
 type versionReport struct {
-	Schema   int    `json:"schema"`
+	finding.Report
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`
 	Go       string `json:"go"`
@@ -32,7 +34,7 @@ func (c *versionCmd) Run(a *app) error {
 		}
 	}
 	if a.json {
-		return a.printJSON(versionReport{1, version, revision, runtime.Version()})
+		return a.printJSON(versionReport{finding.NewReport(nil), version, revision, runtime.Version()})
 	}
 	a.printf("virtls %s", version)
 	if revision != "" {

@@ -120,11 +120,15 @@ func (a Accounts) Group(name string) (Group, bool) {
 }
 
 // Credential returns what a process has that logs in as the user, with gid as
-// its group (initgroups(3)).
+// its group: besides that all groups of the user, the login group included, as
+// libvirt gives them to QEMU (virGetGroupList; seen with 9.0).
 func (a Accounts) Credential(u User, gid int) Credential {
 	c := Credential{Name: u.Name, UID: u.UID, GID: gid}
+	if u.GID >= 0 && u.GID != gid {
+		c.Groups = []int{u.GID}
+	}
 	for _, g := range a.Groups {
-		if slices.Contains(g.Members, u.Name) && g.GID != gid {
+		if slices.Contains(g.Members, u.Name) && !c.in(g.GID) {
 			c.Groups = append(c.Groups, g.GID)
 		}
 	}
@@ -174,7 +178,7 @@ func (a Accounts) QEMU(conf layout.QEMUConf, p layout.Platform) (Credential, []f
 	u, okUser := a.userOrNumber(user)
 	gid, okGroup := a.groupOrNumber(group)
 	if !okUser || !okGroup {
-		u, gid = User{Name: stranger.Name, UID: stranger.UID}, stranger.GID
+		u, gid = User{UID: stranger.UID, GID: stranger.GID}, stranger.GID
 	}
 	var list []finding.Finding
 	if !okUser {
@@ -192,12 +196,12 @@ func (a Accounts) userOrNumber(name string) (User, bool) {
 	}
 	uid := id(strings.TrimPrefix(name, "+"))
 	if uid < 0 {
-		return User{}, name == "root"
+		return User{Name: name}, name == "root"
 	}
 	if i := slices.IndexFunc(a.Users, func(u User) bool { return u.UID == uid }); i >= 0 {
 		return a.Users[i], true
 	}
-	return User{Name: "", UID: uid}, true
+	return User{UID: uid, GID: -1}, true
 }
 
 func (a Accounts) groupOrNumber(name string) (int, bool) {

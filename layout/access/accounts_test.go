@@ -77,12 +77,12 @@ func TestQEMUAccount(t *testing.T) {
 		want              Credential
 		unknown           int
 	}{
-		{"distribution", "", "", debian, Credential{Name: "libvirt-qemu", UID: 64055, GID: 64055}, 0},
+		{"distribution", "", "", debian, Credential{Name: "libvirt-qemu", UID: 64055, GID: 64055, Groups: []int{107}}, 0},
 		{"not installed", "", "", fedora, stranger, 2},
 		{"other distribution", "", "", other, Credential{Name: "root"}, 0},
-		{"names", "u", "kvm", debian, Credential{Name: "u", UID: 1000, GID: 107, Groups: []int{64055}}, 0},
-		{"numbers", "1000", "107", debian, Credential{Name: "u", UID: 1000, GID: 107, Groups: []int{64055}}, 0},
-		{"numbers with a sign", "+64055", "+0", debian, Credential{Name: "libvirt-qemu", UID: 64055, GID: 0, Groups: []int{64055}}, 0},
+		{"names", "u", "kvm", debian, Credential{Name: "u", UID: 1000, GID: 107, Groups: []int{1000, 64055}}, 0},
+		{"numbers", "1000", "107", debian, Credential{Name: "u", UID: 1000, GID: 107, Groups: []int{1000, 64055}}, 0},
+		{"numbers with a sign", "+64055", "+0", debian, Credential{Name: "libvirt-qemu", UID: 64055, GID: 0, Groups: []int{107, 64055}}, 0},
 		{"number without an account", "4321", "4321", debian, Credential{UID: 4321, GID: 4321}, 0},
 		{"a sign before a name", "+u", "kvm", debian, stranger, 1},
 		{"unknown user", "nova", "kvm", debian, stranger, 1},

@@ -226,11 +226,16 @@ func (d Dialect) expected(text string) string {
 	return "one of " + strings.Join(names, ", ")
 }
 
+// secretive reports whether a text may have a secret in it.
+func secretive(text string) bool {
+	return strings.Contains(text, "secret") || strings.Contains(text, "data")
+}
+
 // conceal returns a parameter's name for use in messages. If the text has a
 // secret in it, a name that no type knows may be the part of the secret that
 // follows a comma.
 func conceal(text, parameter string) string {
-	if !strings.Contains(text, "secret") || parameter == typeKey || parameter == "id" {
+	if !secretive(text) || parameter == typeKey || parameter == "id" {
 		return parameter
 	}
 	if slices.ContainsFunc(kinds, func(k *kind) bool { _, ok := k.property(parameter); return ok }) {
@@ -244,7 +249,7 @@ var quoted = regexp.MustCompile(`(?s)'.*'|\\u.* is`)
 // concealQuoted is conceal for the complaint about a JSON text, which may quote
 // any part of it.
 func concealQuoted(text, complaint string) string {
-	if !strings.Contains(text, "secret") || strings.Contains(complaint, "expected") {
+	if !secretive(text) || strings.Contains(complaint, "expected") {
 		return complaint
 	}
 	return quoted.ReplaceAllString(complaint, "...")

@@ -65,7 +65,11 @@ func (c Consumer) Load(f layout.Files, o JudgeOptions) (*X509, Judgement) {
 	l := newLoader(c, f, o)
 	l.load()
 	l.x.Options = X509Options{Endpoint: c.Endpoint, NoSanityCheck: o.NoSanityCheck, Files: &f, Now: o.Now}
-	return &l.x, Judgement{Accepted: !l.refused(), Problems: l.problems}
+	return &l.x, l.judgement()
+}
+
+func (l *loader) judgement() Judgement {
+	return Judgement{Accepted: !l.refused(), Problems: l.problems}
 }
 
 // A loader is the loading of files by a consumer. It goes on after problems as

@@ -24,5 +24,5 @@ func (c Consumer) JudgePeer(cert *pki.Certificate, now time.Time) Judgement {
 		l.checkKeyUsage(s)
 		l.checkPurpose(s)
 	}
-	return l.judgement()
+	return Judgement{Accepted: !l.refused(), Problems: l.problems}
 }

@@ -184,7 +184,11 @@ func (r *confReader) rest() {
 			seen[s.Name] = first
 		case !known && !again && aboutTLS(s.Name):
 			f := mended(kindConfUnknown.Found(r.where(s), s.Name), r.drop(s))
-			if near := finding.Nearest(s.Name, r.known); near != "" {
+			near := finding.Nearest(s.Name, r.known)
+			switch {
+			case strings.HasPrefix(near, "tls_no_"): // no command of ours switches checks off
+				f = f.WithWant(near, "")
+			case near != "":
 				f = f.WithWant(near, "").WithFix("sed -i '%ds/%s/%s/' %s", s.Line, s.Name, near, ShellQuote(r.conf.File))
 			}
 			r.findings = append(r.findings, f)
@@ -312,7 +316,8 @@ func ReadQEMUConf(v View, file string, libvirt Version) (QEMUConf, []finding.Fin
 			continue
 		}
 		prefix, _, _ := strings.Cut(row.confKey, "_")
-		c := ServiceConf{Dir: r.text(row.confKey)}
+		has := row.service != LibvirtRDP || r.rules.rdp
+		c := ServiceConf{Dir: since(r, "11.3", has, r.text, row.confKey)}
 		if name := row.service.Enable(); name != "" {
 			c.Enable = r.flag(name)
 		}

@@ -43,7 +43,7 @@ func (l Lookup) Services() (QEMUConf, Found) {
 	conf, wrong := ReadQEMUConf(l.View, l.config(QEMUConfFile), l.Libvirt)
 	f.refuse(wrong...)
 	for _, row := range services {
-		if row.service == Libvirt {
+		if row.service == Libvirt || row.service == LibvirtRDP && !rulesOf(l.Libvirt).rdp {
 			continue
 		}
 		c := conf.Services[row.service]
@@ -171,6 +171,12 @@ func AppArmorRule(dir string, libvirt Version) string {
 
 func (l Lookup) appArmor(dir, subject string, f *Found) {
 	if l.Platform.AppArmor && !AppArmorAllows(path.Join(dir, "ca-cert.pem")) {
-		f.add(kindAppArmor.Found(subject, dir).WithFix("%s", AppArmorRule(dir, l.Libvirt)))
+		f.add(AppArmorDenies(subject, dir, l.Libvirt))
 	}
+}
+
+// AppArmorDenies is the finding that libvirt's profile keeps guests from reading
+// a directory, which a setting names or a link leads to.
+func AppArmorDenies(subject, dir string, libvirt Version) finding.Finding {
+	return kindAppArmor.Found(subject, dir).WithFix("%s", AppArmorRule(dir, libvirt))
 }

@@ -15,14 +15,17 @@ type rules struct {
 	emptyPathIsNone bool
 	// crlOptional: a file that crl_file names may be missing.
 	crlOptional bool
+	// rdp: there is RDP for guests. 9.0 has none; when between 9.0 and 11.3 it came is not known.
+	rdp bool
 	// priorities: qemu.conf knows default_tls_priority and those of the services.
 	priorities bool
 }
 
 var releases = []rules{
 	{since: "", emptyPathIsNone: true, crlOptional: true},
-	{since: "11.6", emptyPathIsNone: true, crlOptional: true, priorities: true},
-	{since: "11.10", indexed: true, halfPairsCount: true, priorities: true},
+	{since: "11.3", emptyPathIsNone: true, crlOptional: true, rdp: true},
+	{since: "11.6", emptyPathIsNone: true, crlOptional: true, rdp: true, priorities: true},
+	{since: "11.10", indexed: true, halfPairsCount: true, rdp: true, priorities: true},
 }
 
 // rulesOf returns the row of a release: the newest that is not above it. An

@@ -90,6 +90,10 @@ var serviceCases = []struct {
 		name: "priorities before 11.6", conf: "default_tls_priority = 'NORMAL'\nnbd_tls = 1\nnbd_tls_priority = 5", version: "11.3",
 		want: []string{"libvirt-nbd client /etc/pki/qemu verify=true secret= priority="}, codes: []string{"conf-key-too-new", "conf-key-too-new"},
 	},
+	{
+		name: "no RDP in 9.0", conf: "rdp_tls_x509_cert_dir = '/srv/none'", version: "9.0",
+		want: []string{"libvirt-migrate client /etc/pki/qemu verify=true secret= priority="}, codes: []string{"conf-key-too-new"},
+	},
 	{name: "missing directory", conf: "vnc_tls_x509_cert_dir = '/srv/none'", codes: []string{"conf-dir-missing"}, refused: "conf-dir-missing"},
 	{name: "missing default directory", conf: "default_tls_x509_cert_dir = '/srv/none'", codes: []string{"conf-dir-missing"}, refused: "conf-dir-missing"},
 	{name: "text for a truth value", conf: "vnc_tls = 'yes'", codes: []string{"conf-type"}, refused: "conf-type"},
@@ -123,6 +127,9 @@ func TestLookupServices(t *testing.T) {
 				if !slices.Contains(got, want) {
 					t.Errorf("%q is not in\n%s", want, strings.Join(got, "\n"))
 				}
+			}
+			if rdp := strings.Contains(strings.Join(got, " "), "libvirt-rdp"); rdp != rulesOf(version).rdp {
+				t.Errorf("RDP is there: %t", rdp)
 			}
 			check(t, "codes", codes(found.Findings), c.codes)
 			check(t, "refused", strings.Join(found.Refused, " "), c.refused)

@@ -49,6 +49,11 @@ type Check struct {
 	Home string
 	// QEMUGroup is the group that profiles give to QEMU; empty: that of Who.
 	QEMUGroup string
+	// AppArmor tells that Who is a guest's QEMU, which libvirt's profile confines.
+	// Then links must not lead out of what the profile allows: AppArmor judges
+	// where they end. Of which libvirt it is tells where own rules belong.
+	AppArmor bool
+	Libvirt  layout.Version
 }
 
 // own tells whether the object is Who's own.
@@ -76,6 +81,9 @@ func (h *Host) Check(c Check) []finding.Finding {
 		}
 		list = append(list, h.profile(c, o, last)...)
 		list = append(list, h.label(o, last)...)
+		if c.AppArmor && !o.class.dir() && last.Path != o.path && !layout.AppArmorAllows(last.Path) {
+			list = append(list, layout.AppArmorDenies(o.path, path.Dir(last.Path), c.Libvirt))
+		}
 	}
 	return unique(list)
 }

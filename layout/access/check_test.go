@@ -299,6 +299,22 @@ func TestAs(t *testing.T) {
 	check(t, "denial", h.CanRead(qemu, "/home/bin/x").Error(), "daemon cannot enter /home/bin (bin:bin 0700)")
 }
 
+// AppArmor judges where links end.
+func TestLinksAndAppArmor(t *testing.T) {
+	h := build(t, goodQEMU+`
+/etc/pki/libvirt/clientcert.pem root:root 644
+/opt/tls/client.key root:daemon 640
+/etc/pki/qemu/client-cert.pem root:root ->../libvirt/clientcert.pem
+/etc/pki/qemu/client-key.pem root:root ->/opt/tls/client.key
+`)
+	c := Check{Files: layout.System(layout.QEMU, "").Files(layout.Client), Who: qemu, AppArmor: true, Libvirt: "12.8"}
+	list := h.Check(c)
+	check(t, "findings", brief(list), []string{"apparmor-denies-directory /etc/pki/qemu/client-key.pem"})
+	check(t, "fix", list[0].Fix, layout.AppArmorRule("/opt/tls", "12.8"))
+	c.AppArmor = false
+	check(t, "findings without AppArmor", brief(h.Check(c)), []string(nil))
+}
+
 func TestUnseen(t *testing.T) {
 	h := build(t, "/etc/pki/qemu/ca-cert.pem root:root ->ca-cert.pem")
 	check(t, "findings", brief(h.Check(Check{Files: qemuFiles, Who: qemu})), []string{"rights-unreadable /etc/pki/qemu/ca-cert.pem"})

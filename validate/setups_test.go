@@ -396,7 +396,7 @@ func (m *maker) contents() {
 		for _, size := range []int{65535, 65536, 65537} {
 			of(fmt.Sprintf("%d bytes", size), padded(text, size))
 		}
-		of("2 MiB", padded(text, 2<<20))
+		of("1 MiB", padded(text, 1<<20))
 	}
 }
 

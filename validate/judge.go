@@ -1,0 +1,83 @@
+package validate
+
+import (
+	"slices"
+
+	"virtls/creds"
+	"virtls/layout"
+)
+
+// judge asks every release about a set and notes what they say.
+func (t *tree) judge(s *set) {
+	list := t.rows[s.consumer]
+	if len(list) == 0 {
+		return
+	}
+	t.sets = append(t.sets, s)
+	view := t.viewOf(s.who)
+	type known struct {
+		creds.Capabilities
+		inv *inventory
+		j   creds.Judgement
+	}
+	var judged []known
+	for i, row := range list {
+		use, said, refused := s.use(row)
+		for _, f := range said {
+			t.noteBy(f, s.consumer, i)
+		}
+		at := slices.IndexFunc(judged, func(k known) bool { return k.Capabilities == row.Capabilities && sameFiles(k.inv.files, use.Files) })
+		if at < 0 {
+			x, j := row.Load(use.Files, creds.JudgeOptions{Now: t.o.Now, View: view, Password: t.o.Password, NoSanityCheck: !use.Sanity})
+			judged = append(judged, known{row.Capabilities, newInventory(use.Files, view, t.o.Password), j})
+			at = len(judged) - 1
+			t.noteAll(x.Check(t.o.Now))
+		}
+		t.verdict(s, i, judged[at].j, refused, judged[at].inv)
+	}
+	s.inv = judged[len(judged)-1].inv
+	t.check(s, s.inv)
+}
+
+// verdict notes one release's judgement.
+func (t *tree) verdict(s *set, i int, j creds.Judgement, refused []string, inv *inventory) {
+	row := t.rows[s.consumer][i]
+	v := Verdict{Subject: t.at(s.dir), Consumer: s.consumer, Version: row.label, Accepted: j.Accepted && len(refused) == 0, Because: slices.Clone(refused)}
+	if v.Because == nil {
+		v.Because = []string{}
+	}
+	if p := j.Refused(); p != nil {
+		v.Says = p.Text
+	}
+	for _, p := range hide(refine(j.Problems, row, inv), inv.files) {
+		f := p.Finding
+		if p.refuses && !slices.Contains(v.Because, f.Code) {
+			v.Because = append(v.Because, f.Code)
+		}
+		if f.By != "" && f.By != row.String() {
+			t.note(f)
+			continue
+		}
+		f.By = ""
+		t.noteBy(f, s.consumer, i)
+	}
+	if !t.unseen(inv.files) {
+		t.verdicts = append(t.verdicts, v)
+	}
+}
+
+func sameFiles(a, b layout.Files) bool {
+	same := slices.Equal(a.Pairs, b.Pairs)
+	a.Pairs, b.Pairs = nil, nil
+	return same && a.Service == b.Service && a.Role == b.Role && a.Dir == b.Dir && a.CA == b.CA && a.CRL == b.CRL && a.DH == b.DH &&
+		a.Named == b.Named && a.CRLNamed == b.CRLNamed
+}
+
+// unseen tells whether this process was kept from a file that counts.
+func (t *tree) unseen(f layout.Files) bool {
+	if t.plain && t.as == nil {
+		return false // it is judged with the rights of whoever asks
+	}
+	blind := func(name string) bool { return t.view.blind[name] }
+	return blind(f.CA) || slices.ContainsFunc(f.Pairs, func(p layout.Pair) bool { return blind(p.Cert) || blind(p.Key) })
+}

@@ -240,16 +240,16 @@ func TestJudgments(t *testing.T) {
 		{name: "certificates deleted", change: func(s *site) {
 			must(s.t, os.Remove(s.path(cert)))
 			must(s.t, os.Remove(s.path(client)))
-		}, did: "issued", why: "the certificate is missing or belongs to another key", sameKey: true},
+		}, did: "issued", why: "there is a key, and no certificate that can be read", sameKey: true},
 		{name: "keys deleted", change: func(s *site) {
 			must(s.t, os.Remove(s.path(key)))
 			must(s.t, os.Remove(s.path(clientKey)))
-		}, did: "issued", why: "missing"},
+		}, did: "issued", why: "there is a certificate, and no key that can be read"},
 		{name: "garbage", change: func(s *site) {
 			for _, p := range []string{cert, client} {
 				must(s.t, os.WriteFile(s.path(p), []byte("-----BEGIN CERTIFICATE-----\nrubbish"), 0o644))
 			}
-		}, did: "issued", why: "the certificate is missing", sameKey: true},
+		}, did: "issued", why: "there is a key, and no certificate that can be read", sameKey: true},
 		{name: "empty files", change: func(s *site) {
 			for _, p := range []string{cert, key, client, clientKey} {
 				must(s.t, os.Truncate(s.path(p), 0))
@@ -259,7 +259,7 @@ func TestJudgments(t *testing.T) {
 			other := read(s.t, s.path(strings.Replace(key, "kvm1", "kvm2", 1)))
 			must(s.t, os.WriteFile(s.path(key), other, 0o640))
 			must(s.t, os.WriteFile(s.path(clientKey), other, 0o640))
-		}, did: "issued", why: "the certificate is missing or belongs to another key"},
+		}, did: "issued", why: "key and certificate do not belong together"},
 		{name: "files of another host", change: func(s *site) {
 			for _, p := range []string{cert, key, client, clientKey} {
 				must(s.t, os.WriteFile(s.path(p), read(s.t, s.path(strings.Replace(p, "kvm1", "kvm2", 1))), 0o640))

@@ -173,7 +173,7 @@ func TestStatus(t *testing.T) {
 	s.file = parse(t, "organization: A\nauthority: {days: 800}\nhosts: [{name: h, uses: {qemu: server}}]\nclients: [{name: c, uses: [qemu], locality: L}]")
 	rows, found = status()
 	check(t, "gone and changed", rows, []string{
-		"host:h qemu/server 0: the certificate is missing or belongs to another key",
+		"host:h qemu/server 0: there is a key, and no certificate that can be read",
 		"client:c client 334: subject changed from O=A,CN=c to L=L,O=A,CN=c",
 	})
 	check(t, "gone and changed", found, []string{"warning crl-due", "error certificate-missing", "error certificate-outdated"})

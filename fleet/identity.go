@@ -46,7 +46,7 @@ type Judgment struct {
 
 // judge compares what is staged for an identity with what should be.
 func (r *run) judge(ctx context.Context, h *Holder, id *Identity) (Judgment, error) {
-	j := Judgment{Identity: id, Verdict: Issue, Why: "missing"}
+	j := Judgment{Identity: id, Verdict: Issue, Why: whyMissing}
 	for i := range id.Places {
 		p := &id.Places[i]
 		cert, key, err := r.readPair(h, p)
@@ -57,8 +57,13 @@ func (r *run) judge(ctx context.Context, h *Holder, id *Identity) (Judgment, err
 			j.Certificate, j.Key, j.Source = cert, key, p
 			break
 		}
-		if key != nil && j.Key == nil {
-			j.Key, j.Why = key, "the certificate is missing or belongs to another key"
+		switch {
+		case key != nil && j.Key == nil && cert == nil:
+			j.Key, j.Why = key, "there is a key, and no certificate that can be read"
+		case key != nil && j.Key == nil:
+			j.Key, j.Why = key, "key and certificate do not belong together"
+		case cert != nil && j.Key == nil:
+			j.Why = "there is a certificate, and no key that can be read"
 		}
 	}
 	if j.Key != nil && pki.KeySpecOf(j.Key.Public()) != id.Key {
@@ -88,6 +93,7 @@ func (r *run) judge(ctx context.Context, h *Holder, id *Identity) (Judgment, err
 
 // Reasons that others look for.
 const (
+	whyMissing = "missing"
 	whyRevoked = "revoked"
 	whyExpired = "expired"
 	whyDue     = "due for renewal"

@@ -18,7 +18,7 @@ import (
 
 var (
 	kindNotThere = finding.Define("certificate-missing", finding.Error,
-		"a certificate that the fleet file asks for is not there", "run virtls apply")
+		"a certificate that the fleet file asks for is not there, or not with its key", "run virtls apply")
 	kindOutdated = finding.Define("certificate-outdated", finding.Error,
 		"a certificate is not what the fleet file asks for", "run virtls apply")
 	kindExpiredLeaf = finding.Define("certificate-expired", finding.Error,

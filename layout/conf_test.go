@@ -96,7 +96,7 @@ func TestParseConfAsLibvirt(t *testing.T) {
 		}
 	}
 	const script = `for f in "$1"/*; do echo "=$f"; cp "$f" /etc/libvirt/libvirt.conf; virsh uri 2>&1; done`
-	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+	ends(t, func(t *testing.T, g peertest.Generation) {
 		r := g.Run(t, peertest.Options{}, "sh", "-c", script, "sh", dir)
 		answers := strings.Split(r.Stdout, "="+dir+"/")[1:]
 		if len(answers) != len(confCases) {

@@ -3,7 +3,6 @@ package layout
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -55,7 +54,7 @@ const domain = `<domain type='qemu'><name>a</name><memory>65536</memory><os><typ
 
 // What real libvirt says to QEMU is what Services says.
 func TestServicesAsLibvirtd(t *testing.T) {
-	if os.Getenv("VIRTLS_INTEROP") != "full" {
+	if !full() {
 		t.Skip("libvirt takes 15 s for each case: VIRTLS_INTEROP=full runs them")
 	}
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -86,6 +87,19 @@ func libvirtOf(t *testing.T, g peertest.Generation) Version {
 	return Version(g.Version(t, peertest.Libvirt).Upstream)
 }
 
+// full tells whether the whole matrix is wanted.
+func full() bool { return os.Getenv("VIRTLS_INTEROP") == "full" }
+
+// ends runs f for the oldest and the newest generation, in a full run for all.
+func ends(t *testing.T, f func(t *testing.T, g peertest.Generation)) {
+	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		if g == peertest.Trixie && !full() {
+			t.Skip("libvirt 11.3 does as 9.0 here: VIRTLS_INTEROP=full asks it, too")
+		}
+		f(t, g)
+	})
+}
+
 // Real daemons start, and fail to start, as LibvirtServer says.
 func TestLibvirtServerConfAsLibvirtd(t *testing.T) {
 	files := map[string]string{}
@@ -97,7 +111,7 @@ func TestLibvirtServerConfAsLibvirtd(t *testing.T) {
 	root := string(tree(t, files))
 	dir := filepath.Join(root, "srv/tls")
 	options := peertest.Options{Mounts: map[string]string{"/etc/pki": filepath.Join(root, "etc/pki")}}
-	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+	ends(t, func(t *testing.T, g peertest.Generation) {
 		version := libvirtOf(t, g)
 		for _, c := range daemonCases {
 			t.Run(c.name, func(t *testing.T) {
@@ -129,7 +143,7 @@ func TestLibvirtClientAsVirsh(t *testing.T) {
 			sets = append(sets, c.files)
 		}
 	}
-	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+	ends(t, func(t *testing.T, g peertest.Generation) {
 		version := libvirtOf(t, g)
 		for _, set := range sets {
 			for _, with := range [][]string{{"/srv/tls/cacert.pem"}, system[:1], system} {

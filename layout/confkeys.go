@@ -92,7 +92,17 @@ func (r *confReader) drop(s Setting) string {
 	if slices.ContainsFunc(r.conf.Settings, shared) {
 		return ""
 	}
-	return fmt.Sprintf("sed -i '%d,%ds/^/#/' %s", s.Line, s.Last, ShellQuote(r.conf.File))
+	lines := fmt.Sprint(s.Line)
+	if s.Last > s.Line {
+		lines += fmt.Sprintf(",%d", s.Last)
+	}
+	return fmt.Sprintf("sed -i '%ss/^/#/' %s", lines, ShellQuote(r.conf.File))
+}
+
+// appended is the command that adds a setting to a file, whose last line may
+// lack its end.
+func appended(file, name, value string) string {
+	return fmt.Sprintf("printf '\\n%%s\\n' %s >> %s", ShellQuote(name+" = "+value), ShellQuote(file))
 }
 
 // mended gives a finding a command, if there is one.
@@ -184,7 +194,7 @@ func (r *confReader) rest() {
 			seen[s.Name] = first
 		case !known && !again && aboutTLS(s.Name):
 			f := mended(kindConfUnknown.Found(r.where(s), s.Name), r.drop(s))
-			near := finding.Nearest(s.Name, r.known)
+			near := r.nearest(s.Name)
 			switch {
 			case strings.HasPrefix(near, "tls_no_"): // no command of ours switches checks off
 				f = f.WithWant(near, "")
@@ -194,6 +204,17 @@ func (r *confReader) rest() {
 			r.findings = append(r.findings, f)
 		}
 	}
+}
+
+// nearest returns the setting that a misspelt one most likely meant. A service
+// that has no such setting did not mean another service's.
+func (r *confReader) nearest(name string) string {
+	near := finding.Nearest(name, r.known)
+	prefix, _, _ := strings.Cut(name, "_")
+	if of := func(known string) bool { return strings.HasPrefix(known, prefix+"_") }; slices.ContainsFunc(r.known, of) && !of(near) {
+		return ""
+	}
+	return near
 }
 
 // tlsWords are the words that names of TLS settings are made of, and no others.

@@ -11,7 +11,7 @@ import (
 var (
 	kindHomeShadows = finding.Define("home-file-shadows", finding.Warning,
 		"the file in the home directory is read instead of the system's",
-		"delete it if the system's file is meant")
+		"rename it if the system's file is meant")
 	kindHomeUnread = finding.Define("home-file-unread", finding.Warning,
 		"root's programs do not look for libvirt's files in root's home directory",
 		"put the files into /etc/pki, or give clients ?pkipath=DIR")
@@ -155,10 +155,10 @@ func (l Lookup) judgePaths(c DaemonConf, certs, keys Key[[]string], f *Found) {
 	}
 	usual := System(Libvirt, "")
 	if !c.CRLFile.Set && exists(l.View, usual.CRL()) {
-		f.add(kindCRLUnread.Found(usual.CRL(), "").WithFix("echo 'crl_file = \"%s\"' >> %s", usual.CRL(), ShellQuote(c.File)))
+		f.add(kindCRLUnread.Found(usual.CRL(), "").WithFix("%s", appended(c.File, "crl_file", `"`+usual.CRL()+`"`)))
 	}
 	named := append(append([]string{c.CAFile.Value}, certs.Value...), keys.Value...)
-	if !slices.Equal(named, []string{usual.CA(), usual.Cert(Server, NoIndex), usual.Key(Server, NoIndex)}) {
+	if len(f.Refused) == 0 && !slices.Equal(named, []string{usual.CA(), usual.Cert(Server, NoIndex), usual.Key(Server, NoIndex)}) {
 		f.add(kindNotReloaded.Found(cmp.Or(c.CAFile.Where, certs.Where, keys.Where), strings.Join(named, ", ")))
 	}
 }

@@ -147,7 +147,7 @@ func (l Lookup) libvirtFiles(r Role, f *Found) Use {
 		}
 		use.Why = append(use.Why, fmt.Sprintf("%s: %s is there and goes before %s", what, mine, theirs))
 		if exists(l.View, theirs) {
-			f.add(kindHomeShadows.Found(mine, theirs).WithFix("rm %s", ShellQuote(mine)))
+			f.add(shadowing(mine, theirs))
 		}
 		return mine
 	}
@@ -155,8 +155,9 @@ func (l Lookup) libvirtFiles(r Role, f *Found) Use {
 	use.CRL = choose("CRL", own.CRL, use.CRL)
 	if l.hasIdentity(own, f) {
 		if l.hasIdentity(use.Files, &Found{}) {
-			f.add(kindHomeShadows.Found(own.Pairs[0].Cert, use.Pairs[0].Cert).
-				WithFix("rm %s %s", ShellQuote(own.Pairs[0].Cert), ShellQuote(own.Pairs[0].Key)))
+			first := own.Pairs[max(0, slices.IndexFunc(own.Pairs, func(p Pair) bool { return exists(l.View, p.Cert) }))]
+			x := shadowing(first.Cert, "the system's identity")
+			f.add(x.WithFix("%s && mv %s %s", x.Fix, ShellQuote(first.Key), ShellQuote(first.Key+".unused")))
 		}
 		use.Pairs, use.Why = own.Pairs, append(use.Why, "identity: "+own.Dir+" has one, so the system's are not looked at")
 	} else {
@@ -164,6 +165,12 @@ func (l Lookup) libvirtFiles(r Role, f *Found) Use {
 	}
 	use.Dir = placeOf(use.Files, own, system.Dir)
 	return use
+}
+
+// shadowing is the finding that one place goes before another.
+func shadowing(mine, theirs string) finding.Finding {
+	return kindHomeShadows.Found(mine, "").WithText("it goes before %s, which is there, too, and not read", theirs).
+		WithFix("mv %s %s", ShellQuote(mine), ShellQuote(mine+".unused"))
 }
 
 // unread finds files of names that only look as if libvirt read them: indexed
@@ -221,7 +228,7 @@ func (l Lookup) hasIdentity(f Files, found *Found) bool {
 			if key {
 				there, missing = p.Key, p.Cert
 			}
-			found.add(kindHalfSkipped.Found(there, missing))
+			found.add(kindHalfSkipped.Found(there, "").WithWant(missing, l.by()))
 		case p.Index != NoIndex:
 			return false
 		}

@@ -100,7 +100,7 @@ func (l Lookup) object(row serviceRow, c, base ServiceConf, file string, use *Us
 	default:
 		use.Verify = !isVNC
 		if isVNC && !use.Off {
-			f.add(kindVNCUnverified.Found(c.Enable.Where, "").WithFix("echo 'vnc_tls_x509_verify = 1' >> %s", ShellQuote(file)))
+			f.add(kindVNCUnverified.Found(c.Enable.Where, "").WithFix("%s", appended(file, "vnc_tls_x509_verify", "1")))
 		}
 	}
 	switch {
@@ -109,7 +109,10 @@ func (l Lookup) object(row serviceRow, c, base ServiceConf, file string, use *Us
 	case !c.Dir.Set:
 		use.Secret = base.Secret.Value
 	case base.Secret.Set:
-		f.add(kindSecretUnused.Found(base.Secret.Where, base.Secret.Value).WithText("%s is set, so default_tls_x509_secret_uuid is not used there", row.confKey))
+		own := strings.TrimSuffix(row.confKey, "cert_dir") + "secret_uuid"
+		f.add(kindSecretUnused.Found(base.Secret.Where, base.Secret.Value).
+			WithText("%s is set, so default_tls_x509_secret_uuid is not used there", row.confKey).
+			WithFix("%s", appended(file, own, `"`+base.Secret.Value+`"`)))
 	}
 	use.Priority = c.Priority.or(base.Priority).Value
 	if isVNC {

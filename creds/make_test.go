@@ -54,13 +54,18 @@ func newEC() crypto.Signer {
 	return key
 }
 
-var newRSA = sync.OnceValue(func() crypto.Signer {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
+// newRSA and newRSA1024 make one key each.
+var newRSA, newRSA1024 = onceRSA(2048), onceRSA(1024)
+
+func onceRSA(bits int) func() crypto.Signer {
+	return sync.OnceValue(func() crypto.Signer {
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			panic(err)
+		}
+		return key
+	})
+}
 
 // newKey makes a key of a kind, such as "mldsa65".
 func newKey(kind string) crypto.Signer {

@@ -29,10 +29,10 @@ package certtool
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -47,8 +47,9 @@ func Run(args []string, std dropin.IO) int {
 	if !ok {
 		return code
 	}
-	c := &command{Given: given, std: std, log: std.Err, stdin: bufio.NewReader(std.In)}
+	c := &command{Given: given, std: std, log: std.Err, stdin: bufio.NewReader(newBounded(std.In))}
 	err := c.run()
+	err = cmp.Or(c.stdinErr, err)
 	if err == nil {
 		err = c.out.commit()
 	}
@@ -86,9 +87,11 @@ type command struct {
 	dropin.Given
 	std   dropin.IO
 	stdin *bufio.Reader
-	log   io.Writer // of progress: standard error unless --stdout-info is given
-	out   *output
-	in    io.ReadCloser // --infile, or what takes its place
+	// stdinErr is what went wrong where an answer was read from it.
+	stdinErr error
+	log      io.Writer // of progress: standard error unless --stdout-info is given
+	out      *output
+	in       io.ReadCloser // --infile, or what takes its place
 
 	pemOnly bool // --outder cannot be done
 
@@ -181,7 +184,10 @@ func (c *command) loadTemplate() error {
 	if !ok {
 		return nil
 	}
-	data, err := os.ReadFile(name)
+	data, err := fileContents(name)
+	if errors.Is(err, errTooLarge) {
+		return tooLarge("template", name)
+	}
 	if err != nil {
 		return fail("configFileLoad: No such file or directory\nError loading template: %s", name)
 	}

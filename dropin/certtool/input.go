@@ -21,8 +21,41 @@ const (
 	badPassword   = "Decryption has failed."
 )
 
-// maxInput bounds what is read: 16 MiB, more than any bundle of authorities has.
+// maxInput bounds every file that is read, and standard input: 16 MiB, more
+// than any bundle of authorities has.
 const maxInput = 16 << 20
+
+var errTooLarge = errors.New("it is larger than 16 MiB, the most that is read")
+
+// A bounded reader fails with [errTooLarge] where there is more than maxInput.
+// It never passes the beginning of something off as the whole: of a revocation
+// list the missing end matters.
+type bounded struct {
+	r    io.Reader
+	left int // octets that may still come
+}
+
+func newBounded(r io.Reader) *bounded { return &bounded{r, maxInput} }
+
+func (b *bounded) Read(p []byte) (int, error) {
+	// One octet more than allowed tells a file that is too large from one that just fits.
+	n, err := b.r.Read(p[:min(len(p), b.left+1)])
+	if n > b.left {
+		return 0, errTooLarge
+	}
+	b.left -= n
+	return n, err
+}
+
+// fileContents reads a file to the end.
+func fileContents(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(newBounded(f))
+}
 
 // inputOptions are where input comes from without --infile, by action.
 var inputOptions = []struct{ action, option string }{
@@ -58,14 +91,15 @@ func (c *command) openInput() error {
 
 // input reads --infile or what takes its place to the end.
 func (c *command) input() ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(c.in, maxInput+1))
-	if err == nil && len(data) > maxInput {
-		err = errors.New("it is larger than 16 MiB")
-	}
+	data, err := io.ReadAll(newBounded(c.in))
 	if err != nil {
 		return nil, fail("cannot read the input: %v", err)
 	}
 	return data, nil
+}
+
+func tooLarge(option, name string) error {
+	return fail("certtool: --%s: cannot read %s: %v", option, name, errTooLarge)
 }
 
 // load reads the file that an option names. It returns nil without error if
@@ -78,16 +112,13 @@ func (c *command) load(option string) ([]byte, error) {
 	if scheme, _, _ := strings.Cut(name, ":"); scheme == "pkcs11" || scheme == "tpmkey" || scheme == "system" {
 		return nil, unsupported("--"+option+" with a URL", "keys and certificates come from files")
 	}
-	f, err := os.Open(name)
-	if err == nil {
-		defer f.Close()
-		var data []byte
-		if data, err = io.ReadAll(io.LimitReader(f, maxInput)); err == nil {
-			return data, nil
-		}
-	}
-	switch option {
-	case "load-certificate", "load-crl":
+	data, err := fileContents(name)
+	switch {
+	case err == nil:
+		return data, nil
+	case errors.Is(err, errTooLarge):
+		return nil, tooLarge(option, name)
+	case option == "load-certificate", option == "load-crl":
 		return nil, fail("Could not open %s", name)
 	}
 	return nil, fail("error reading file at --%s: %s", option, name)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"golang.org/x/term"
 )
@@ -78,11 +77,11 @@ func (c *command) askPassword(prompt string) (string, error) {
 		}
 	}
 	fmt.Fprint(c.std.Err, prompt)
-	line, err := c.stdin.ReadString('\n')
+	line, err := c.readLine()
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return strings.TrimRight(line, "\r\n"), err
+	return line, err
 }
 
 func (c *command) verbose(format string, args ...any) {

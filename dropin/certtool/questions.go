@@ -2,7 +2,9 @@ package certtool
 
 import (
 	"crypto"
+	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"slices"
 	"strconv"
@@ -32,8 +34,23 @@ func (q *questionnaire) template() *certtemplate.Template {
 // standard input ends.
 func (c *command) ask(prompt string) (answer string, more bool) {
 	fmt.Fprint(c.std.Err, prompt)
+	line, err := c.readLine()
+	return line, err == nil
+}
+
+// readLine reads a line of standard input, without its end. The error is
+// [io.EOF] where there is none. Any other makes the whole run fail, whatever
+// becomes of the question.
+func (c *command) readLine() (string, error) {
 	line, err := c.stdin.ReadString('\n')
-	return strings.TrimRight(line, "\r\n"), err == nil || line != ""
+	if errors.Is(err, io.EOF) && line != "" {
+		err = nil
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.stdinErr = fail("certtool: cannot read standard input: %v", err)
+		return "", c.stdinErr
+	}
+	return strings.TrimRight(line, "\r\n"), err
 }
 
 // errEnd is what happens where the real certtool would ask for ever.

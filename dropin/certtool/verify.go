@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -100,7 +99,7 @@ func (c *command) loadTrusted() (t trusted, err error) {
 
 func systemTrust() []*pki.Certificate {
 	for _, path := range systemBundles {
-		data, err := os.ReadFile(path)
+		data, err := fileContents(path)
 		if err != nil {
 			continue
 		}

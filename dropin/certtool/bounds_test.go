@@ -1,0 +1,65 @@
+package certtool
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"virtls/dropin"
+)
+
+// endless is a file without end, as /dev/zero is.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestTooLarge: no file is taken for its beginning. The list that revokes a
+// certificate stands where reading used to end.
+func TestTooLarge(t *testing.T) {
+	dir := fixtures(t)
+	pad := strings.Repeat("\n", maxInput)
+	for _, name := range []string{"crl.pem", "ca.pem", "ec.pem", "req.pem", "pub.pem", "direct.pem", "fixed.tmpl"} {
+		must(t, os.WriteFile("large-"+name, []byte(pad+readFile(t, dir+"/"+name)), 0o600))
+	}
+	must(t, os.WriteFile("full.pem", []byte(pad[len(readFile(t, "ca.pem")):]+readFile(t, "ca.pem")), 0o600))
+	verify := "--verify --infile direct.pem --verify-allow-broken --attime 2026-06-01 --load-ca-certificate "
+	for _, test := range []struct{ name, line, want string }{
+		{"revocation lists", verify + "ca.pem --load-crl large-crl.pem", "--load-crl"},
+		{"authorities", verify + "large-ca.pem", "--load-ca-certificate"},
+		{"input", "--verify --infile large-direct.pem --load-ca-certificate ca.pem", "input"},
+		{"private key", "--to-p8 --load-privkey large-ec.pem --password x", "--load-privkey"},
+		{"authority's key", "--generate-crl --load-ca-privkey large-ec.pem --load-ca-certificate ecca.pem --template fixed.tmpl", "--load-ca-privkey"},
+		{"certificate", "--fingerprint --load-certificate large-direct.pem", "--load-certificate"},
+		{"request", "--key-id --load-request large-req.pem", "--load-request"},
+		{"public key", "--key-id --load-pubkey large-pub.pem", "--load-pubkey"},
+		{"template", "--generate-self-signed --load-privkey ec.pem --template large-fixed.tmpl", "--template"},
+		{"template without end", "--generate-self-signed --load-privkey ec.pem --template /dev/zero", "--template"},
+		{"list without end", verify + "ca.pem --load-crl /dev/zero", "--load-crl"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			code, stdout, stderr := try("", strings.Fields(test.line)...)
+			if code != 1 || strings.Contains(stdout, "Verified") || !strings.Contains(stderr, "larger than 16 MiB") || !strings.Contains(stderr, test.want) {
+				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+	t.Run("as large as may be", func(t *testing.T) {
+		runHere(t, verify+"full.pem")
+	})
+	for name, line := range map[string]string{
+		"answers": "--generate-self-signed --load-privkey ec.pem", "input": "-i", "password": "--to-p8 --load-privkey ec.pem",
+		"answer that is not needed": "--generate-request --load-privkey ec.pem",
+	} {
+		t.Run("standard input without end, "+name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := Run(strings.Fields(line), dropin.IO{In: endless{}, Out: &out, Err: &errs})
+			if code != 1 || strings.Contains(out.String(), "-----END") || !strings.Contains(errs.String(), "larger than 16 MiB") {
+				t.Errorf("exit code %d\n%.500s%.500s", code, out.String(), errs.String())
+			}
+		})
+	}
+}

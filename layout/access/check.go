@@ -88,11 +88,13 @@ func (h *Host) Check(c Check) []finding.Finding {
 	return unique(list)
 }
 
-// unique leaves out repetitions: one directory may stop the way to several files.
+// unique leaves out what one command mends for several files: one directory may
+// be wrong for all that is in it.
 func unique(list []finding.Finding) []finding.Finding {
 	var out []finding.Finding
 	for _, f := range list {
-		if !slices.Contains(out, f) {
+		same := func(o finding.Finding) bool { return o.Code == f.Code && o.Subject == f.Subject && o.Fix == f.Fix }
+		if !slices.ContainsFunc(out, same) {
 			out = append(out, f)
 		}
 	}

@@ -20,7 +20,7 @@ const (
 
 // A Build is a build of GnuTLS: the same string means different things to
 // different builds. Take one from [Builds] or [BuildFor] and change its
-// fields; the zero Build is none.
+// fields; the zero Build is none. None is in FIPS mode.
 type Build struct {
 	Version    string // the release of GnuTLS whose behaviour it is: "3.8.13"
 	Leancrypto bool   // built with leancrypto: it computes ML-KEM and ML-DSA, and knows the ML-KEM groups

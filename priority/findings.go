@@ -21,6 +21,9 @@ var (
 	kindSystemString = finding.Define("priority-system-string", finding.Error,
 		"the priority string in the system's configuration of GnuTLS is wrong",
 		"correct the configuration")
+	kindCurveDisabled = finding.Define("priority-curve-disabled", finding.Error,
+		"the system's configuration of GnuTLS disables this curve, and so the whole string is refused",
+		"leave the curve out: GROUP- instead of CURVE- is not refused, only ignored")
 	kindEmpty = finding.Define("priority-empty", finding.Error,
 		"the priority string leaves nothing to negotiate",
 		"add what is missing")
@@ -56,11 +59,12 @@ func advise(f finding.Finding, text string) finding.Finding {
 		return f.WithText("there is nothing between two colons, or before the first or behind the last").WithFix("remove the colon")
 	}
 	bare := strings.TrimSpace(text)
-	if bare != "" && strings.ContainsRune("+-!", rune(bare[0])) && isKeyword(bare[1:]) {
-		return f.WithText("a keyword can be added, but not removed").WithFix("remove algorithms by their names")
-	}
-	if sameName(bare, none) {
+	name := strings.TrimLeft(bare, "+-!")
+	if sameName(name, none) {
 		return f.WithText("NONE can only stand in front").WithFix("move NONE to the front")
+	}
+	if name != bare && isKeyword(name) {
+		return f.WithText("a keyword can be added, but not removed").WithFix("remove algorithms by their names")
 	}
 	if strings.HasPrefix(bare, "@") {
 		return f.WithText("a string of the system can only stand in front").WithFix("move %s to the front", clip(bare))
@@ -72,7 +76,7 @@ func advise(f finding.Finding, text string) finding.Finding {
 }
 
 func isKeyword(name string) bool {
-	return sameName(name, none) || slices.ContainsFunc(anyBuild.keywords(), func(k keyword) bool { return k.is(name) })
+	return slices.ContainsFunc(anyBuild.keywords(), func(k keyword) bool { return k.is(name) })
 }
 
 // nearest returns the element that a wrong one most likely was to be.

@@ -16,7 +16,7 @@ func (m *machine) note(f finding.Finding) { m.notes = append(m.notes, f) }
 // taking the string ("No or insufficient priorities were set").
 func (m *machine) finish(text string) (list *List, lacking string) {
 	m.applyPolicy()
-	m.dropVersions(text, "what it needs is missing from the build or disabled by the system", func(v member) bool {
+	m.dropVersions(text, "no build has it, or the system disables it", func(v member) bool {
 		return m.policy.allows(v)
 	})
 	if reason := m.rulesOutTLS13(); reason != "" {
@@ -25,7 +25,7 @@ func (m *machine) finish(text string) (list *List, lacking string) {
 	if len(m.versions) == 0 {
 		return nil, "no protocol version"
 	}
-	has13, has12, hasOld := m.has(tls13), m.has(tls12), m.has(ssl30, tls10, 0x0302)
+	has13, has12, hasOld := m.has(tls13), m.has(tls12), m.has(ssl30, tls10, tls11)
 	psk := m.hasKX(plainPSK, ellipticPSK, finitePSK)
 	if !psk && has13 && len(m.versions) == 1 {
 		m.keyExchanges = nil // TLS 1.3 needs none

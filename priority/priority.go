@@ -165,10 +165,16 @@ func (s *String) Check(sys SystemConfig, builds ...Build) []finding.Finding {
 // run reads all elements, those of the system's string first.
 func (s *String) run(b Build, sys SystemConfig) (*machine, error) {
 	p := sys.policy(b)
-	all, own, err := s.resolve(p, sys, b)
-	if err != nil {
-		return nil, err
+	all := s.elements
+	var origin setting // of what stands in front of the string's own elements
+	if s.at {
+		var err error
+		if origin, err = s.resolve(p, sys, b); err != nil {
+			return nil, err
+		}
+		all = append(split(origin.value, 0), s.elements...)
 	}
+	own := len(all) - len(s.elements)
 	m := newMachine(b, p, all[0].text)
 	for i, e := range all {
 		if i == 0 && sameName(e.text, none) {
@@ -179,36 +185,29 @@ func (s *String) run(b Build, sys SystemConfig) (*machine, error) {
 				WithWant(fmt.Sprintf("at most %d elements", maxElements), b.String()))
 			break
 		}
-		switch m.apply(e.text, i >= own) {
-		case unknown:
-			if i < own {
-				return nil, kindSystemString.Found(where(s.text, 0), clip(e.text)).WithWant("what "+b.String()+" knows", sys.where()).Usage()
-			}
+		switch effect := m.apply(e.text, i >= own); {
+		case effect == unknown && i < own:
+			return nil, kindSystemString.Found(sys.at(origin.line), clip(e.text)).WithWant("what it knows", b.String()).Usage()
+		case effect == unknown && newMachine(b, policy{}, none).apply(e.text, true) != unknown:
+			return nil, kindCurveDisabled.Found(where(s.text, e.pos), clip(e.text)).WithWant("a curve that "+sys.where()+" enables", b.String()).Usage()
+		case effect == unknown:
 			return nil, syntaxError(s.text, e, b)
-		case nothing:
-			if i >= own {
-				m.note(kindIgnored.Found(where(s.text, e.pos), clip(e.text)).WithWant("", b.String()))
-			}
+		case effect == nothing && i >= own:
+			m.note(kindIgnored.Found(where(s.text, e.pos), clip(e.text)).WithWant("", b.String()))
 		}
 	}
 	return m, nil
 }
 
-// resolve returns the elements of the string with the system's string in place
-// of @NAME, and the index of the first that is the string's own.
-func (s *String) resolve(p policy, sys SystemConfig, b Build) (all []element, own int, err error) {
-	if !s.at {
-		return s.elements, 0, nil
-	}
+// resolve finds what the system puts in place of @NAME,NAME.
+func (s *String) resolve(p policy, sys SystemConfig, b Build) (setting, error) {
 	for _, name := range s.names {
-		if value, ok := p.lookup(name); ok {
-			all = split(value, 0)
-			return append(all, s.elements...), len(all), nil
+		if found, ok := p.lookup(name); ok {
+			return found, nil
 		}
 	}
-	names := strings.Join(s.names, " or ")
-	return nil, 0, kindSystem.Found(where(s.text, 0), clip("@"+strings.Join(s.names, ","))).
-		WithWant(fmt.Sprintf("a setting %s below [priorities] in %s", clip(names), sys.where()), b.String()).
+	return setting{}, kindSystem.Found(where(s.text, 0), clip("@"+strings.Join(s.names, ","))).
+		WithWant(fmt.Sprintf("a setting %s below [priorities] in %s", clip(strings.Join(s.names, " or ")), sys.where()), b.String()).
 		WithFix("write NORMAL instead, or have such a setting").Usage()
 }
 

@@ -77,6 +77,7 @@ func TestSyntaxErrors(t *testing.T) {
 		{"no sign", "NORMAL:AES-128-GCM", `priority "NORMAL:AES-128-GCM", character 8`, `"AES-128-GCM"`, "write +AES-128-GCM or -AES-128-GCM"},
 		{"keyword removed", "NORMAL:-PFS", `priority "NORMAL:-PFS", character 8`, `"-PFS"`, "remove algorithms by their names"},
 		{"NONE not in front", "NORMAL:NONE", `priority "NORMAL:NONE", character 8`, `"NONE"`, "move NONE to the front"},
+		{"NONE added", "NORMAL:+NONE", `priority "NORMAL:+NONE", character 8`, `"+NONE"`, "move NONE to the front"},
 		{"system behind", "NORMAL:@SYSTEM", `priority "NORMAL:@SYSTEM", character 8`, `"@SYSTEM"`, `move "@SYSTEM" to the front`},
 		{"wrong in the rest of @", "@SYSTEM:+NONSENSE-WORD", `priority "@SYSTEM:+NONSENSE-WORD", character 9`, `"+NONSENSE-WORD"`, seeManual},
 		{"Kelvin sign is no K", "NORMAL:+\u212aX-ALL", `priority "NORMAL:+` + "\u212a" + `X-ALL", character 8`, `"+` + "\u212a" + `X-ALL"`, "write +KX-ALL"},

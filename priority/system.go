@@ -224,18 +224,17 @@ func (p *policy) overrideList(s setting, word string, b Build) bool {
 	return false
 }
 
-// lookup returns the string behind @NAME, and whether there is one. In an
-// allowlist SYSTEM is made of what is allowed.
-func (p policy) lookup(name string) (string, bool) {
+// lookup returns the string behind @NAME as a setting, and whether there is one.
+// In an allowlist SYSTEM is made of what is allowed.
+func (p policy) lookup(name string) (setting, bool) {
 	if p.allowlist && name == systemName {
-		return p.allowed(), true
+		return setting{name: name, value: p.allowed()}, true
 	}
-	for _, s := range p.strings {
-		if s.name == name {
-			return s.value, true
-		}
+	i := slices.IndexFunc(p.strings, func(s setting) bool { return s.name == name })
+	if i < 0 {
+		return setting{}, false
 	}
-	return "", false
+	return p.strings[i], true
 }
 
 // allowed returns the string that brings everything that is allowed and nothing else.

@@ -38,7 +38,7 @@ func TestSystemStrings(t *testing.T) {
 		{in: "@QEMU", code: "priority-system", got: `"@QEMU"`, subject: `priority "@QEMU"`},
 		{in: "@QEMU,NOBODY:+PSK", code: "priority-system", got: `"@QEMU,NOBODY"`, subject: `priority "@QEMU,NOBODY:+PSK"`},
 		{in: "@system", code: "priority-system", got: `"@system"`, subject: `priority "@system"`},
-		{in: "@BAD", code: "priority-system-string", got: `"+NONSENSE"`, subject: `priority "@BAD"`},
+		{in: "@BAD", code: "priority-system-string", got: `"+NONSENSE"`, subject: "/etc/gnutls/config:4"},
 		{in: "@SYSTEM:-GROUP-MLKEM768", code: "priority-build", got: `"-GROUP-MLKEM768"`, subject: `priority "@SYSTEM:-GROUP-MLKEM768", character 9`},
 	} {
 		s, err := Parse(c.in)
@@ -131,6 +131,29 @@ default-priority-string = PFS
 	old, err := s.Expand(must(t, "3.7.9"), sys)
 	if err != nil || old.Options != (Options{}) {
 		t.Errorf("3.7.9 does not know tls-session-hash: got %+v, %v", old, err)
+	}
+}
+
+func TestDisabledCurve(t *testing.T) {
+	sys, _ := ParseSystem([]byte("[overrides]\ndisabled-curve = X25519\n"), "config")
+	for _, c := range []struct{ in, code string }{
+		{"NORMAL:-CURVE-X25519", "priority-curve-disabled"},
+		{"NORMAL:-GROUP-X25519", ""},
+		{"NORMAL:+CURVE-SECP256R1", ""},
+	} {
+		s, err := Parse(c.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := s.Expand(must(t, "3.8.13"), sys)
+		switch {
+		case c.code == "" && (err != nil || strings.Contains(names(l.NegotiatedGroups), "X25519")):
+			t.Errorf("%s: got %+v, %v", c.in, l, err)
+		case c.code != "":
+			if f := findingOf(t, err); f.Code != c.code || f.Want != "a curve that config enables" {
+				t.Errorf("%s: got %+v", c.in, f)
+			}
+		}
 	}
 }
 

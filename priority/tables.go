@@ -97,6 +97,7 @@ func named(table []algorithm, names ...string) []algorithm {
 const (
 	ssl30  = 0x0300
 	tls10  = 0x0301
+	tls11  = 0x0302
 	tls12  = 0x0303
 	tls13  = 0x0304
 	dtls09 = 0x0100
@@ -107,7 +108,7 @@ const (
 var versions = []algorithm{
 	{name: "SSL3.0", id: ssl30, role: unsupported},
 	{name: "TLS1.0", id: tls10, role: stream},
-	{name: "TLS1.1", id: 0x0302, role: stream},
+	{name: "TLS1.1", id: tls11, role: stream},
 	{name: "TLS1.2", id: tls12, role: stream},
 	{name: "TLS1.3", id: tls13, role: stream},
 	{name: "DTLS0.9", id: dtls09, role: datagram},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"virtls/finding"
 )
@@ -104,7 +105,7 @@ func (p *confParser) end() bool { return p.pos >= len(p.data) }
 
 // is tells whether the next byte is one of the set.
 func (p *confParser) is(set string) bool {
-	return !p.end() && bytes.IndexByte([]byte(set), p.data[p.pos]) >= 0
+	return !p.end() && strings.IndexByte(set, p.data[p.pos]) >= 0
 }
 
 func (p *confParser) isDigit() bool { return p.is("0123456789") }

@@ -144,6 +144,16 @@ func TestConfLimits(t *testing.T) {
 	}
 }
 
+// However much is wrong in a file, not all of it is told.
+func TestConfFindingsBound(t *testing.T) {
+	var text strings.Builder
+	for i := range 60_000 {
+		fmt.Fprintf(&text, "x%d_tls=1\n", i)
+	}
+	_, list := ReadDaemonConf(tree(t, map[string]string{LibvirtdConf: text.String()}), LibvirtdConf, "12.8")
+	check(t, "findings", len(list), maxRest)
+}
+
 func FuzzParseConf(f *testing.F) {
 	for _, c := range confCases {
 		f.Add([]byte(c.text))

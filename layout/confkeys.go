@@ -181,10 +181,17 @@ func (r *confReader) texts(name string) Key[[]string] {
 	})
 }
 
+// maxRest bounds what is said of settings that nobody asked for.
+const maxRest = 50
+
 // rest judges what nobody asked for, as far as its name speaks of TLS.
 func (r *confReader) rest() {
 	seen := map[string]Setting{}
+	limit := len(r.findings) + maxRest
 	for _, s := range r.conf.Settings {
+		if len(r.findings) == limit {
+			return
+		}
 		first, again := seen[s.Name]
 		seen[s.Name] = s
 		switch known := slices.Contains(r.known, s.Name); {

@@ -20,19 +20,29 @@ func (endless) Read(p []byte) (int, error) {
 // TestTooLarge: no file is taken for its beginning. The list that revokes a
 // certificate stands where reading used to end.
 func TestTooLarge(t *testing.T) {
-	dir := fixtures(t)
+	inDir(t, fixtureFiles)
+	for _, line := range []string{
+		"--generate-privkey --key-type ecdsa --outfile ec.pem",
+		"--pubkey-info --load-privkey ec.pem --no-text --outfile pub.pem",
+		"--generate-request --load-privkey ec.pem --template fixed.tmpl --no-text --outfile req.pem",
+		"--generate-self-signed --load-privkey ec.pem --template fixedca.tmpl --outfile ca.pem",
+		"--generate-certificate --load-ca-privkey ec.pem --load-ca-certificate ca.pem --load-privkey ec.pem --template leaf.tmpl --outfile direct.pem",
+		"--generate-crl --load-ca-privkey ec.pem --load-ca-certificate ca.pem --load-certificate direct.pem --template fixed.tmpl --outfile crl.pem",
+	} {
+		runHere(t, line)
+	}
 	pad := strings.Repeat("\n", maxInput)
 	for _, name := range []string{"crl.pem", "ca.pem", "ec.pem", "req.pem", "pub.pem", "direct.pem", "fixed.tmpl"} {
-		must(t, os.WriteFile("large-"+name, []byte(pad+readFile(t, dir+"/"+name)), 0o600))
+		must(t, os.WriteFile("large-"+name, []byte(pad+readFile(t, name)), 0o600))
 	}
 	must(t, os.WriteFile("full.pem", []byte(pad[len(readFile(t, "ca.pem")):]+readFile(t, "ca.pem")), 0o600))
-	verify := "--verify --infile direct.pem --verify-allow-broken --attime 2026-06-01 --load-ca-certificate "
+	verify := "--verify --infile direct.pem --attime 2026-06-01 --load-ca-certificate "
 	for _, test := range []struct{ name, line, want string }{
 		{"revocation lists", verify + "ca.pem --load-crl large-crl.pem", "--load-crl"},
 		{"authorities", verify + "large-ca.pem", "--load-ca-certificate"},
 		{"input", "--verify --infile large-direct.pem --load-ca-certificate ca.pem", "input"},
 		{"private key", "--to-p8 --load-privkey large-ec.pem --password x", "--load-privkey"},
-		{"authority's key", "--generate-crl --load-ca-privkey large-ec.pem --load-ca-certificate ecca.pem --template fixed.tmpl", "--load-ca-privkey"},
+		{"authority's key", "--generate-crl --load-ca-privkey large-ec.pem --load-ca-certificate ca.pem --template fixed.tmpl", "--load-ca-privkey"},
 		{"certificate", "--fingerprint --load-certificate large-direct.pem", "--load-certificate"},
 		{"request", "--key-id --load-request large-req.pem", "--load-request"},
 		{"public key", "--key-id --load-pubkey large-pub.pem", "--load-pubkey"},

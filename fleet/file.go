@@ -73,7 +73,7 @@ type Host struct {
 	Names     []string `yaml:"names" doc:"Further DNS names by which the host is reached, such as that of its migration network."`
 	Addresses []string `yaml:"addresses" doc:"IPv4 and IPv6 addresses by which the host is reached."`
 	Subject   Subject  `yaml:",inline"`
-	Uses      Uses     `yaml:"uses" doc:"What the host uses credentials for: a list of services, or a map from service to roles. Services: qemu, libvirt, and libvirt's per-service directories libvirt-vnc, libvirt-spice, libvirt-rdp, libvirt-chardev, libvirt-nbd, libvirt-migrate, libvirt-backup. Roles: server, client, [server, client] (a certificate each), both (one certificate for both, saved under both names). A map {roles: ..., dir: ...} sets another directory than the service's default."`
+	Uses      Uses     `yaml:"uses" doc:"What the host uses credentials for: a service, a list of services, or a map from service to roles. Services: qemu, libvirt, and libvirt's per-service directories libvirt-vnc, libvirt-spice, libvirt-rdp, libvirt-chardev, libvirt-nbd, libvirt-migrate, libvirt-backup. Roles: server, client, [server, client] (a certificate each), both (one certificate for both, saved under both names). A map {roles: ..., dir: ...} sets another directory than the service's default."`
 	Key       string   `yaml:"key" doc:"Key type of the host's certificates."`
 	Days      int      `yaml:"days" doc:"Life of the host's certificates in days."`
 	Allow     []string `yaml:"allow" doc:"Names of the clients and hosts that libvirt on this host admits (tls_allowed_dn_list). Default: all clients with libvirt among their uses, and all hosts with libvirt's client role."`

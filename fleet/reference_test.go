@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"virtls/layout"
 )
@@ -161,7 +165,8 @@ func fieldSchema(f reflect.StructField) object {
 	case t == reflect.TypeFor[Uses]():
 		return usesSchema()
 	case t == reflect.TypeFor[ClientUse]():
-		return object{"type": "array", "items": object{"enum": []string{"libvirt", "qemu"}}}
+		service := object{"enum": []string{"libvirt", "qemu"}}
+		return object{"anyOf": []any{service, object{"type": "array", "items": service}}}
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
 		return object{"type": []string{"array", "null"}, "items": structSchema(t.Elem())}
 	case t.Kind() == reflect.Slice:
@@ -192,8 +197,131 @@ func usesSchema() object {
 		services[string(s)] = object{"anyOf": []any{roles, full, object{"type": "null"}}}
 		names = append(names, string(s))
 	}
-	return object{"oneOf": []any{
+	return object{"anyOf": []any{
+		object{"enum": names},
 		object{"type": "array", "items": object{"enum": names}},
 		object{"type": "object", "additionalProperties": false, "properties": services},
 	}}
+}
+
+// The schema takes what the decoder takes, and refuses what it refuses for its form.
+func TestSchema(t *testing.T) {
+	text, err := json.Marshal(fileSchema())
+	must(t, err)
+	var schema object
+	must(t, json.Unmarshal(text, &schema))
+	for _, tt := range []struct {
+		good bool
+		text string
+	}{
+		{true, "organization: A"},
+		{true, "organization: A\npqc: \"off\""},
+		{true, "organization: A\nhosts:\nclients:"},
+		{true, "organization: A\nauthority: {name: B, key: rsa, days: 10, crl-days: 3, country: GB, trust: [a.pem]}"},
+		{true, "organization: A\nhosts: [{name: h, uses: qemu}]"},
+		{true, "organization: A\nhosts: [{name: h, uses: [qemu, libvirt-vnc]}]"},
+		{true, "organization: A\nhosts: [{name: h, uses: {qemu: [server, client], libvirt: both, libvirt-vnc: }}]"},
+		{true, "organization: A\nhosts: [{name: h, uses: {qemu: {roles: server, dir: /srv/tls/x}}}]"},
+		{true, "organization: A\nhosts: [{name: h, libvirt: 9.0, qemu: 7.2, platform: debian-12, ml-dsa: false, allow: []}]"},
+		{true, "organization: A\nclients: [{name: c, uses: libvirt, system: true, ml-dsa: true}]"},
+		{true, "organization: A\nhosts: [{name: h}]\npsk: [{user: u, servers: [h], holders: [h]}]"},
+		{false, "hosts: []"},
+		{false, "- organization"},
+		{false, "organization: A\nhost: []"},
+		{false, "organization: [A]"},
+		{false, "organization: A\nhosts: {}"},
+		{false, "organization: A\nhosts: [h]"},
+		{false, "organization: A\nhosts: [{nam: h}]"},
+		{false, "organization: A\nhosts: [{addresses: []}]"},
+		{false, "organization: A\nhosts: [{name: h, days: 0}]"},
+		{false, "organization: A\nhosts: [{name: h, days: 1.5}]"},
+		{false, "organization: A\nhosts: [{name: h, ml-dsa: maybe}]"},
+		{false, "organization: A\nhosts: [{name: h, platform: beos}]"},
+		{false, "organization: A\nhosts: [{name: h, uses: [qemuu]}]"},
+		{false, "organization: A\nhosts: [{name: h, uses: {qemu: boss}}]"},
+		{false, "organization: A\nhosts: [{name: h, uses: {qemu: [both]}}]"},
+		{false, "organization: A\nhosts: [{name: h, uses: {qemu: {roles: server, mode: 1}}}]"},
+		{false, "organization: A\nhosts: [{name: h, uses: {qemu: {dir: srv}}}]"},
+		{false, "organization: A\nclients: [{name: c, uses: [libvirt-vnc]}]"},
+		{false, "organization: A\npqc: maybe"},
+		{false, "organization: A\npsk: [{user: u}]"},
+	} {
+		var value any
+		must(t, yaml.Unmarshal([]byte(tt.text), &value))
+		_, err := Parse("fleet.yaml", []byte(tt.text))
+		if accepted := schemaAccepts(schema, value); accepted != tt.good || (err == nil) != tt.good {
+			t.Errorf("%q: the schema says %v, the decoder %v; want %v", tt.text, accepted, err, tt.good)
+		}
+	}
+}
+
+// schemaAccepts evaluates the keywords of JSON Schema (draft 2020-12) that fileSchema uses.
+func schemaAccepts(schema object, value any) bool {
+	for keyword, s := range schema {
+		ok := true
+		switch keyword {
+		case "$schema", "title", "description":
+		case "type":
+			types, several := s.([]any)
+			if !several {
+				types = []any{s}
+			}
+			ok = slices.ContainsFunc(types, func(name any) bool { return hasType(value, name.(string)) })
+		case "enum":
+			ok = slices.Contains(s.([]any), value)
+		case "anyOf", "oneOf":
+			n := 0
+			for _, alternative := range s.([]any) {
+				if schemaAccepts(alternative.(object), value) {
+					n++
+				}
+			}
+			ok = n == 1 || n > 1 && keyword == "anyOf"
+		case "minimum":
+			n, isNumber := value.(int)
+			ok = !isNumber || float64(n) >= s.(float64)
+		case "pattern":
+			text, isText := value.(string)
+			ok = !isText || regexp.MustCompile(s.(string)).MatchString(text)
+		case "items":
+			list, _ := value.([]any)
+			ok = !slices.ContainsFunc(list, func(item any) bool { return !schemaAccepts(s.(object), item) })
+		case "required":
+			fields, isMap := value.(object)
+			ok = !isMap || !slices.ContainsFunc(s.([]any), func(name any) bool { return fields[name.(string)] == nil })
+		case "properties":
+			fields, _ := value.(object)
+			for name, field := range fields {
+				property, known := s.(object)[name]
+				ok = ok && known && schemaAccepts(property.(object), field)
+			}
+		case "additionalProperties": // always false: see properties
+		default:
+			panic("schema keyword " + keyword)
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func hasType(value any, name string) bool {
+	switch value.(type) {
+	case nil:
+		return name == "null"
+	case string:
+		return name == "string"
+	case bool:
+		return name == "boolean"
+	case int:
+		return name == "integer" || name == "number"
+	case float64:
+		return name == "number"
+	case []any:
+		return name == "array"
+	case object:
+		return name == "object"
+	}
+	return false
 }

@@ -50,6 +50,9 @@ func (c *applyCmd) Run(a *app, g *Globals) error {
 		if err := file.CheckHolder(c.Install); err != nil {
 			return err
 		}
+		if info, err := os.Stat(c.Root); err != nil || !info.IsDir() {
+			return kindUnreadable.Found(c.Root, "").WithText("the root directory to install below is not there").WithFix("name a directory that is there with --root").Unable(err)
+		}
 	case c.Root != "/":
 		return kindUsage.Found("--root", "").WithText("--root is the directory to install below, and nothing is to be installed").
 			WithFix("name the host with --install HOST").Usage()

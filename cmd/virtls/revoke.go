@@ -38,6 +38,11 @@ type revokeReport struct {
 }
 
 func (c *revokeCmd) Run(a *app, g *Globals) error {
+	for r := pki.Unspecified; r <= pki.AACompromise; r++ {
+		if strings.EqualFold(c.Reason, r.String()) {
+			c.Reason = r.String() // nobody remembers its capital letters
+		}
+	}
 	reason, err := pki.ParseRevocationReason(c.Reason)
 	if err != nil {
 		return kindUsage.Found("--reason", "").WithText("%v", err).Usage()

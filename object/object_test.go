@@ -22,12 +22,16 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/pki"
+	"virtls/pki/dn"
 )
+
+// client has all that is hard in a name.
+var client = dn.New(dn.Attr(dn.CountryOID, "GB"), dn.Attr(dn.OrganizationOID, `Name, Of "Org" + *`), dn.Attr(dn.CommonNameOID, "frédéric"))
 
 const password = "correct, horse"
 
 // files are credentials by their names in QEMU's directory. The server's key is
-// encrypted with the password.
+// encrypted with the password; the client is [client].
 var files = sync.OnceValue(func() map[string][]byte {
 	must := func(err error) {
 		if err != nil {
@@ -48,6 +52,10 @@ var files = sync.OnceValue(func() map[string][]byte {
 	must(err)
 	ca, err := x509.CreateCertificate(rand.Reader, authority, authority, caKey.Public(), caKey)
 	must(err)
+	leaf.RawSubject = client.DER()
+	clientCert, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), caKey)
+	must(err)
+	leaf.RawSubject = nil
 	cert, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), caKey)
 	must(err)
 	plain, err := pki.MarshalPKCS8(key, 0)
@@ -57,6 +65,7 @@ var files = sync.OnceValue(func() map[string][]byte {
 	block := func(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}) }
 	return map[string][]byte{
 		"ca-cert.pem": block(ca), "server-cert.pem": block(cert),
+		"client-cert.pem": block(clientCert), "client-key.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: plain}),
 		"server-key.pem": pem.EncodeToMemory(&pem.Block{Type: pki.PEMEncryptedKey, Bytes: encrypted}),
 		"keys.psk":       []byte("qemu:" + strings.Repeat("5a", 32) + "\n"),
 		"list":           []byte(`{"rules": [{"match": "CN=a", "policy": "allow"}]}`),

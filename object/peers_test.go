@@ -2,14 +2,19 @@ package object
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"virtls/authz"
 	"virtls/finding"
 	"virtls/internal/peertest"
+	"virtls/internal/qjson"
 )
 
 // A refusal is a text with what QEMU says of it, without what stands before.
@@ -240,15 +245,20 @@ func (r refusal) inSystem() string {
 	return r.system
 }
 
-// TestRefusalsOfQEMU proves that the texts are QEMU's. The oldest emulator is
-// asked about all, the newest where it has an opinion of its own.
+// TestRefusalsOfQEMU proves that the texts are QEMU's. The oldest and the newest
+// tools are asked about all of them, and the emulators where they have an
+// opinion of their own; a third is for who is left.
 func TestRefusalsOfQEMU(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		emulator := g.Has("qemu-system-x86_64")
 		if !emulator {
 			t.Error("qemu-system-x86_64 is missing: install qemu-system-x86")
 		}
-		for _, tt := range refusals {
+		for i, tt := range refusals {
+			others := i%3 == 0
+			if g.Name == peertest.Trixie.Name && !others {
+				continue
+			}
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
 				other, differs := tt.other[g.Name]
@@ -258,7 +268,7 @@ func TestRefusalsOfQEMU(t *testing.T) {
 				}
 				got := g.Run(t, peertest.Options{}, "qemu-img", "info", "--object", tt.text, "/dev/null")
 				compare(t, "qemu-img", tt.text, got, want)
-				if !emulator || g.Name == peertest.Trixie.Name || tt.system == "" && g.Name == peertest.Forky.Name {
+				if !emulator || tt.system == "" && (!others || g.Name == peertest.Forky.Name) {
 					return
 				}
 				want = tt.inSystem()
@@ -342,6 +352,64 @@ func TestDuplicatesOfQEMU(t *testing.T) {
 		for _, text := range []string{second, asJSON} {
 			got = g.Run(t, peertest.Options{}, "qemu-system-x86_64", "-M", "none", "-display", "none", "-nodefaults", "-object", first, "-object", text)
 			compare(t, "qemu-system-x86_64", text, got, ours(System, first, text))
+		}
+	})
+}
+
+// TestListsOfQEMU compares what the same text makes of a client, here and as
+// the --tls-authz of a real server. Newer servers are asked about every third.
+func TestListsOfQEMU(t *testing.T) {
+	name := authz.PatternFor(client)
+	rule := func(match, policy, format string) qjson.Object {
+		return qjson.Object{{Key: "match", Value: match}, {Key: "policy", Value: policy}, {Key: "format", Value: format}}
+	}
+	list := func(policy string, rules ...any) string {
+		return qjson.Text(qjson.Object{{Key: "qom-type", Value: "authz-list"}, {Key: "id", Value: "who"}, {Key: "policy", Value: policy}, {Key: "rules", Value: rules}})
+	}
+	tests := []struct {
+		name, text string
+		want       bool
+	}{
+		{"simple", "authz-simple,id=who,identity=" + strings.ReplaceAll(name, ",", ",,"), true},
+		{"simple of another", "authz-simple,id=who,identity=" + strings.ReplaceAll(name, ",", ",,") + "x", false},
+		{"simple of the name as certtool shows it", "authz-simple,id=who,identity=" + strings.ReplaceAll(client.RFC4514(), ",", ",,"), false},
+		{"empty list", "authz-list,id=who", false},
+		{"policy", "authz-list,id=who,policy=allow", true},
+		{"exact", list("deny", rule(name, "allow", "exact")), true},
+		{"exact star", list("deny", rule("*", "allow", "exact")), false},
+		{"pattern of the name", list("deny", rule(name, "allow", "glob")), true},
+		{"pattern", list("deny", rule("C=GB,*CN=fr?d?ric", "allow", "glob")), true},
+		{"octets", list("deny", rule("*CN=fr??d??ric", "allow", "glob")), false},
+		{"the first decides", list("allow", rule("C=DE,*", "allow", "glob"), rule("C=GB,*", "deny", "glob"), rule(name, "allow", "exact")), false},
+		{"no such list", "authz-simple,id=other,identity=x", false},
+	}
+	dir := directory(t)
+	image := filepath.Join(dir, "image")
+	if err := os.WriteFile(image, make([]byte, 512), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secret, server := "secret,id=pw,file="+dir+"/password", "tls-creds-x509,id=tls0,endpoint=server,passwordid=pw,dir="+dir
+	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		for i, tt := range tests {
+			if g.Name != peertest.Host.Name && i%3 != 0 {
+				continue
+			}
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				r := &Registry{}
+				defer r.Close()
+				add(t, r, secret, server, tt.text)
+				if ok, _ := r.Authz("who").Allowed(name); ok != tt.want {
+					t.Errorf("we let the client in: %v", ok)
+				}
+				p := g.QemuNBD(t, peertest.Options{}, "--object", secret, "--object", server, "--object", tt.text,
+					"--tls-creds", "tls0", "--tls-authz", "who", "--read-only", "--format=raw", image).Ready()
+				got := g.Run(t, peertest.Options{}, "qemu-img", "info", "--object", "tls-creds-x509,id=c,dir="+dir,
+					"--image-opts", fmt.Sprintf("driver=nbd,host=localhost,port=%d,tls-creds=c", p.Port))
+				if ok := got.Code == 0; ok != tt.want {
+					t.Errorf("QEMU lets the client in: %v\n%v\n%s", ok, got, p.Stderr())
+				}
+			})
 		}
 	})
 }

@@ -1,6 +1,9 @@
 package validate
 
 import (
+	"slices"
+
+	"virtls/creds"
 	"virtls/layout"
 	"virtls/pki"
 )
@@ -68,6 +71,34 @@ func read(view layout.View, name string) []byte {
 		return nil
 	}
 	return data
+}
+
+// relevant returns capabilities without those that do not matter to the files,
+// so that fewer releases differ.
+func (inv *inventory) relevant(c creds.Capabilities) creds.Capabilities {
+	isMLDSA := func(c *pki.Certificate) bool {
+		return c.PublicKey.Algorithm.IsMLDSA() || c.SignatureAlgorithm().Key.IsMLDSA()
+	}
+	mldsa := slices.ContainsFunc(inv.anchors, isMLDSA)
+	enciphers := true
+	for _, p := range inv.pairs {
+		mldsa = mldsa || p.isMLDSA() || slices.ContainsFunc(p.chain, isMLDSA)
+		enciphers = enciphers && (p.leaf() == nil || !forbidsEncipherment(p.leaf()))
+	}
+	if !mldsa {
+		c.MLDSA = pki.MLDSAUnknown
+	}
+	if enciphers {
+		c.Encipherment = creds.NoKeys
+	}
+	return c
+}
+
+// forbidsEncipherment tells whether some releases refuse a certificate because
+// it does not allow key encipherment.
+func forbidsEncipherment(c *pki.Certificate) bool {
+	usage, present, err := c.Extensions.KeyUsage()
+	return err == nil && present && usage&pki.KeyEncipherment == 0 && c.Extensions.Find(pki.OIDKeyUsage).Critical
 }
 
 // pairOf returns the pair that a file belongs to.

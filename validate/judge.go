@@ -15,28 +15,35 @@ func (t *tree) judge(s *set) {
 	}
 	t.sets = append(t.sets, s)
 	view := t.viewOf(s.who)
-	type known struct {
-		creds.Capabilities
-		inv *inventory
-		j   creds.Judgement
-	}
-	var judged []known
+	var judged []judgement
+	var last judgement
 	for i, row := range list {
 		use, said, refused := s.use(row)
 		for _, f := range said {
 			t.noteBy(f, s.consumer, i)
 		}
-		at := slices.IndexFunc(judged, func(k known) bool { return k.Capabilities == row.Capabilities && sameFiles(k.inv.files, use.Files) })
-		if at < 0 {
-			x, j := row.Load(use.Files, creds.JudgeOptions{Now: t.o.Now, View: view, Password: t.o.Password, NoSanityCheck: !use.Sanity})
-			judged = append(judged, known{row.Capabilities, newInventory(use.Files, view, t.o.Password), j})
-			at = len(judged) - 1
-			t.noteAll(x.Check(t.o.Now))
+		if s.inv == nil || !sameFiles(s.inv.files, use.Files) {
+			s.inv = newInventory(use.Files, view, t.o.Password)
 		}
-		t.verdict(s, i, judged[at].j, refused, judged[at].inv)
+		last = judgement{caps: s.inv.relevant(row.Capabilities), inv: s.inv}
+		if at := slices.IndexFunc(judged, func(j judgement) bool { return j.caps == last.caps && j.inv == last.inv }); at >= 0 {
+			last = judged[at]
+		} else {
+			last.x, last.Judgement = row.Load(use.Files, creds.JudgeOptions{Now: t.o.Now, View: view, Password: t.o.Password, NoSanityCheck: !use.Sanity})
+			judged = append(judged, last)
+		}
+		t.verdict(s, i, last.Judgement, refused, s.inv)
 	}
-	s.inv = judged[len(judged)-1].inv
+	t.noteAll(last.x.Check(t.o.Now))
 	t.check(s, s.inv)
+}
+
+// A judgement is that of all releases with the same capabilities.
+type judgement struct {
+	creds.Judgement
+	x    *creds.X509
+	caps creds.Capabilities
+	inv  *inventory
 }
 
 // verdict notes one release's judgement.

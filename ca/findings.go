@@ -122,7 +122,7 @@ var (
 		"have its owner make a new request")
 	kindClamped = finding.Define("certificate-clamped", finding.Warning,
 		"the certificate ends with its authority, earlier than asked for",
-		"make a new authority in time, and let both be trusted until the old one has ended")
+		"shorten its life, or renew the authority first with virtls ca renew")
 	kindNameless = finding.Define("certificate-nameless", finding.Warning,
 		"clients that compare host names with the alternative names will not find the server's name there",
 		"add the name by which clients connect as an alternative name")

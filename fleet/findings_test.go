@@ -263,6 +263,11 @@ func TestStatusOfLists(t *testing.T) {
 		})
 		return list
 	}
+	other := staged(t, parse(t, "organization: B"))
+	must(t, os.WriteFile(s.host("h", "etc/pki/qemu/ca-cert.pem"), read(t, other.path("ca/ca-cert.pem")), 0o644))
+	must(t, os.WriteFile(s.host("h", manifestName), []byte("{}"), 0o644))
+	check(t, "a bundle and the manifest", subjects(status()), []string{s.host("h", "etc/pki/qemu/ca-cert.pem")})
+	s.apply(Options{})
 	s.now = s.now.AddDate(0, 0, 25)
 	check(t, "after 25 of 30 days", codes(status()), []string{"crl-due"})
 	must(t, os.Remove(s.path("ca/ca-crl.pem")))

@@ -59,14 +59,27 @@ type Result struct {
 	Unjudged     []string // files that this process may not read, for which there is no verdict
 }
 
-// Accepted tells whether every verdict is a good one.
+// Accepted tells whether there are verdicts, all of them good.
 func (r *Result) Accepted() bool {
 	for _, v := range r.Verdicts {
 		if !v.Accepted {
 			return false
 		}
 	}
-	return true
+	return len(r.Verdicts) > 0
+}
+
+// With returns the results of two looks as one. r may be nil.
+func (r *Result) With(more *Result) *Result {
+	if r == nil {
+		return more
+	}
+	r.Verdicts = append(r.Verdicts, more.Verdicts...)
+	r.Findings = append(r.Findings, more.Findings...)
+	r.Certificates = append(r.Certificates, more.Certificates...)
+	r.Unjudged = append(r.Unjudged, more.Unjudged...)
+	r.Hosts += more.Hosts
+	return r
 }
 
 // usualSoon is the time before its end in which something ends soon.

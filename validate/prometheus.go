@@ -1,0 +1,76 @@
+package validate
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"virtls/finding"
+)
+
+// Prometheus writes the result as metrics, for the textfile collector of
+// Prometheus's node exporter: when each certificate ends, the days left, the
+// verdicts, and how many findings there are of each code.
+func (r *Result) Prometheus(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	metric := func(name, help string, write func(name string)) {
+		fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
+		write(name)
+	}
+	metric("virtls_not_after_timestamp_seconds", "When a certificate ends, or the next revocation list is due.", func(name string) {
+		for _, c := range r.Certificates {
+			fmt.Fprintf(b, "%s{%s} %d\n", name, c.labels(), c.NotAfter.Unix())
+		}
+	})
+	metric("virtls_days_left", "Days until then.", func(name string) {
+		for _, c := range r.Certificates {
+			fmt.Fprintf(b, "%s{%s} %.3f\n", name, c.labels(), c.DaysLeft)
+		}
+	})
+	metric("virtls_accepted", "Whether a consumer loads the credentials in a directory.", func(name string) {
+		for _, v := range r.Verdicts {
+			accepted := 0
+			if v.Accepted {
+				accepted = 1
+			}
+			fmt.Fprintf(b, "%s{%s} %d\n", name, labels("subject", v.Subject, "consumer", v.Consumer, "version", v.Version), accepted)
+		}
+	})
+	metric("virtls_findings", "How many things are wrong, by code.", func(name string) {
+		counts := map[string]int{}
+		for _, f := range r.Findings {
+			counts[labels("code", f.Code, "severity", f.Severity.String())]++
+		}
+		for _, l := range sorted(counts) {
+			fmt.Fprintf(b, "%s{%s} %d\n", name, l, counts[l])
+		}
+	})
+	metric("virtls_findings_total", "How many things are wrong, by severity.", func(name string) {
+		for _, s := range []finding.Severity{finding.Error, finding.Warning, finding.Info} {
+			n := 0
+			for _, f := range r.Findings {
+				if f.Severity == s {
+					n++
+				}
+			}
+			fmt.Fprintf(b, "%s{%s} %d\n", name, labels("severity", s.String()), n)
+		}
+	})
+	return b.Flush()
+}
+
+func (c Certificate) labels() string {
+	return labels("file", c.File, "use", c.Use, "subject", c.Subject, "serial", c.Serial)
+}
+
+// labelValue escapes what a label's value must not have (Prometheus's text format).
+var labelValue = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+
+func labels(pairs ...string) string {
+	var list []string
+	for i := 0; i < len(pairs); i += 2 {
+		list = append(list, fmt.Sprintf(`%s="%s"`, pairs[i], labelValue.Replace(strings.ToValidUTF8(pairs[i+1], "\uFFFD"))))
+	}
+	return strings.Join(list, ",")
+}

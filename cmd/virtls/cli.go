@@ -31,10 +31,13 @@ type cli struct {
 	Show  showCmd  `cmd:"" help:"Say what a certificate, key, request, CRL or PSK file is." group:"Certificates"`
 	CA    caCmd    `cmd:"" name:"ca" help:"The authority: show it, back it up, take one over, have it signed, renew it." group:"Certificates"`
 
-	Explain explainCmd `cmd:"" help:"Say what is behind a text that QEMU, libvirt, GnuTLS or OpenSSL printed." group:"Trouble"`
+	Validate validateCmd `cmd:"" help:"Judge credentials as each version of QEMU and libvirt would, and say how to mend them." group:"Trouble"`
+	Explain  explainCmd  `cmd:"" help:"Say what is behind a text that QEMU, libvirt, GnuTLS or OpenSSL printed." group:"Trouble"`
 
-	Certtool dropinCmd `cmd:"" help:"GnuTLS's certtool, word for word." group:"As other programs" passthrough:""`
-	Psktool  dropinCmd `cmd:"" help:"GnuTLS's psktool, word for word." group:"As other programs" passthrough:""`
+	Certtool    dropinCmd `cmd:"" help:"GnuTLS's certtool, word for word." group:"As other programs" passthrough:""`
+	Psktool     dropinCmd `cmd:"" help:"GnuTLS's psktool, word for word." group:"As other programs" passthrough:""`
+	PKIQueryDN  dropinCmd `cmd:"" name:"virt-pki-query-dn" help:"libvirt's virt-pki-query-dn, word for word." group:"As other programs" passthrough:""`
+	PKIValidate dropinCmd `cmd:"" name:"virt-pki-validate" help:"libvirt's virt-pki-validate, without its mistakes." group:"As other programs" passthrough:""`
 
 	Version    versionCmd    `cmd:"" help:"Print the version." group:"Other"`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell." group:"Other"`

@@ -2,8 +2,9 @@
 // fleet file in, and every certificate, key and pre-shared key that QEMU and
 // libvirt need out, where they look for it, checked and proved.
 //
-// It also answers to the names certtool and psktool, as a subcommand or
-// through a symbolic link, with their arguments, output and exit codes.
+// It also answers to the names certtool, psktool, virt-pki-query-dn and
+// virt-pki-validate, as a subcommand or through a symbolic link, with their
+// arguments, output and exit codes.
 package main
 
 import (
@@ -23,14 +24,17 @@ import (
 	"virtls/dropin"
 	"virtls/dropin/certtool"
 	"virtls/dropin/psktool"
+	"virtls/dropin/virtpki"
 	"virtls/finding"
 	"virtls/fleet"
 )
 
 // dropins are the imitated programs, by the name they are called by.
 var dropins = map[string]func([]string, dropin.IO) int{
-	"certtool": certtool.Run,
-	"psktool":  psktool.Run,
+	"certtool":          certtool.Run,
+	"psktool":           psktool.Run,
+	"virt-pki-query-dn": virtpki.QueryDN,
+	"virt-pki-validate": virtpki.Validate,
 }
 
 func main() {

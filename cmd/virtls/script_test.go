@@ -26,12 +26,12 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files in the scripts")
 
-// TestMain makes the test binary answer to virtls, certtool and psktool, so
-// that scripts and tests run the program as it is, in processes of its own.
+// TestMain makes the test binary answer to virtls and the programs it imitates,
+// so that scripts and tests run the program as it is, in processes of its own.
 func TestMain(m *testing.M) {
 	// The race detector makes every process wait for a second before it ends.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(m, map[string]func(){"virtls": main, "certtool": main, "psktool": main})
+	testscript.Main(m, map[string]func(){"virtls": main, "certtool": main, "psktool": main, "virt-pki-query-dn": main, "virt-pki-validate": main})
 }
 
 // TestScripts runs testdata/script/*.txtar, one behaviour each. Beside

@@ -37,6 +37,24 @@ const (
 	SecP384r1MLKEM1024 = wire.SecP384r1MLKEM1024
 )
 
+// AccessDenied is the alert for a peer that has proved its identity and may not
+// come in.
+const AccessDenied = wire.AccessDenied
+
+// Suites lists the cipher suites that the engine has, preferred ones first.
+func Suites() (list []Suite) {
+	for _, s := range suites13 {
+		list = append(list, s.id)
+	}
+	return list
+}
+
+// Groups lists the groups of key exchanges.
+func Groups() []Group { return kex.Groups() }
+
+// Schemes lists the signature schemes.
+func Schemes() []SignatureScheme { return sigs.All() }
+
 // A PSK is an external pre-shared key.
 type PSK struct {
 	Identity []byte
@@ -147,9 +165,7 @@ func (c *Config) complete(client bool) (*Config, error) {
 		full.Time = time.Now
 	}
 	if full.Suites == nil {
-		for _, s := range suites13 {
-			full.Suites = append(full.Suites, s.id)
-		}
+		full.Suites = Suites()
 	}
 	if full.Groups == nil {
 		full.Groups = kex.Groups()

@@ -205,6 +205,14 @@ func (e *Engine) Pending() int {
 	return len(e.in.plain)
 }
 
+// Partial tells whether a part of a record has come: a transport that ends now
+// has lost something.
+func (e *Engine) Partial() bool {
+	e.in.mu.Lock()
+	defer e.in.mu.Unlock()
+	return e.in.r < e.in.w || len(e.in.msgs) > 0
+}
+
 // Write encrypts p into the output.
 func (e *Engine) Write(p []byte) (int, error) {
 	if err := e.Err(); err != nil {
@@ -234,6 +242,11 @@ func (e *Engine) CloseWrite() {
 	e.out.mu.Lock()
 	defer e.out.mu.Unlock()
 	e.out.close()
+}
+
+// Refuse ends the connection with an alert for the peer.
+func (e *Engine) Refuse(a Alert) {
+	_ = e.fail(wire.Errorf(a, "this side refused the peer"))
 }
 
 // State tells what was agreed. It is whole once the handshake is complete.

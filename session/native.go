@@ -1,0 +1,121 @@
+package session
+
+import (
+	"crypto"
+
+	"virtls/creds"
+	"virtls/priority"
+	"virtls/tlsengine"
+)
+
+// nativeSession is our own engine.
+type nativeSession struct {
+	*tlsengine.Engine
+	p *plan
+}
+
+func newNativeEngine(p *plan) (engine, error) {
+	cfg := &tlsengine.Config{Time: p.o.Now, KeyShares: 2}
+	if p.list != nil {
+		cfg.Suites = codePoints[tlsengine.Suite](suiteCodes(p.list))
+		cfg.Groups = codePoints[tlsengine.Group](entryCodes(p.list.NegotiatedGroups))
+		cfg.Schemes = codePoints[tlsengine.SignatureScheme](entryCodes(p.list.NegotiatedSignatures))
+		cfg.PreferPeer = !p.list.Options.ServerPrecedence
+	}
+	switch {
+	case p.psk != nil:
+		p.psks(cfg)
+	case p.x509 != nil:
+		for _, id := range p.x509.Identities {
+			cfg.Identities = append(cfg.Identities, tlsengine.Identity{Chain: id.Chain, Key: id.Key.(crypto.Signer)})
+		}
+		cfg.RequestCertificate = true
+		if !p.o.WithholdNames {
+			for _, c := range p.x509.Anchors {
+				cfg.Authorities = append(cfg.Authorities, c.RawSubject)
+			}
+		}
+	}
+	start := tlsengine.Client
+	if p.server() {
+		start = tlsengine.Server
+	}
+	e, err := start(cfg)
+	if err != nil {
+		return nil, wrong(kindEngine.Found(p.subject(), "").WithText("%v", err), err)
+	}
+	return &nativeSession{e, p}, nil
+}
+
+// psks sets up pre-shared keys. A key alone (psk_ke) is taken only from who asks
+// for it in a priority string: it has no forward secrecy.
+func (p *plan) psks(cfg *tlsengine.Config) {
+	if p.list != nil {
+		for _, kx := range p.list.KeyExchanges {
+			cfg.PSKAlone = cfg.PSKAlone || p.server() && kx.Name == "PSK"
+		}
+	}
+	if !p.server() {
+		cfg.PSK = &tlsengine.PSK{Identity: []byte(p.psk.Username()), Key: p.psk.Key().Bytes()}
+		return
+	}
+	cfg.FindPSK = func(identity []byte) (*tlsengine.PSK, error) {
+		key, err := p.psk.Lookup(string(identity))
+		if err != nil {
+			p.chosen.reason = err.Error()
+			return nil, nil
+		}
+		return &tlsengine.PSK{Identity: identity, Key: key.Bytes()}, nil
+	}
+}
+
+func suiteCodes(l *priority.List) (ids []uint16) {
+	for _, s := range l.Suites {
+		ids = append(ids, s.ID)
+	}
+	return ids
+}
+
+func entryCodes(list []priority.Entry) (ids []uint16) {
+	for _, e := range list {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
+func codePoints[T ~uint16](ids []uint16) []T {
+	out := make([]T, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, T(id))
+	}
+	return out
+}
+
+func (n *nativeSession) close() {}
+
+func (n *nativeSession) refuse() {
+	if n.p.o.Rules != Libvirt { // which closes the connection without a word
+		n.Engine.Refuse(tlsengine.AccessDenied)
+	}
+}
+
+func (n *nativeSession) fill(s *State) {
+	e := n.Engine.State()
+	s.Version, s.Suite, s.KeySize = e.Version.String(), e.Suite.String(), keySize(uint16(e.Suite))
+	if e.Group != 0 {
+		s.Group = e.Group.String()
+	}
+	if e.Scheme != 0 {
+		s.Scheme = e.Scheme.String()
+	}
+	if e.PeerScheme != 0 {
+		s.PeerScheme = e.PeerScheme.String()
+	}
+	if e.Identity >= 0 {
+		s.Identity = &n.p.x509.Identities[e.Identity]
+	}
+	s.Reason, s.PeerChain = e.Reason, e.PeerChain
+	if n.p.psk != nil && s.Endpoint == creds.Server {
+		s.PeerName = string(e.PSKIdentity)
+	}
+}

@@ -1,0 +1,237 @@
+// Package session is a TLS session as QEMU and libvirt have them, on any
+// transport, made from a credential object.
+//
+// A [Session] does no I/O: the transport's bytes go in with [Session.Feed] and
+// out with [Session.Output], [Session.Handshake] says what it waits for,
+// [Session.CheckPeer] judges the peer once the handshake is complete, and only
+// then may anything be read or written. A [Conn] does all that for those who
+// have a net.Conn.
+//
+// Two engines serve sessions: crypto/tls wherever it can honour the credentials
+// and the priority string exactly, and our own ([virtls/tlsengine]) for the rest.
+// [State] tells which it was.
+package session
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"virtls/authz"
+	"virtls/creds"
+	"virtls/priority"
+	"virtls/tlsengine"
+)
+
+// Status says what a session waits for (QEMU's include/crypto/tlssession.h).
+type Status = tlsengine.Status
+
+// The statuses.
+const (
+	Complete  = tlsengine.Complete
+	Sending   = tlsengine.Sending
+	Receiving = tlsengine.Receiving
+)
+
+// ErrWantInput is returned by [Session.Read] when it needs more bytes of the peer.
+var ErrWantInput = tlsengine.ErrWantInput
+
+// EngineChoice says which engine serves a session.
+type EngineChoice string
+
+// The choices.
+const (
+	Auto   EngineChoice = ""       // crypto/tls where it can, else our own
+	Std    EngineChoice = "std"    // crypto/tls
+	Native EngineChoice = "native" // our own
+)
+
+// Options say what a session is for.
+type Options struct {
+	// Credentials decide everything else: the endpoint, the kind of session and
+	// its priority. They are used to the session's end, whatever is reloaded.
+	Credentials creds.Credentials
+
+	// Hostname is whom a client wants to talk to. A client that verifies its peer
+	// by certificates must have one. It is not sent: QEMU and libvirt send no
+	// server_name.
+	Hostname string
+
+	// Authorizer decides on the peer's name (its DN), for servers that verify
+	// their peers by certificates; nil lets in everybody whose certificate is good.
+	Authorizer authz.Authorizer
+
+	Rules  Rules // whose order and words the peer check has
+	Engine EngineChoice
+
+	// System is the system's configuration of priorities, for @NAME.
+	System priority.SystemConfig
+
+	// WithholdNames keeps a server from naming its authorities when it asks for
+	// a certificate. GnuTLS before 3.8.13 keeps an RSA certificate back from a
+	// server that names them but offers no PKCS #1 signatures, as crypto/tls does
+	// not; with a single identity it shows it to a server that names none.
+	WithholdNames bool
+
+	Now func() time.Time // by which certificates are judged; time.Now if nil
+}
+
+// engine is what an engine must do for a session. It is a state machine without
+// I/O, as [tlsengine.Engine] is.
+type engine interface {
+	Feed(p []byte) int
+	Output() []byte
+	Sent(n int)
+	Handshake() (Status, error)
+	Read(p []byte) (int, error)
+	Write(p []byte) (int, error)
+	Pending() int
+	CloseWrite()
+	fill(s *State) // enters what was agreed
+	refuse()       // tells the peer that it was refused, if it was not told yet
+	close()        // ends what the engine runs
+}
+
+// A Session is one end of a TLS connection. One goroutine may read while another
+// writes.
+type Session struct {
+	o     Options
+	p     *plan
+	e     engine // nil below a Conn that crypto/tls serves
+	done  bool   // the handshake is complete
+	state State
+
+	judged  bool  // the peer was judged
+	verdict error // and this came of it
+}
+
+// New returns a session that has said nothing yet. The error is a
+// *finding.Failure.
+func New(o Options) (*Session, error) {
+	s, err := prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	if s.p.native {
+		s.e, err = newNativeEngine(s.p)
+	} else {
+		s.e = newStdEngine(s)
+	}
+	return s, err
+}
+
+// prepare makes a session without an engine.
+func prepare(o Options) (*Session, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	p, err := newPlan(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Session{o: o, p: p, state: p.state()}, nil
+}
+
+// Feed takes bytes that the transport brought, and returns how many: fewer than
+// all only if reading must come first.
+func (s *Session) Feed(p []byte) int { return s.e.Feed(p) }
+
+// Output returns bytes for the transport. They are valid until the next call of
+// a method other than Pending.
+func (s *Session) Output() []byte { return s.e.Output() }
+
+// Sent says that the transport took n bytes of the output.
+func (s *Session) Sent(n int) { s.e.Sent(n) }
+
+// Handshake goes on as far as it can. After an error what is in the output, an
+// alert, should still be sent.
+func (s *Session) Handshake() (Status, error) {
+	status, err := s.e.Handshake()
+	if err != nil {
+		return status, s.failed(err)
+	}
+	if status == Complete && !s.done {
+		s.done = true
+		s.e.fill(&s.state)
+	}
+	return status, nil
+}
+
+// failed says why a handshake failed.
+func (s *Session) failed(err error) error {
+	if s.verdict != nil {
+		return s.verdict
+	}
+	f := kindHandshake.Found(s.state.subject(), s.p.chosen.reason).WithText("TLS handshake failed: %v", err)
+	return wrong(f, err)
+}
+
+// CheckPeer judges the peer by the credentials, when the handshake is complete,
+// as QEMU's qcrypto_tls_session_check_credentials and libvirt do. Nothing can be
+// read or written before it has returned nil.
+func (s *Session) CheckPeer() error {
+	if !s.done {
+		return errors.New("session: CheckPeer before the handshake is complete")
+	}
+	if s.judge(); s.verdict != nil && s.e != nil {
+		s.e.refuse()
+	}
+	return s.verdict
+}
+
+// judge judges the peer once.
+func (s *Session) judge() {
+	if !s.judged {
+		s.judged, s.verdict = true, s.checkPeer()
+	}
+}
+
+func (s *Session) checked() bool { return s.judged && s.verdict == nil }
+
+var errUnchecked = errors.New("session: the peer has not been checked")
+
+// Read decrypts into p. It returns [ErrWantInput] when more must be fed, and
+// io.EOF after the peer's goodbye.
+func (s *Session) Read(p []byte) (int, error) {
+	if !s.checked() {
+		return 0, errUnchecked
+	}
+	return s.e.Read(p)
+}
+
+// Write encrypts p into the output.
+func (s *Session) Write(p []byte) (int, error) {
+	if !s.checked() {
+		return 0, errUnchecked
+	}
+	return s.e.Write(p)
+}
+
+// Pending returns how many decrypted bytes Read would return at once: event
+// loops must look here before they wait for the transport.
+func (s *Session) Pending() int { return s.e.Pending() }
+
+// Bye says goodbye: it puts close_notify into the output and reports Sending
+// until it is gone. The peer may still send. Before the handshake is complete
+// there is nothing to say.
+func (s *Session) Bye() Status {
+	if !s.done {
+		return Complete
+	}
+	s.e.CloseWrite()
+	if len(s.e.Output()) > 0 {
+		return Sending
+	}
+	return Complete
+}
+
+// Close ends the session without a word to the peer, and whatever runs for it.
+func (s *Session) Close() error {
+	s.e.close()
+	return nil
+}
+
+// State tells what was agreed, once the handshake is complete.
+func (s *Session) State() State { return s.state }
+
+var _ io.Closer = (*Session)(nil)

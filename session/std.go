@@ -1,0 +1,277 @@
+package session
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"virtls/pki"
+)
+
+// stdConfig is crypto/tls for a session. Whom to trust is judged by
+// [Session.CheckPeer]. By QEMU's rules that is at the end of the handshake,
+// where crypto/tls can still send an alert; libvirt sends none.
+func (s *Session) stdConfig() *tls.Config {
+	p := s.p
+	cfg := &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// GnuTLS 3.7 clients of libvirt take a ticket for the end of the connection.
+		SessionTicketsDisabled: true,
+		InsecureSkipVerify:     true,
+		Time:                   p.o.Now,
+	}
+	if p.o.Rules == QEMU {
+		cfg.VerifyConnection = func(c tls.ConnectionState) error {
+			p.fillStd(&s.state, c)
+			s.judge()
+			return s.verdict
+		}
+	}
+	certs := make([]tls.Certificate, len(p.x509.Identities))
+	for i, id := range p.x509.Identities {
+		certs[i].PrivateKey = id.Key
+		for _, c := range id.Chain {
+			certs[i].Certificate = append(certs[i].Certificate, c.Raw)
+		}
+	}
+	if !p.server() {
+		cfg.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return p.pick(certs, r.SupportsCertificate), nil
+		}
+		return cfg
+	}
+	cfg.ClientAuth = tls.RequestClientCert
+	if !p.o.WithholdNames {
+		cfg.ClientCAs = pool(p.x509.Anchors)
+	}
+	cfg.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		hello := *h
+		hello.ServerName = "" // names decide nothing: there is one set of credentials
+		if c := p.pick(certs, hello.SupportsCertificate); len(c.Certificate) > 0 {
+			return c, nil
+		}
+		return nil, errors.New("the client cannot verify the key of any of this side's certificates")
+	}
+	return cfg
+}
+
+// pick takes the first certificate that the peer can verify, an empty one if
+// there is none.
+func (p *plan) pick(certs []tls.Certificate, fits func(*tls.Certificate) error) *tls.Certificate {
+	for i := range certs {
+		if err := fits(&certs[i]); err != nil {
+			p.chosen.reason = err.Error()
+			continue
+		}
+		p.chosen.identity = &p.x509.Identities[i]
+		if i == 0 {
+			p.chosen.reason = ""
+		}
+		return &certs[i]
+	}
+	return &tls.Certificate{}
+}
+
+// fillStd enters what crypto/tls agreed.
+func (p *plan) fillStd(s *State, c tls.ConnectionState) {
+	s.Version, s.Suite, s.KeySize, s.Group = tls.VersionName(c.Version), tls.CipherSuiteName(c.CipherSuite), keySize(c.CipherSuite), groupName(c.CurveID)
+	s.Identity, s.Reason, s.PeerChain = p.chosen.identity, p.chosen.reason, nil
+	for _, cert := range c.PeerCertificates {
+		parsed, err := pki.ParseCertificate(cert.Raw)
+		if err != nil {
+			// A chain that cannot be read is none.
+			s.PeerChain = nil
+			return
+		}
+		s.PeerChain = append(s.PeerChain, parsed)
+	}
+}
+
+// stdEngine makes a state machine of crypto/tls. The handshake runs in a
+// goroutine of its own, because its state is on its stack; what comes later
+// does not.
+type stdEngine struct {
+	p    *plan
+	conn *tls.Conn
+	b    *bridge
+}
+
+func newStdEngine(s *Session) *stdEngine {
+	b := newBridge()
+	return &stdEngine{p: s.p, conn: s.stdConn(b), b: b}
+}
+
+func (s *Session) stdConn(c net.Conn) *tls.Conn {
+	if s.p.server() {
+		return tls.Server(c, s.stdConfig())
+	}
+	return tls.Client(c, s.stdConfig())
+}
+
+func (e *stdEngine) Feed(b []byte) int { return e.b.feed(b) }
+func (e *stdEngine) Output() []byte    { return e.b.output() }
+func (e *stdEngine) Sent(n int)        { e.b.sent(n) }
+func (e *stdEngine) close()            { e.b.end() }
+func (e *stdEngine) refuse()           {}
+func (e *stdEngine) fill(s *State)     { e.p.fillStd(s, e.conn.ConnectionState()) }
+
+func (e *stdEngine) Handshake() (Status, error) {
+	finished, err := e.b.run(e.conn.Handshake)
+	switch {
+	case err != nil:
+		return Complete, err
+	case len(e.b.output()) > 0:
+		return Sending, nil
+	case !finished:
+		return Receiving, nil
+	}
+	return Complete, nil
+}
+
+func (e *stdEngine) Read(p []byte) (int, error) {
+	n, err := e.conn.Read(p)
+	if errors.Is(err, errNoInput) {
+		err = ErrWantInput
+	}
+	return n, err
+}
+
+func (e *stdEngine) Write(p []byte) (int, error) { return e.conn.Write(p) }
+
+// Pending is 0: crypto/tls does not tell. A record is read as a whole, so there
+// is something only after a Read with too small a buffer.
+func (e *stdEngine) Pending() int { return 0 }
+
+func (e *stdEngine) CloseWrite() {
+	// It fails only after an error that the caller has been told.
+	_ = e.conn.CloseWrite()
+}
+
+// errNoInput is what crypto/tls gets when there is nothing to read. It counts
+// as temporary, so that the read can be tried again.
+var errNoInput net.Error = noInput{}
+
+type noInput struct{}
+
+func (noInput) Error() string   { return "no input yet" }
+func (noInput) Timeout() bool   { return true }
+func (noInput) Temporary() bool { return true }
+
+// A bridge is a net.Conn in memory between crypto/tls and a session.
+type bridge struct {
+	mu      sync.Mutex
+	changed sync.Cond
+	in, out []byte
+	started bool
+	waiting bool // the handshake waits for input
+	over    bool // the handshake has returned err
+	err     error
+	ended   bool
+}
+
+func newBridge() *bridge {
+	b := &bridge{}
+	b.changed.L = &b.mu
+	return b
+}
+
+// run runs the handshake until it waits for input or ends.
+func (b *bridge) run(handshake func() error) (finished bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.started {
+		b.started = true
+		go func() {
+			err := handshake()
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.over, b.err = true, err
+			b.changed.Broadcast()
+		}()
+	}
+	for !b.over && (!b.waiting || len(b.in) > 0) {
+		b.changed.Wait()
+	}
+	return b.over, b.err
+}
+
+func (b *bridge) feed(p []byte) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := min(len(p), maxBridged-len(b.in))
+	if n <= 0 {
+		return 0
+	}
+	b.in = append(b.in, p[:n]...)
+	b.changed.Broadcast()
+	return n
+}
+
+// maxBridged bounds what is taken before somebody reads.
+const maxBridged = 64 << 10
+
+func (b *bridge) output() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out
+}
+
+func (b *bridge) sent(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.out = b.out[:copy(b.out, b.out[n:])]
+}
+
+// end makes a handshake return that waits.
+func (b *bridge) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+	b.changed.Broadcast()
+}
+
+// Read waits for input during the handshake, and not afterwards.
+func (b *bridge) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.in) == 0 {
+		switch {
+		case b.ended:
+			return 0, io.ErrClosedPipe
+		case b.over:
+			return 0, errNoInput
+		}
+		b.waiting = true
+		b.changed.Broadcast()
+		b.changed.Wait()
+	}
+	b.waiting = false
+	n := copy(p, b.in)
+	b.in = b.in[:copy(b.in, b.in[n:])]
+	return n, nil
+}
+
+func (b *bridge) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return 0, io.ErrClosedPipe
+	}
+	b.out = append(b.out, p...)
+	return len(p), nil
+}
+
+func (b *bridge) Close() error                     { return nil }
+func (b *bridge) LocalAddr() net.Addr              { return bridgeAddr{} }
+func (b *bridge) RemoteAddr() net.Addr             { return bridgeAddr{} }
+func (b *bridge) SetDeadline(time.Time) error      { return nil }
+func (b *bridge) SetReadDeadline(time.Time) error  { return nil }
+func (b *bridge) SetWriteDeadline(time.Time) error { return nil }
+
+type bridgeAddr struct{}
+
+func (bridgeAddr) Network() string { return "memory" }
+func (bridgeAddr) String() string  { return "memory" }

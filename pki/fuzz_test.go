@@ -13,7 +13,7 @@ import (
 )
 
 // seedForeign adds the DER of files made by real programs, those with the suffix.
-func seedForeign(f *testing.F, archive, suffix string, add func(name string, pem, der []byte)) {
+func seedForeign(f testing.TB, archive, suffix string, add func(name string, pem, der []byte)) {
 	f.Helper()
 	a, err := txtar.ParseFile(filepath.Join("testdata", "foreign", archive))
 	if err != nil {

@@ -71,20 +71,23 @@ func openSSLKey(password, salt []byte, size int) (key []byte) {
 // calls 3des-pkcs12 and OpenSSL PBE-SHA1-3DES.
 var oidPBE3DES = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 1, 3}
 
-// pkcs12Cipher reads the parameters of [oidPBE3DES] and derives key and IV.
-func pkcs12Cipher(params, password []byte) (cipher.Block, []byte, error) {
+// pkcs12Encryption reads the parameters of [oidPBE3DES].
+func pkcs12Encryption(params []byte) (e encryption, err error) {
 	in := cryptobyte.String(params)
 	var seq, salt cryptobyte.String
 	var iterations int
 	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() || !seq.ReadASN1(&salt, cbasn1.OCTET_STRING) ||
 		!seq.ReadASN1Integer(&iterations) || !seq.Empty() || iterations < 1 || len(salt) == 0 {
-		return nil, nil, errors.New("malformed encryption parameters of the private key")
+		return e, errors.New("malformed encryption parameters of the private key")
 	}
 	if iterations > maxPBKDF2Iterations {
-		return nil, nil, fmt.Errorf("the private key asks for %d iterations; the limit is %d", iterations, maxPBKDF2Iterations)
+		return e, fmt.Errorf("the private key asks for %d iterations; the limit is %d", iterations, maxPBKDF2Iterations)
 	}
-	block, err := des.NewTripleDESCipher(pkcs12Key(1, password, salt, iterations, 24))
-	return block, pkcs12Key(2, password, salt, iterations, des.BlockSize), err
+	// SHA-1 is run twice for the key, which is longer than its result, and once for the IV.
+	return encryption{3 * iterations, func(password []byte) (cipher.Block, []byte, error) {
+		block, err := des.NewTripleDESCipher(pkcs12Key(1, password, salt, iterations, 24))
+		return block, pkcs12Key(2, password, salt, iterations, des.BlockSize), err
+	}}, nil
 }
 
 // pkcs12Key derives a key (id 1) or an IV (id 2) with SHA-1 (RFC 7292, B.2).

@@ -130,32 +130,55 @@ func EncryptPKCS8(der, password []byte, c Cipher, iterations int) ([]byte, error
 // DecryptPKCS8 opens an EncryptedPrivateKeyInfo and returns the PKCS#8
 // structure inside. It knows PBES2 with PBKDF2 or scrypt (RFC 8018, RFC 7914)
 // and the triple DES of PKCS #12. The work it does before it can tell whether
-// the password is right is bounded.
+// the password is right is bounded: see [PKCS8Rounds].
 func DecryptPKCS8(der, password []byte) ([]byte, error) {
-	in := cryptobyte.String(der)
-	var seq, data cryptobyte.String
-	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() {
-		return nil, errors.New("malformed encrypted private key")
+	e, data, err := readEncrypted(der)
+	if err != nil {
+		return nil, err
 	}
-	id, ok := readAlgorithm(&seq)
-	if !ok || !seq.ReadASN1(&data, cbasn1.OCTET_STRING) || !seq.Empty() {
-		return nil, errors.New("malformed encrypted private key")
-	}
-	var block cipher.Block
-	var iv []byte
-	var err error
-	switch {
-	case id.OID.Equal(oidPBES2):
-		block, iv, err = pbes2Cipher(id.Parameters, password)
-	case id.OID.Equal(oidPBE3DES):
-		block, iv, err = pkcs12Cipher(id.Parameters, password)
-	default:
-		return nil, fmt.Errorf("the private key is encrypted with %v; only PBES2 is supported: rewrite it with `openssl pkcs8 -topk8`", id.OID)
-	}
+	block, iv, err := e.cipher(password)
 	if err != nil {
 		return nil, err
 	}
 	return decryptCBC(block, iv, data)
+}
+
+// PKCS8Rounds returns how many rounds of a hash function [DecryptPKCS8] computes
+// before it can tell whether the password is right, for those who open several
+// structures of one file. The error is that of DecryptPKCS8 for what it does not
+// even try to open.
+func PKCS8Rounds(der []byte) (int, error) {
+	e, _, err := readEncrypted(der)
+	return e.rounds, err
+}
+
+// An encryption is how to make a cipher and its IV of a password. Its rounds
+// are those of a hash function that this takes, or what takes as long.
+type encryption struct {
+	rounds int
+	cipher func(password []byte) (cipher.Block, []byte, error)
+}
+
+// readEncrypted reads an EncryptedPrivateKeyInfo.
+func readEncrypted(der []byte) (e encryption, data cryptobyte.String, err error) {
+	in := cryptobyte.String(der)
+	var seq cryptobyte.String
+	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() {
+		return e, nil, errors.New("malformed encrypted private key")
+	}
+	id, ok := readAlgorithm(&seq)
+	if !ok || !seq.ReadASN1(&data, cbasn1.OCTET_STRING) || !seq.Empty() {
+		return e, nil, errors.New("malformed encrypted private key")
+	}
+	switch {
+	case id.OID.Equal(oidPBES2):
+		e, err = pbes2Encryption(id.Parameters)
+	case id.OID.Equal(oidPBE3DES):
+		e, err = pkcs12Encryption(id.Parameters)
+	default:
+		err = fmt.Errorf("the private key is encrypted with %v; only PBES2 is supported: rewrite it with `openssl pkcs8 -topk8`", id.OID)
+	}
+	return e, data, err
 }
 
 // decryptCBC decrypts a private key and takes the padding off. What is not a
@@ -179,70 +202,79 @@ func decryptCBC(block cipher.Block, iv, data []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// pbes2Cipher reads PBES2-params and derives the key they describe.
-func pbes2Cipher(params, password []byte) (cipher.Block, []byte, error) {
+// pbes2Encryption reads PBES2-params.
+func pbes2Encryption(params []byte) (e encryption, err error) {
 	malformed := errors.New("malformed encryption parameters of the private key")
 	in := cryptobyte.String(params)
 	var seq, ivDER, iv cryptobyte.String
 	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() {
-		return nil, nil, malformed
+		return e, malformed
 	}
 	kdf, ok1 := readAlgorithm(&seq)
 	enc, ok2 := readAlgorithm(&seq)
 	ivDER = enc.Parameters
 	if !ok1 || !ok2 || !seq.Empty() || !ivDER.ReadASN1(&iv, cbasn1.OCTET_STRING) || !ivDER.Empty() {
-		return nil, nil, malformed
+		return e, malformed
 	}
 	for _, c := range Ciphers {
 		if !c.oid.Equal(enc.OID) {
 			continue
 		}
-		key, err := deriveKey(kdf, password, c.keySize)
-		if err != nil {
-			return nil, nil, err
-		}
-		block, err := c.new(key)
-		if err == nil && len(iv) != block.BlockSize() {
-			err = malformed
-		}
-		return block, iv, err
+		d, err := readDerivation(kdf, c.keySize)
+		return encryption{d.rounds, func(password []byte) (cipher.Block, []byte, error) {
+			key, err := d.key(password)
+			if err != nil {
+				return nil, nil, err
+			}
+			block, err := c.new(key)
+			if err == nil && len(iv) != block.BlockSize() {
+				err = malformed
+			}
+			return block, iv, err
+		}}, err
 	}
-	return nil, nil, fmt.Errorf("the private key is encrypted with cipher %v, which is not supported", enc.OID)
+	return e, fmt.Errorf("the private key is encrypted with cipher %v, which is not supported", enc.OID)
 }
 
-func deriveKey(kdf AlgorithmIdentifier, password []byte, size int) ([]byte, error) {
+// A derivation is how to make a key of a password.
+type derivation struct {
+	rounds int // as those of an [encryption]
+	key    func(password []byte) ([]byte, error)
+}
+
+func readDerivation(kdf AlgorithmIdentifier, size int) (d derivation, err error) {
 	in := cryptobyte.String(kdf.Parameters)
 	var seq cryptobyte.String
 	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() {
-		return nil, errors.New("malformed key derivation parameters")
+		return d, errors.New("malformed key derivation parameters")
 	}
 	switch {
 	case kdf.OID.Equal(oidPBKDF2):
-		return derivePBKDF2(seq, password, size)
+		return readPBKDF2(seq, size)
 	case kdf.OID.Equal(oidScrypt):
-		return deriveScrypt(seq, password, size)
+		return readScrypt(seq, size)
 	}
-	return nil, fmt.Errorf("key derivation %v is not supported", kdf.OID)
+	return d, fmt.Errorf("key derivation %v is not supported", kdf.OID)
 }
 
-func derivePBKDF2(seq cryptobyte.String, password []byte, size int) ([]byte, error) {
+func readPBKDF2(seq cryptobyte.String, size int) (d derivation, err error) {
 	malformed := errors.New("malformed PBKDF2 parameters")
 	var salt cryptobyte.String
 	var iterations, keyLen int
 	if !seq.ReadASN1(&salt, cbasn1.OCTET_STRING) || !seq.ReadASN1Integer(&iterations) || iterations < 1 {
-		return nil, malformed
+		return d, malformed
 	}
 	if iterations > maxPBKDF2Iterations {
-		return nil, fmt.Errorf("the private key asks for %d PBKDF2 iterations; the limit is %d", iterations, maxPBKDF2Iterations)
+		return d, fmt.Errorf("the private key asks for %d PBKDF2 iterations; the limit is %d", iterations, maxPBKDF2Iterations)
 	}
 	if seq.PeekASN1Tag(cbasn1.INTEGER) && (!seq.ReadASN1Integer(&keyLen) || keyLen != size) {
-		return nil, malformed
+		return d, malformed
 	}
 	newHash := sha1.New // RFC 8018, A.2: the default PRF
 	if !seq.Empty() {
 		prf, ok := readAlgorithm(&seq)
 		if !ok || !seq.Empty() {
-			return nil, malformed
+			return d, malformed
 		}
 		newHash = nil
 		for _, h := range hmacHashes {
@@ -251,23 +283,31 @@ func derivePBKDF2(seq cryptobyte.String, password []byte, size int) ([]byte, err
 			}
 		}
 		if newHash == nil {
-			return nil, fmt.Errorf("PBKDF2 with %v is not supported", prf.OID)
+			return d, fmt.Errorf("PBKDF2 with %v is not supported", prf.OID)
 		}
 	}
-	return pbkdf2.Key(newHash, string(password), salt, iterations, size)
+	blocks := (size + newHash().Size() - 1) / newHash().Size()
+	return derivation{blocks * iterations, func(password []byte) ([]byte, error) {
+		return pbkdf2.Key(newHash, string(password), salt, iterations, size)
+	}}, nil
 }
 
-func deriveScrypt(seq cryptobyte.String, password []byte, size int) ([]byte, error) {
+// scryptRounds is how many rounds of SHA-256 take as long as scrypt for N*r*p = 1.
+const scryptRounds = 3
+
+func readScrypt(seq cryptobyte.String, size int) (d derivation, err error) {
 	var salt cryptobyte.String
 	var n, r, p, keyLen int
 	if !seq.ReadASN1(&salt, cbasn1.OCTET_STRING) || !seq.ReadASN1Integer(&n) || !seq.ReadASN1Integer(&r) || !seq.ReadASN1Integer(&p) {
-		return nil, errors.New("malformed scrypt parameters")
+		return d, errors.New("malformed scrypt parameters")
 	}
 	if seq.PeekASN1Tag(cbasn1.INTEGER) && (!seq.ReadASN1Integer(&keyLen) || keyLen != size) || !seq.Empty() {
-		return nil, errors.New("malformed scrypt parameters")
+		return d, errors.New("malformed scrypt parameters")
 	}
 	if n < 2 || r < 1 || p < 1 || p > maxScryptWork || r > maxScryptWork/p || n > maxScryptWork/(r*p) {
-		return nil, fmt.Errorf("scrypt with N=%d, r=%d, p=%d is outside the limits", n, r, p)
+		return d, fmt.Errorf("scrypt with N=%d, r=%d, p=%d is outside the limits", n, r, p)
 	}
-	return scrypt.Key(password, salt, n, r, p, size)
+	return derivation{scryptRounds * n * r * p, func(password []byte) ([]byte, error) {
+		return scrypt.Key(password, salt, n, r, p, size)
+	}}, nil
 }

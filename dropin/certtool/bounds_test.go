@@ -2,11 +2,18 @@ package certtool
 
 import (
 	"bytes"
+	"crypto"
+	"encoding/asn1"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
 	"virtls/dropin"
+	"virtls/pki"
 )
 
 // endless is a file without end, as /dev/zero is.
@@ -71,5 +78,73 @@ func TestTooLarge(t *testing.T) {
 				t.Errorf("exit code %d\n%.500s%.500s", code, out.String(), errs.String())
 			}
 		})
+	}
+}
+
+// encryptedWith is an EncryptedPrivateKeyInfo that asks for so many rounds of
+// PBKDF2 with HMAC-SHA256 and holds nothing.
+func encryptedWith(rounds int) []byte {
+	hmacSHA256 := asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 9}
+	pbkdf2 := asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		sequence(b, oidPBES2, func(b *cryptobyte.Builder) {
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				sequence(b, pbkdf2, func(b *cryptobyte.Builder) {
+					b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+						b.AddASN1OctetString(make([]byte, 8))
+						b.AddASN1Int64(int64(rounds))
+						sequence(b, hmacSHA256, func(b *cryptobyte.Builder) { b.AddASN1NULL() })
+					})
+				})
+				sequence(b, schemes[2].oid, func(b *cryptobyte.Builder) { b.AddASN1OctetString(make([]byte, 16)) })
+			})
+		})
+		b.AddASN1OctetString(make([]byte, 16))
+	})
+	return b.BytesOrPanic()
+}
+
+// TestRounds: what one file asks for is bounded, however it is divided. What
+// real programs write is opened.
+func TestRounds(t *testing.T) {
+	const million = 1_000_000
+	for _, test := range []struct {
+		name               string
+		mac, safes, rounds int
+		ok                 bool
+	}{
+		{"GnuTLS", p12Iterations, 3, p12Iterations, true},
+		{"GnuTLS, many certificates", p12Iterations, 80, p12Iterations, true},
+		{"OpenSSL", 2048, 2, 2048, true},
+		{"OpenSSL, -iter 1000000", million, 2, million, true},
+		{"as much as one structure may ask for", 10 * million, 2, 10 * million, true},
+		{"six structures of 10 million", 1, 6, 10 * million, false},
+		{"MAC beside them", 45 * million, 6, million, false},
+		{"very many small ones", 1, 60_000, 1000, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := &pfx{mac: macData{iterations: test.mac}}
+			for range test.safes {
+				f.safes = append(f.safes, safe{encrypted: encryptedWith(test.rounds)})
+			}
+			if err := f.checkRounds(); (err == nil) != test.ok {
+				t.Errorf("got %v, want ok %t", err, test.ok)
+			}
+		})
+	}
+
+	inDir(t, nil)
+	six := encryptedWith(10 * million)
+	password := "x"
+	der, err := marshalPFX(slices.Repeat([]safe{{encrypted: six}}, 6), &password, crypto.SHA256, 1)
+	must(t, err)
+	must(t, os.WriteFile("six.p12", der, 0o600))
+	must(t, os.WriteFile("six.pem", bytes.Repeat(pki.EncodePEM(pki.PEMEncryptedKey, six), 6), 0o600))
+	for _, line := range []string{"--p12-info --inder --infile six.p12 --password x", "--to-p12 --load-privkey six.pem --p12-name x --password x"} {
+		code, _, stderr := try("", strings.Fields(line)...)
+		if code != 1 || !strings.Contains(stderr, "60000000") && !strings.Contains(stderr, "60000001") {
+			t.Errorf("%s: exit code %d\n%s", line, code, stderr)
+		}
 	}
 }

@@ -30,14 +30,21 @@ func (c *command) loadKeys() (keys []pki.PrivateKey, err error) {
 	if c.Enabled("inder") {
 		return c.addKey(nil, data)
 	}
-	for rest := data; len(keys) < maxKeys; {
+	var blocks []*pem.Block
+	var ders [][]byte
+	for rest := data; len(blocks) < maxKeys; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
-		if !slices.Contains(keyLabels, block.Type) {
-			continue
+		if slices.Contains(keyLabels, block.Type) {
+			blocks, ders = append(blocks, block), append(ders, block.Bytes)
 		}
+	}
+	if err := checkRounds(0, ders...); err != nil {
+		return nil, err
+	}
+	for _, block := range blocks {
 		if keys, err = c.addKey(keys, pem.EncodeToMemory(block)); err != nil {
 			return nil, err
 		}
@@ -197,6 +204,9 @@ func (c *command) pkcs12Info() error {
 	f, err := parsePFX(ders[0])
 	if err != nil {
 		return fail("p12_import: %s", certtext.Reason(ders[0]))
+	}
+	if err := f.checkRounds(); err != nil {
+		return err
 	}
 	if f.isSigned && c.text() {
 		c.showMAC(f.mac)

@@ -20,8 +20,12 @@ import (
 // revocation lists that no library lets one see or set.
 
 const (
-	p12Iterations    = 600_000    // GnuTLS's
-	maxP12Iterations = 20_000_000 // seconds of work that a foreign file may ask for
+	p12Iterations = 600_000 // GnuTLS's
+
+	// maxRounds bounds the rounds of a hash function that opening all of a
+	// foreign file may ask for, which take seconds: 83 objects that GnuTLS has
+	// encrypted one by one, or 50 with a million rounds.
+	maxRounds = 50_000_000
 )
 
 var (
@@ -171,6 +175,30 @@ func (s safe) open(password string) ([]bag, error) {
 		return nil, err
 	}
 	return readBags(contents)
+}
+
+// checkRounds refuses a file that asks for too much work: so many rounds for
+// its MAC, and what opening each structure takes. What cannot be opened at all
+// takes none.
+func checkRounds(mac int, encrypted ...[]byte) error {
+	total := mac
+	for _, der := range encrypted {
+		rounds, _ := pki.PKCS8Rounds(der)
+		total += rounds
+	}
+	if total > maxRounds {
+		return fail("certtool: the file asks for %d rounds of key derivation; at most %d are done", total, maxRounds)
+	}
+	return nil
+}
+
+// checkRounds is that for all that is opened to show the file.
+func (f *pfx) checkRounds() error {
+	var encrypted [][]byte
+	for _, s := range f.safes {
+		encrypted = append(encrypted, s.encrypted)
+	}
+	return checkRounds(f.mac.iterations, encrypted...)
 }
 
 // addContentInfo writes a safe as an element of the AuthenticatedSafe.
@@ -356,7 +384,7 @@ func readMAC(in *cryptobyte.String) (m macData, ok bool) {
 		}
 	}
 	m.digest, m.salt = digest, salt
-	return m, ok && m.iterations >= 1 && m.iterations <= maxP12Iterations
+	return m, ok && m.iterations >= 1 && m.iterations <= maxRounds
 }
 
 func readSafe(in *cryptobyte.String) (s safe, err error) {

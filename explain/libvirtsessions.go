@@ -54,7 +54,7 @@ var libvirtSessions = []Entry{
 		Means: "the server's certificate is good, but does not have the name or address of the URI",
 		Causes: []Cause{
 			because("the URI has an address, a short name or a name on another network: the certificate must have exactly that one, an address as IP address among the alternative names", "the names in /etc/pki/libvirt/servercert.pem on the server",
-				"virtls show /etc/pki/libvirt/servercert.pem", "virtls issue --server --cn HOST --dns NAME --ip ADDRESS", "virtls apply"),
+				"virtls show /etc/pki/libvirt/servercert.pem", "virtls validate --hostname {host}", "virtls issue --server --cn HOST --dns NAME --ip ADDRESS", "virtls apply"),
 			because("in a peer-to-peer migration it is the name in the destination's URI as the source host sees it", "the destination URI given to virsh migrate", "virsh migrate --live --p2p --tls GUEST qemu+tls://NAME/system"),
 			because("the CN is right but there are other names: with any alternative name the CN does not count", "the names in the certificate", "virtls show /etc/pki/libvirt/servercert.pem"),
 			because("the daemon still serves the certificate from before the name was added", "the time when it was started", "virt-admin server-update-tls libvirtd"),

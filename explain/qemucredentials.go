@@ -23,7 +23,7 @@ var qemuCredentials = []Entry{
 		Means: "the user that QEMU runs as may not read this file, or not enter a directory above it",
 		Causes: []Cause{
 			because("the key or a directory belongs to root alone; QEMU runs as qemu, libvirt-qemu or what qemu.conf says, not as root", "owner, group and mode of the file and of every directory above",
-				"namei -l {file}", "grep -E '^(user|group)' /etc/libvirt/qemu.conf", "virtls validate {dir}"),
+				"namei -l {file}", "grep -E '^(user|group)' /etc/libvirt/qemu.conf", "virtls validate {dir} --as libvirt-qemu", "virtls validate {dir} --as libvirt-qemu --fix"),
 			because("AppArmor: guests may read /etc/pki/qemu, /etc/pki/libvirt, /etc/pki/libvirt-vnc, /etc/pki/libvirt-spice and /etc/pki/CA only", "the kernel's log: apparmor=\"DENIED\"",
 				"journalctl -k -g apparmor", "cat /etc/apparmor.d/abstractions/libvirt-qemu"),
 			because("SELinux: the file was moved here and kept its old type; it should be cert_t", "the audit log",
@@ -44,7 +44,7 @@ var qemuCredentials = []Entry{
 		Means: "the file is there, but QEMU's user cannot read it (own certificates are called a CA cert list too)",
 		Causes: []Cause{
 			because("the file or a directory above it may not be read by the user that QEMU runs as", "owner, group and mode of the file and of every directory above",
-				"namei -l {file}", "virtls validate {dir}"),
+				"namei -l {file}", "virtls validate {dir} --as libvirt-qemu"),
 			because("AppArmor or SELinux forbids it", "the kernel's and the audit log", "journalctl -k -g apparmor", "ausearch -m avc -ts recent"),
 		},
 	},

@@ -108,7 +108,7 @@ var qemuSessions = []Entry{
 		Means: "the server's certificate is good, but does not have the name or address that the client was told to connect to",
 		Causes: []Cause{
 			because("the client was told an address, a short name or a name on another network: the certificate must have exactly that one; an address counts only as an IP address among the alternative names", "the names in the server's certificate against the name in the text",
-				"virtls show SERVERCERT", "virtls issue --server --cn HOST --dns NAME --ip ADDRESS"),
+				"virtls show SERVERCERT", "virtls validate --hostname {host}", "virtls issue --server --cn HOST --dns NAME --ip ADDRESS"),
 			because("for a migration it is the host of the migration URI, which may come from the destination's own host name or from migration_host in qemu.conf", "/etc/libvirt/qemu.conf and /etc/hosts on the destination",
 				"virsh migrate --live --tls --tls-destination NAME GUEST qemu+tls://HOST/system"),
 			because("the connection goes through a tunnel, a port forward or 127.0.0.1: tell the client which name to look for", "tls-hostname=", "qemu-img info --object tls-creds-x509,id=tls0,dir=DIR,endpoint=client --image-opts driver=nbd,host=127.0.0.1,tls-creds=tls0,tls-hostname={host}"),

@@ -43,7 +43,7 @@ var sanity = []Entry{
 		Means: "a certificate that is to be an authority says that it is none, or nothing about it",
 		Causes: []Cause{
 			because("a server's or client's certificate is in the CA file, by itself or after a chain was appended to it", "each certificate in the file", "virtls show {file}"),
-			because("the authority was made without `ca` in certtool's template, or without basicConstraints=CA:TRUE in OpenSSL's configuration", "the basic constraints", "virtls show {file}", "virtls init"),
+			because("the authority was made without `ca` in certtool's template, or without basicConstraints=CA:TRUE in OpenSSL's configuration", "the basic constraints", "virtls show {file}", "virtls init --org NAME"),
 			because("it is a very old authority (X.509 version 1), which has no extensions", "the version", "virtls show {file}"),
 			because("a self-signed server certificate is used as its own authority: QEMU takes the first certificate that issued itself for the root", "issuer and subject", "virtls show {file}"),
 		},

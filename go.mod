@@ -20,6 +20,7 @@ require (
 )
 
 require (
+	filippo.io/bigmod v0.1.0
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect

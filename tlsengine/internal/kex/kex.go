@@ -1,5 +1,5 @@
-// Package kex has the key exchanges of TLS: elliptic curves and their hybrids
-// with ML-KEM (draft-ietf-tls-ecdhe-mlkem).
+// Package kex has the key exchanges of TLS: elliptic curves, their hybrids with
+// ML-KEM (draft-ietf-tls-ecdhe-mlkem), and finite fields (RFC 7919).
 //
 // A client makes an [Exchange], sends its share and finishes with the server's;
 // a server answers a client's share in one step.
@@ -13,6 +13,7 @@ import (
 	"io"
 	"slices"
 
+	"virtls/pki/dh"
 	"virtls/tlsengine/internal/wire"
 )
 
@@ -29,6 +30,7 @@ func Groups() []wire.Group {
 	return []wire.Group{
 		wire.X25519MLKEM768, wire.SecP256r1MLKEM768, wire.SecP384r1MLKEM1024,
 		wire.X25519, wire.P256, wire.P384, wire.P521,
+		wire.FFDHE2048, wire.FFDHE3072, wire.FFDHE4096, wire.FFDHE6144, wire.FFDHE8192,
 	}
 }
 
@@ -45,6 +47,8 @@ func New(g wire.Group, rand io.Reader) (Exchange, error) {
 		return newCurve(curves[g], rand)
 	case hybrids[g] != nil:
 		return newHybrid(hybrids[g], rand)
+	case fields[g] != 0:
+		return NewFinite(dh.Group(fields[g]), rand)
 	}
 	return nil, fmt.Errorf("kex: %s is not there", g)
 }

@@ -1,6 +1,7 @@
 package kex
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -42,6 +43,9 @@ type finite struct {
 // NewFinite makes an exchange with any parameters whose prime is odd. Those of
 // RFC 7919 have private keys as short as the group's strength allows.
 func NewFinite(p dh.Params, rand io.Reader) (Exchange, error) {
+	if p.Prime.Bit(0) == 0 {
+		return nil, errors.New("kex: the prime of the Diffie-Hellman parameters is even")
+	}
 	m, err := bigmod.NewModulus(p.Prime.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("kex: the prime of the Diffie-Hellman parameters: %w", err)

@@ -184,6 +184,18 @@ func keyOf(e *entity) []byte {
 	return text
 }
 
+// sealed is a key encrypted with a password, as quickly as can be.
+func sealed(e *entity, password string) []byte {
+	der, err := pki.MarshalPKCS8(e.key, pki.MLDSABoth)
+	if err != nil {
+		panic(err)
+	}
+	if der, err = pki.EncryptPKCS8(der, []byte(password), pki.AES256, 1000); err != nil {
+		panic(err)
+	}
+	return pki.EncodePEM(pki.PEMEncryptedKey, der)
+}
+
 // files are the content of a set of credential files by what each is, whatever
 // it is called: ca, crl, dh, cert, key, cert0, key0 and so on.
 type files map[string][]byte

@@ -150,13 +150,6 @@ func TestLoadX509MLDSA(t *testing.T) {
 // Encrypted keys, of which one password opens all, as with the real QEMU.
 func TestPasswordAsPeers(t *testing.T) {
 	w := theWorld()
-	sealed := func(e *entity, password string) []byte {
-		pem, err := pki.EncodeEncryptedKeyPEM(e.key, []byte(password))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return pem
-	}
 	one := w.good().with("key", sealed(w.leaf, "secret"))
 	two := one.with("cert0", pemOf(w.rsa)).with("key0", sealed(w.rsa, "secret"))
 	tests := []struct {

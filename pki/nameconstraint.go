@@ -231,7 +231,7 @@ func (c GeneralName) matches(n GeneralName) bool {
 	case DirectoryKind:
 		name, _ := n.Directory()
 		base, err := c.Directory()
-		return err == nil && name.Within(base)
+		return err == nil && name.Fold().Within(base.Fold())
 	}
 	return true
 }

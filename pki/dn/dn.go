@@ -30,6 +30,7 @@ const (
 	tagPrintable = 19
 	tagT61       = 20
 	tagIA5       = 22
+	tagVisible   = 26
 	tagUniversal = 28
 	tagBMP       = 30
 )

@@ -138,7 +138,7 @@ func FuzzParseDER(f *testing.F) {
 		n.Check("")
 		n.CommonNames()
 		n.OpenSSL()
-		if !n.EqualFold(n) || !n.Equal(n) {
+		if !n.EqualFold(n) || !n.Equal(n) || !n.Fold().MayLieWithin(n.Fold()) {
 			t.Errorf("%x is not equal to itself", der)
 		}
 		again, err := dn.Parse(n.String())
@@ -227,22 +227,78 @@ func TestWithin(t *testing.T) {
 		}
 		return n
 	}
+	org := func(tag int, text string) dn.Name { return dn.New(value(dn.OrganizationOID, tag, text)) }
+	raw := dn.New(dn.Attribute{Type: dn.OrganizationOID, Raw: []byte{0x30, 0}})
+	evil, umlaut := parse("O=Evil"), parse("O=Évil")
 	for _, tt := range []struct {
-		name, base string
-		want       bool
+		name        string
+		dn, base    dn.Name
+		within, may bool
 	}{
-		{"C=GB,O=Example,CN=a", "", true},
-		{"C=GB,O=Example,CN=a", "C=gb,O=EXAMPLE", true},
-		{"C=GB,O=Example", "C=GB,O=Example", true},
-		{"C=GB", "C=GB,O=Example", false},
-		{"C=GB,O=Example2", "C=GB,O=Example", false},
-		{"ST=x,C=GB,O=Example", "C=GB,O=Example", false},
-		{"", "C=GB", false},
+		{"everything", parse("C=GB,O=Example,CN=a"), nil, true, true},
+		{"case", parse("C=GB,O=Example,CN=a"), parse("C=gb,O=EXAMPLE"), true, true},
+		{"the same", parse("C=GB,O=Example"), parse("C=GB,O=Example"), true, true},
+		{"above", parse("C=GB"), parse("C=GB,O=Example"), false, false},
+		{"beside", parse("C=GB,O=Example2"), parse("C=GB,O=Example"), false, false},
+		{"deeper", parse("ST=x,C=GB,O=Example"), parse("C=GB,O=Example"), false, false},
+		{"empty", nil, parse("C=GB"), false, false},
+		{"UTF8String", org(utf8Tag, "Evil"), evil, true, true},
+		{"IA5String", org(ia5Tag, "Evil"), evil, true, true},
+		{"NumericString", org(numericTag, "Evil"), evil, true, true},
+		{"TeletexString", org(t61Tag, "Evil"), evil, true, true},
+		{"BMPString", org(bmpTag, "\x00E\x00v\x00i\x00l"), evil, true, true},
+		{"UniversalString", org(universalTag, "\x00\x00\x00E\x00\x00\x00v\x00\x00\x00i\x00\x00\x00l"), evil, true, true},
+		{"VisibleString", org(visibleTag, "eVIL"), evil, true, true},
+		{"VisibleString, other text", org(visibleTag, "Good"), evil, false, false},
+		{"VisibleString, not ASCII", org(visibleTag, "\xc9vil"), umlaut, false, true},
+		{"OCTET STRING", org(asn1.TagOctetString, "Evil"), evil, false, true},
+		{"BOOLEAN", org(asn1.TagBoolean, "Evil"), evil, false, true},
+		{"INTEGER", org(asn1.TagInteger, "Evil"), evil, false, true},
+		{"GeneralString", org(asn1.TagGeneralString, "Good"), evil, false, true},
+		{"SEQUENCE", raw, evil, false, true},
+		{"SEQUENCE, not at that place", append(parse("O=Good"), raw...), evil, false, false},
+		{"SEQUENCE of another type", dn.New(dn.Attribute{Type: dn.CommonNameOID, Raw: []byte{0x30, 0}}), evil, false, false},
+		{"OCTET STRING as base", evil, org(asn1.TagOctetString, "Evil"), false, true},
+		{"OCTET STRING as base, other type", parse("CN=Evil"), org(asn1.TagOctetString, "Evil"), false, false},
+		{"not UTF-8", org(utf8Tag, "Evil\xff"), evil, false, true},
+		{"not UTF-16", org(bmpTag, "\xd8\x00"), evil, false, true},
+		{"odd BMPString", org(bmpTag, "\x00E\x00v\x00i\x00l0"), evil, false, true},
+		{"UTF-8 in a PrintableString", org(printableTag, "Évil"), umlaut, false, true},
+		{"TeletexString, not ASCII", org(t61Tag, "\xc2Evil"), umlaut, false, true},
+		{"NUL", org(utf8Tag, "Evil\x00 not"), evil, false, true},
+		{"control character", org(utf8Tag, "\x1bEvil"), evil, false, true},
+		{"accent apart", org(utf8Tag, "E\u0301vil"), umlaut, false, true},
+		{"compatible letters", org(utf8Tag, "Ｅｖｉｌ"), evil, false, true},
+		{"letters nobody sees", org(utf8Tag, "E\u200bv\u00adi\ufe0f\u034fl"), evil, false, true},
+		{"other letters", org(utf8Tag, "Good\u200b"), evil, false, false},
+		{"more in the RDN", dn.Name{append(parse("CN=x")[0], evil[0]...)}, evil, false, true},
+		{"less in the RDN", evil, dn.Name{append(parse("CN=x")[0], evil[0]...)}, false, false},
+		{"one of many unreadable", dn.Name{append(parse("CN=x")[0], raw[0]...)}, dn.Name{append(parse("CN=y")[0], evil[0]...)}, false, false},
 	} {
-		if got := parse(tt.name).Within(parse(tt.base)); got != tt.want {
-			t.Errorf("%q within %q: %v, want %v", tt.name, tt.base, got, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			n, base := tt.dn.Fold(), tt.base.Fold()
+			if got := n.Within(base); got != tt.within {
+				t.Errorf("within: %v, want %v", got, tt.within)
+			}
+			if got := n.MayLieWithin(base); got != tt.may {
+				t.Errorf("may lie within: %v, want %v", got, tt.may)
+			}
+		})
 	}
+}
+
+// FuzzWithin: what lies within a subtree may lie within it.
+func FuzzWithin(f *testing.F) {
+	f.Add(uint8(utf8Tag), "Evil", uint8(visibleTag), "eVIL")
+	f.Add(uint8(utf8Tag), "α\u0345", uint8(utf8Tag), "αι")
+	f.Add(uint8(bmpTag), "\x00a", uint8(t61Tag), " A ")
+	f.Fuzz(func(t *testing.T, tag uint8, text string, baseTag uint8, baseText string) {
+		n := dn.New(value(dn.OrganizationOID, 1+int(tag%30), text), dn.Attr(dn.CommonNameOID, "x")).Fold()
+		base := dn.New(value(dn.OrganizationOID, 1+int(baseTag%30), baseText)).Fold()
+		if n.Within(base) && !n.MayLieWithin(base) || !n.MayLieWithin(n) {
+			t.Errorf("%d %q lies within %d %q and may not", tag, text, baseTag, baseText)
+		}
+	})
 }
 
 func TestNames(t *testing.T) {

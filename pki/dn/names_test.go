@@ -12,7 +12,7 @@ var unknownOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}
 
 // Tags of the string types.
 const (
-	utf8Tag, numericTag, printableTag, t61Tag, ia5Tag, universalTag, bmpTag = 12, 18, 19, 20, 22, 28, 30
+	utf8Tag, numericTag, printableTag, t61Tag, ia5Tag, visibleTag, universalTag, bmpTag = 12, 18, 19, 20, 22, 26, 28, 30
 )
 
 func value(typ asn1.ObjectIdentifier, tag int, text string) dn.Attribute {

@@ -185,7 +185,7 @@ func compare(t *testing.T, g peertest.Generation, cases []testCase) {
 
 func TestGeneratedStringsAgainstGnuTLS(t *testing.T) {
 	t.Parallel()
-	count := 1500
+	count := 600
 	if full() {
 		count = 20000
 	}

@@ -69,6 +69,14 @@ var libvirtFiles = []Entry{
 		},
 	},
 	{
+		ID: "libvirt-file-unreadable", By: "libvirt",
+		Texts: []string{"Failed to read file {file}: Is a directory", "Failed to read file {file}: Permission denied", "Failed to open file {file}: Permission denied", "Failed to open file {file}: No such file or directory"},
+		Means: "a file cannot be read; the rest of the line is the system's reason",
+		Causes: []Cause{
+			because("there is a directory of that name, the file is not there, or it may not be read by the user that the program runs as", "owner, group and mode of the file and of every directory above", "namei -l {file}", "virtls validate {dir}"),
+		},
+	},
+	{
 		ID: "libvirt-identity-refused", By: "libvirt",
 		Texts: []string{"Unable to set x509 key and certificate:"},
 		Means: "GnuTLS does not take key and certificate; the rest of the line is its reason",

@@ -192,6 +192,10 @@ var loading = []provocation{
 		return object("tls-creds-x509,id=tls0,passwordid=s,dir="+k.qemu(t))(t, g, k)
 	}},
 	{"qemu: secret's key", "qemu-secret-unknown", object("secret,id=s,data=AAAA,format=base64,keyid=m,iv=AAAA")},
+	{"qemu: nothing in a secret", "qemu-secret-empty", object("secret,id=s")},
+	{"qemu: secret that is no base64", "qemu-secret-empty", object("secret,id=s,data=A?A,format=base64")},
+	{"qemu: JSON", "qemu-json", object("{\"qom-type\":\"tls-creds-x509\",\"id\":\"a\",}")},
+	{"qemu: half a rule", "qemu-missing-parameter", object("authz-list,id=a,rules.0.match=x")},
 	{"qemu: PSK user", "qemu-psk-user-unknown", run("qemu-img", "info", "--object", "tls-creds-psk,id=tls0,dir=KIT/psk", "--image-opts", "driver=null-co")},
 	{"qemu: PSK file", "qemu-psk-unreadable qemu-file-missing", run("qemu-img", "info", "--object", "tls-creds-psk,id=tls0,dir=KIT", "--image-opts", "driver=null-co")},
 	{"qemu: PSK server with user", "qemu-psk-server-username", run("qemu-img", "info", "--object", "tls-creds-psk,id=tls0,dir=KIT/psk,endpoint=server,username=x", "--image-opts", "driver=null-co")},

@@ -156,6 +156,14 @@ var qemuCredentials = []Entry{
 		},
 	},
 	{
+		ID: "chain-unsorted", By: "GnuTLS: QEMU, libvirt",
+		Texts: []string{"The provided X.509 certificate list is not sorted (in subject to issuer order)", "The provided X.509 certificate list is not sorted"},
+		Means: "the certificates in the file do not follow each other from the own one to its issuers",
+		Causes: []Cause{
+			because("intermediates were appended in the wrong order, or ones that have nothing to do with the certificate", "subject and issuer of each certificate in the file", "virtls show {cert}"),
+		},
+	},
+	{
 		ID: "key-garbage", By: "QEMU, libvirt",
 		Texts: []string{
 			"Cannot load certificate {cert} & key {key}: The requested data were not available",
@@ -313,16 +321,17 @@ var qemuSecrets = []Entry{
 	},
 	{
 		ID: "qemu-secret-empty", By: "QEMU",
-		Texts: []string{"Secret with id {id} has no data", "Data from secret {id} is not valid UTF-8"},
+		Texts: []string{"Secret with id {id} has no data", "Data from secret {id} is not valid UTF-8", "Either 'file' or 'data' must be provided", "'file' and 'data' are mutually exclusive",
+			"Base64 data {data} is not valid", "Base64 data contains invalid characters", "Base64 data contains embedded NUL characters"},
 		Means: "the secret is there, but what it holds cannot be a password",
 		Causes: []Cause{
-			because("data= or file= is empty", commandEnd, "wc -c PASSWORDFILE"),
+			because("data= or file= is missing or empty, or both are there", commandEnd, "wc -c PASSWORDFILE"),
 			because("the secret is base64 or encrypted, and the object does not say so: format=base64, keyid=, iv=", commandEnd, "base64 -d PASSWORDFILE"),
 		},
 	},
 	{
 		ID: "qemu-secret-cipher", By: "QEMU",
-		Texts: []string{"Key should be 32 bytes in length", "IV is required to decrypt secret", "IV should be 16 bytes in length not {n}", "Incorrect number of padding bytes ({n}) found on decrypted data"},
+		Texts: []string{"Key should be 32 bytes in length", "IV is required to decrypt secret", "IV should be 16 bytes in length not {n}", "Incorrect number of padding bytes ({n}) found on decrypted data", "Length {n} must be a multiple of block size {n}"},
 		Means: "an encrypted secret cannot be opened: it is AES-256-CBC with a key of 32 bytes (the secret keyid=) and an iv= of 16 bytes in base64",
 		Causes: []Cause{
 			because("key and iv are not those with which the secret was encrypted", "how the secret was made", "openssl enc -aes-256-cbc -a -K HEXKEY -iv HEXIV"),

@@ -74,6 +74,27 @@ var qemuObjects = []Entry{
 		},
 	},
 	{
+		ID: "qemu-missing-parameter", By: "QEMU",
+		Texts: []string{"Parameter {id} is missing", "Parameters '{id}.*' are unexpected", "Parameters '{id}.*' used inconsistently"},
+		Means: "a property that the object must have is missing, or a list is written where a single value belongs",
+		Causes: []Cause{
+			because("each rule of authz-list needs match and policy: rules.0.match=DN,rules.0.policy=allow", commandEnd,
+				"qemu-nbd --object authz-list,id=auth0,policy=deny,rules.0.match=DN,rules.0.policy=allow --tls-authz auth0 --tls-creds tls0 IMAGE"),
+			because("another property is missing or misspelt", commandEnd, "qemu-img info --object tls-creds-x509,help"),
+		},
+	},
+	{
+		ID: "qemu-json", By: "QEMU",
+		Texts: []string{"JSON parse error", "Expecting a JSON value", "Expecting at most one JSON value", "JSON token size limit exceeded", "JSON token count limit exceeded", "JSON nesting depth limit exceeded"},
+		Means: "an argument or file that should be JSON is not",
+		Causes: []Cause{
+			because("the shell took the quotes: put the whole argument in single quotes", commandEnd,
+				"qemu-system-x86_64 -object '{\"qom-type\":\"tls-creds-x509\",\"id\":\"tls0\",\"endpoint\":\"server\",\"dir\":\"DIR\",\"verify-peer\":true}'"),
+			because("there is a comma after the last member, a name without quotes, or on and off instead of true and false", commandEnd, "qemu-img info --object tls-creds-x509,help"),
+			because("the file of an access list was read while it was being written: replace it by renaming a complete one over it", "the file", "cat FILE"),
+		},
+	},
+	{
 		ID: "qemu-no-equals", By: "QEMU",
 		Texts: []string{"Expected '=' after parameter {id}"},
 		Means: "the tools want key=value everywhere",

@@ -211,7 +211,12 @@ func (l *loader) loadCRL(format string) {
 		return
 	}
 	if l.x.CRLs, err = pki.ParseCRLsPEM(data); err != nil {
-		l.problem(kindCRL.Found(l.files.CRL, err.Error()), fmt.Sprintf(format, l.files.CRL, gnutlsBase64))
+		reason := gnutlsDamaged
+		var noPEM *pki.ErrNoPEM
+		if errors.As(err, &noPEM) {
+			reason = gnutlsBase64
+		}
+		l.problem(kindCRL.Found(l.files.CRL, err.Error()), fmt.Sprintf(format, l.files.CRL, reason))
 	}
 }
 

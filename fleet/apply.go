@@ -21,7 +21,7 @@ func Apply(ctx context.Context, file *File, state *ca.State, opts Options) (*Res
 	if err = unwritable(r.apply(ctx, result)); ctx.Err() != nil && err != nil {
 		err = Interrupted()
 	}
-	result.Findings = append(state.Findings(), r.findings...)
+	result.Findings = r.findings
 	return result, err
 }
 

@@ -105,7 +105,7 @@ func newRun(file *File, state *ca.State, opts Options) (*run, error) {
 	r := &run{file: file, state: state, opts: opts, ca: map[string]*ca.Authority{}, bundles: map[bool][]byte{}, crls: map[bool][]byte{},
 		empty: map[string]bool{}, made: map[string]bool{}, dirs: map[string]bool{}}
 	if state != nil {
-		r.dir = state.Dir()
+		r.dir, r.findings = state.Dir(), state.Findings()
 	}
 	if err := r.readTrust(); err != nil {
 		return nil, err

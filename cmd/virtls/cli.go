@@ -66,5 +66,9 @@ func (g *Globals) stateDir(fleetFile string) string {
 func (a *app) open(g *Globals, dir string, opts ca.Options) (*ca.State, error) {
 	opts.Wait = g.Wait
 	opts.Command = "virtls " + strings.Join(a.args, " ")
-	return ca.OpenState(a.ctx, dir, opts)
+	state, err := ca.OpenState(a.ctx, dir, opts)
+	if err == nil {
+		a.found = state.Findings()
+	}
+	return state, err
 }

@@ -59,7 +59,6 @@ func (c *issueCmd) Run(a *app, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	a.found = state.Findings()
 	order, key, err := c.order(a, authority.Certificate)
 	if err != nil {
 		return err

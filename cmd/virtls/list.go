@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"virtls/ca"
 	"virtls/ca/register"
+	"virtls/finding"
 	"virtls/fleet"
 )
 
@@ -41,9 +43,9 @@ type listRow struct {
 	Names       []string  `json:"names,omitempty"`
 	Key         string    `json:"key,omitempty"`
 	Authority   string    `json:"authority"`
-	NotBefore   time.Time `json:"notBefore"`
-	NotAfter    time.Time `json:"notAfter"`
-	DaysLeft    int       `json:"daysLeft"`
+	NotBefore   time.Time `json:"notBefore,omitzero"` // unknown of what was seen in another's list alone
+	NotAfter    time.Time `json:"notAfter,omitzero"`
+	DaysLeft    *int      `json:"daysLeft,omitempty"`
 	Fingerprint string    `json:"sha256,omitempty"`
 	How         string    `json:"how"`
 	By          string    `json:"by"`
@@ -56,8 +58,12 @@ type listRow struct {
 func rowOf(c *register.Certificate, now time.Time) listRow {
 	row := listRow{
 		Serial: c.Serial, Holder: c.Holder, Slot: c.Slot, Subject: c.Subject, Names: c.Names, Key: c.KeyType,
-		Authority: c.Authority, NotBefore: c.NotBefore, NotAfter: c.NotAfter, DaysLeft: fleet.DaysLeft(c.NotAfter, now),
+		Authority: c.Authority, NotBefore: c.NotBefore, NotAfter: c.NotAfter,
 		Fingerprint: c.Fingerprint, How: string(c.How), By: c.Event.By, Command: c.Event.Command, State: "valid",
+	}
+	if !c.NotAfter.IsZero() {
+		days := fleet.DaysLeft(c.NotAfter, now)
+		row.DaysLeft = &days
 	}
 	switch {
 	case c.Revoked != nil:
@@ -87,16 +93,22 @@ func (c *listCmd) Run(a *app, g *Globals) error {
 		return err
 	}
 	defer state.Close()
-	out := newListWriter(a)
+	out := newListWriter(a, state.Findings())
 	for entry, err := range state.Register().List(a.ctx, filter) {
 		if err != nil {
+			if out.n > 0 {
+				out.end()
+			}
 			return err
 		}
 		if err := out.add(rowOf(&entry, now)); err != nil {
 			return err
 		}
 	}
-	return out.end()
+	if err := out.end(); err != nil {
+		return err
+	}
+	return a.judge(state.Findings())
 }
 
 // parseSpan reads a time span: Go's forms, and days.
@@ -117,19 +129,28 @@ func parseSpan(s string) (time.Duration, error) {
 // A listWriter prints rows as they come, so that a register of any size can be
 // listed. Columns are as wide as their usual content.
 type listWriter struct {
-	app   *app
-	table *tabwriter.Writer
-	n     int
+	app      *app
+	findings []finding.Finding
+	table    *tabwriter.Writer // nil for JSON
+	n        int
 }
 
-func newListWriter(a *app) *listWriter {
-	w := &listWriter{app: a}
-	if a.json {
-		a.printf("{\n  \"schema\": 1,\n  \"findings\": [],\n  \"certificates\": [")
-		return w
+func newListWriter(a *app, findings []finding.Finding) *listWriter {
+	w := &listWriter{app: a, findings: findings}
+	if !a.json {
+		w.table = tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	}
-	w.table = tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	return w
+}
+
+// begin writes what stands before the rows of a JSON document.
+func (w *listWriter) begin() error {
+	head, err := finding.JSON(finding.NewReport(w.findings))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w.app.stdout, "%s,\n  \"certificates\": [", bytes.TrimSuffix(head, []byte("\n}\n")))
+	return err
 }
 
 func (w *listWriter) add(row listRow) error {
@@ -144,6 +165,9 @@ func (w *listWriter) add(row listRow) error {
 	}
 	sep := ",\n    "
 	if w.n == 1 {
+		if err := w.begin(); err != nil {
+			return err
+		}
 		sep = "\n    "
 	}
 	b, err := json.Marshal(row)
@@ -156,6 +180,11 @@ func (w *listWriter) add(row listRow) error {
 
 func (w *listWriter) end() error {
 	if w.table == nil {
+		if w.n == 0 {
+			if err := w.begin(); err != nil {
+				return err
+			}
+		}
 		_, err := fmt.Fprint(w.app.stdout, "\n  ]\n}\n")
 		return err
 	}
@@ -168,7 +197,11 @@ func (w *listWriter) end() error {
 const listHeader = "SERIAL\tHOLDER\tIDENTITY\tSUBJECT\tUNTIL\tDAYS\tHOW\tSTATE"
 
 func writeListRow(w io.Writer, r listRow) error {
-	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Serial, r.Holder, r.Slot, r.Subject, r.NotAfter.UTC().Format(time.DateOnly), r.DaysLeft, r.How, r.State)
+	until, days := "-", "-"
+	if r.DaysLeft != nil {
+		until, days = r.NotAfter.UTC().Format(time.DateOnly), strconv.Itoa(*r.DaysLeft)
+	}
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Serial, r.Holder, r.Slot, r.Subject, until, days, r.How, r.State)
 	return err
 }
 

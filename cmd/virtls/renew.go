@@ -60,7 +60,6 @@ func (c *renewCmd) renewFile(a *app, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	a.found = state.Findings()
 	order := ca.Order{How: register.Renew, Holder: entry.Holder, Slot: entry.Slot, Days: c.Days,
 		Place: &register.Placement{Paths: []string{absolute(c.File)}}}
 	if order.Days == 0 {

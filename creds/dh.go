@@ -94,7 +94,7 @@ func (l *loader) loadDH() {
 	}
 	data, err := l.disk.read(path)
 	if err != nil {
-		l.unreadableFile(path, err, "")
+		l.unreadableFile(path, err, "%s", path) // QEMU says what GLib says, and that depends on its version
 		return
 	}
 	params, err := ParseDHParams(data)

@@ -62,6 +62,14 @@ func TestDiskAsPeers(t *testing.T) {
 	}
 	ca := func(f layout.Files) string { return f.CA }
 	crl := func(f layout.Files) string { return f.CRL }
+	dh := func(f layout.Files) string { return f.DH }
+	optional := func(which func(layout.Files) string, do func(*testing.T, string, layout.Files)) func(*testing.T, string, layout.Files) {
+		return func(t *testing.T, root string, f layout.Files) {
+			if which(f) != "" {
+				do(t, root, f)
+			}
+		}
+	}
 	cert := func(f layout.Files) string { return f.Pairs[0].Cert }
 	key := func(f layout.Files) string { return f.Pairs[0].Key }
 	keyDir := func(f layout.Files) string { return filepath.Dir(f.Pairs[0].Key) }
@@ -78,6 +86,8 @@ func TestDiskAsPeers(t *testing.T) {
 		{"CA unreadable", true, chmod(ca, 0o600)},
 		{"certificate unreadable", true, chmod(cert, 0o600)},
 		{"key unreadable", true, chmod(key, 0o600)},
+		{"CRL unreadable", true, optional(crl, chmod(crl, 0o600))},
+		{"DH parameters unreadable", true, optional(dh, chmod(dh, 0o600))},
 		{"directory of keys not enterable", true, chmod(keyDir, 0o700)},
 		{"CA is a directory", false, replace(ca, directory)},
 		{"certificate is a directory", false, replace(cert, directory)},
@@ -91,11 +101,8 @@ func TestDiskAsPeers(t *testing.T) {
 			}
 			replace(ca, link("/etc/pki/moved.pem"))(t, root, f)
 		}},
-		{"CRL is a directory", false, func(t *testing.T, root string, f layout.Files) {
-			if f.CRL != "" {
-				replace(crl, directory)(t, root, f)
-			}
-		}},
+		{"CRL is a directory", false, optional(crl, replace(crl, directory))},
+		{"DH parameters are a directory", false, optional(dh, replace(dh, directory))},
 	}
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		for _, name := range []string{QEMUServer, QEMUClient, LibvirtClient} {
@@ -105,7 +112,7 @@ func TestDiskAsPeers(t *testing.T) {
 					continue // an ordinary user's looks at the home directory first
 				}
 				t.Run(name+"/"+test.name, func(t *testing.T) {
-					s := theWorld().good()
+					s := theWorld().good().with("crl", theWorld().crl(theWorld().root, testNow.Add(day)).PEM())
 					if name == QEMUServer {
 						s = s.with("dh", testDH)
 					}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"virtls/finding"
 	"virtls/pki"
@@ -228,3 +229,6 @@ func (l *loader) checkWholeChain(chain []*pki.Certificate) {
 		l.checkCertificate(subject{last, l.files.CA, true})
 	}
 }
+
+// stamp writes a time as findings have it.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

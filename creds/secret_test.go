@@ -173,7 +173,7 @@ func TestPassword(t *testing.T) {
 			t.Fatal(err)
 		}
 		password, err := s.Password("sec0")
-		if ok && (err != nil || string(password) != data || password == nil) || !ok && (err == nil || !strings.Contains(err.Error(), "Data from secret sec0 is not valid UTF-8")) {
+		if ok && (err != nil || string(password) != data || password == nil) || !ok && (codeOf(err) != kindSecretText.Code || !strings.Contains(err.Error(), "Data from secret sec0 is not valid UTF-8")) {
 			t.Errorf("%q is %q, %v", data, password, err)
 		}
 	}

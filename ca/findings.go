@@ -13,6 +13,9 @@ var (
 	kindStateMode = finding.Define("state-mode", finding.Error,
 		"the state directory is open to others, and the authority's key lies in it",
 		"chmod 700 it")
+	kindStateOwner = finding.Define("state-owner", finding.Error,
+		"the state directory belongs to somebody else, who could have put anything into it",
+		"run the command as its owner, or name another directory with --state")
 	kindStateLocked = finding.Define("state-locked", finding.Error,
 		"another process is changing the state",
 		"wait until it is done, or let this command wait for it, such as with --wait 5m")

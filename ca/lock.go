@@ -26,7 +26,16 @@ const maxLockText = 4096
 // acquire takes the lock at path, waiting as long as wait. crashed tells that
 // its last holder did not release it.
 func acquire(ctx context.Context, path string, wait time.Duration, holder string) (l *lock, crashed bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	// A lock that is a link would have what it leads to emptied.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err == nil {
+		if info, statErr := f.Stat(); statErr != nil || !info.Mode().IsRegular() {
+			f.Close()
+			err = errors.Join(errors.New("it is not a regular file"), statErr)
+		}
+	} else if errors.Is(err, unix.ELOOP) {
+		err = errors.New("it is a symbolic link")
+	}
 	if err != nil {
 		return nil, false, kindStateUnwritable.Found(path, "").Unable(err)
 	}

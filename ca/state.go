@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"virtls/ca/register"
@@ -230,12 +231,26 @@ func (s *State) checkDir() error {
 		return kindStateMissing.Found(s.dir, "").Unable(err)
 	case !info.IsDir():
 		return kindStateForeign.Found(s.dir, "a file").Unable(nil)
+	case !TrustedOwner(info):
+		owner := info.Sys().(*syscall.Stat_t).Uid
+		return kindStateOwner.Found(s.dir, fmt.Sprintf("user %d", owner)).
+			WithFix("run the command as that user, or name another directory with --state; if all that is in it is yours: chown -R %d %s", os.Geteuid(), s.dir).Unable(nil)
 	}
 	return nil
 }
 
-// checkMode comes after checkVersion: the mode of a directory that is somebody
-// else's is not to be changed.
+// TrustedOwner tells whether what a file or directory holds can be relied upon
+// because of whose it is: root's, that of who runs this, or of who called it
+// through sudo. Anybody else could have written there what this process would
+// then do with more rights than they have.
+func TrustedOwner(info fs.FileInfo) bool {
+	uid := info.Sys().(*syscall.Stat_t).Uid
+	return uid == 0 || uid == uint32(os.Geteuid()) ||
+		os.Geteuid() == 0 && os.Getenv("SUDO_UID") == strconv.FormatUint(uint64(uid), 10)
+}
+
+// checkMode comes after checkVersion: the mode of a directory that holds
+// something else is not to be changed.
 func (s *State) checkMode() error {
 	info, err := os.Stat(s.dir)
 	if err != nil {

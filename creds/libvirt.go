@@ -7,27 +7,6 @@ import (
 	"virtls/pki"
 )
 
-// maxSanityFile is how much of a file libvirt's sanity check reads: up to 64
-// KiB (src/rpc/virnettlscert.c). QEMU has no limit.
-const maxSanityFile = 1 << 16
-
-// readForCheck reads a file for the sanity check.
-func (l *loader) readForCheck(path string) ([]byte, bool) {
-	data, err := l.disk.read(path)
-	switch {
-	case err != nil && l.isLibvirt():
-		l.unreadableFile(path, err, "Failed to read file '%s'", path)
-	case err != nil:
-		l.unreadableFile(path, err, "Cannot load CA cert list %s: ", path)
-	case l.isLibvirt() && len(data) > maxSanityFile:
-		l.problem(kindTooLarge.Found(path, fmt.Sprintf("%d bytes", len(data))).WithWant(fmt.Sprintf("at most %d bytes", maxSanityFile), ""),
-			fmt.Sprintf("Failed to read file '%s': Value too large for defined data type", path))
-	default:
-		return data, true
-	}
-	return nil, false
-}
-
 // loadOldLibvirt loads as libvirt up to 11.9 does (src/rpc/virnettlscontext.c,
 // virNetTLSContextNew): the sanity check first, which passes over what cannot
 // be read, then the files.

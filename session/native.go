@@ -4,6 +4,7 @@ import (
 	"crypto"
 
 	"virtls/creds"
+	"virtls/pki/dh"
 	"virtls/priority"
 	"virtls/tlsengine"
 )
@@ -20,16 +21,21 @@ func newNativeEngine(p *plan) (engine, error) {
 		cfg.Suites = codePoints[tlsengine.Suite](suiteCodes(p.list))
 		cfg.Groups = codePoints[tlsengine.Group](entryCodes(p.list.NegotiatedGroups))
 		cfg.Schemes = codePoints[tlsengine.SignatureScheme](entryCodes(p.list.NegotiatedSignatures))
+		cfg.Versions = codePoints[tlsengine.Version](entryCodes(p.list.Versions))
 		cfg.PreferPeer = !p.list.Options.ServerPrecedence
+		cfg.MinDHBits = p.list.MinDHBits
 	}
 	switch {
 	case p.psk != nil:
 		p.psks(cfg)
+		cfg.DH = params(p.psk.DH)
+	case p.anon != nil:
+		cfg.Anonymous, cfg.DH = true, params(p.anon.DH)
 	case p.x509 != nil:
 		for _, id := range p.x509.Identities {
 			cfg.Identities = append(cfg.Identities, tlsengine.Identity{Chain: id.Chain, Key: id.Key.(crypto.Signer)})
 		}
-		cfg.RequestCertificate = true
+		cfg.RequestCertificate, cfg.DH = true, params(p.x509.DH)
 		if !p.o.WithholdNames {
 			for _, c := range p.x509.Anchors {
 				cfg.Authorities = append(cfg.Authorities, c.RawSubject)
@@ -45,6 +51,14 @@ func newNativeEngine(p *plan) (engine, error) {
 		return nil, wrong(kindEngine.Found(p.subject(), "").WithText("%v", err), err)
 	}
 	return &nativeSession{e, p}, nil
+}
+
+// params are the Diffie-Hellman parameters of a file, nil without one.
+func params(d *creds.DHParams) *dh.Params {
+	if d == nil {
+		return nil
+	}
+	return &dh.Params{Prime: d.P, Generator: d.G}
 }
 
 // psks sets up pre-shared keys. A key alone (psk_ke) is taken only from who asks
@@ -101,7 +115,7 @@ func (n *nativeSession) refuse() {
 
 func (n *nativeSession) fill(s *State) {
 	e := n.Engine.State()
-	s.Version, s.Suite, s.KeySize = e.Version.String(), e.Suite.String(), keySize(uint16(e.Suite))
+	s.Version, s.Suite, s.KeySize = e.Version.String(), e.Suite.String(), e.KeySize()
 	if e.Group != 0 {
 		s.Group = e.Group.String()
 	}

@@ -26,7 +26,7 @@ const (
 // nativeEngine is what our engine has, for priority strings.
 var nativeEngine = priority.Engine{
 	Name:       "the engine of virtls",
-	Versions:   []uint16{tls.VersionTLS13},
+	Versions:   []uint16{tls.VersionTLS13, tls.VersionTLS12},
 	Suites:     codes(tlsengine.Suites()),
 	Groups:     codes(tlsengine.Groups()),
 	Signatures: codes(tlsengine.Schemes()),
@@ -110,8 +110,6 @@ func (p *plan) check() error {
 		return kindCredentials.Found(p.subject(), "").WithText("an access list has nothing to judge: verify-peer=off believes nobody's name").WithFix("take verify-peer=off away").Wrong()
 	case p.x509 != nil && p.server() && len(p.x509.Identities) == 0:
 		return kindCredentials.Found(p.subject(), "").WithText("a server needs a certificate").Wrong()
-	case p.anon != nil:
-		return kindEngine.Found(p.subject(), "").WithText("anonymous key exchange is not there yet").Wrong()
 	}
 	return nil
 }
@@ -122,6 +120,8 @@ func (p *plan) choose() error {
 	switch {
 	case p.psk != nil:
 		reason = "pre-shared keys"
+	case p.anon != nil:
+		reason = "anonymous key exchange"
 	case p.o.Credentials.Priority() != "":
 		reason = "a priority string"
 	case p.usesMLDSA():
@@ -147,8 +147,11 @@ func (p *plan) usesMLDSA() bool {
 // the newest GnuTLS with post-quantum algorithms reads it: names that a
 // particular host's GnuTLS does not know are no mistake here.
 func (p *plan) expand(text string) error {
-	if p.psk != nil {
+	switch {
+	case p.psk != nil:
 		text += pskSuffix
+	case p.anon != nil:
+		text += anonSuffix
 	}
 	s, err := priority.Parse(text)
 	if err != nil {

@@ -255,6 +255,25 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// Without certificates and keys there is encryption and nothing else.
+func TestAnonymous(t *testing.T) {
+	server, _, err := creds.LoadAnon(creds.AnonOptions{Endpoint: creds.Server})
+	must(t, err)
+	client, _, err := creds.LoadAnon(creds.AnonOptions{})
+	must(t, err)
+	s, c := open(t, Options{Credentials: server}, Options{Credentials: client})
+	must(t, errors.Join(s.err, c.err))
+	exchange(t, s, c)
+	for _, st := range []State{s.State(), c.State()} {
+		if st.Version != "TLS 1.2" || st.Suite != "TLS_DH_anon_WITH_AES_128_GCM_SHA256" || st.Authenticated || st.PeerName != "" {
+			t.Errorf("%+v", st)
+		}
+	}
+	if _, err := New(Options{Credentials: server, Authorizer: authz.DNList{"*"}}); err == nil || finding.Of(err).Code != "session-credentials" {
+		t.Errorf("an access list for nobody's names: %v", err)
+	}
+}
+
 // Whatever an end dislikes about its peer it says in QEMU's or libvirt's words.
 func TestPeerRefused(t *testing.T) {
 	ca, foreign := newAuthority(t, ""), newAuthority(t, "")

@@ -160,6 +160,7 @@ func (e *Engine) clientCertificate(m wire.Message) error {
 	e.hs.step = serverWaitVerify
 	if e.state.PeerChain == nil {
 		e.hs.step = serverWaitFinished
+		return e.verifyPeer()
 	}
 	return nil
 }
@@ -174,18 +175,40 @@ func (e *Engine) peerCertificate(m wire.Message) error {
 		return wire.Errorf(wire.IllegalParameter, "a certificate with a context during the handshake")
 	case len(c.Answered) > 0:
 		return wire.Errorf(wire.UnsupportedExtension, "a certificate with the extension %s, which was not asked for", c.Answered[0])
-	case len(c.Chain) > maxChain:
-		return wire.Errorf(wire.BadCertificate, "a chain of %d certificates; at most %d are taken", len(c.Chain), maxChain)
 	}
-	for i, der := range c.Chain {
+	e.hs.transcript.add(m)
+	return e.takeChain(c.Chain)
+}
+
+// takeChain reads the peer's certificates.
+func (e *Engine) takeChain(chain [][]byte) error {
+	if len(chain) > maxChain {
+		return wire.Errorf(wire.BadCertificate, "a chain of %d certificates; at most %d are taken", len(chain), maxChain)
+	}
+	for i, der := range chain {
 		cert, err := pki.ParseCertificate(der)
 		if err != nil {
 			return wire.Errorf(wire.BadCertificate, "certificate %d of the peer's chain: %v", i+1, err)
 		}
 		e.state.PeerChain = append(e.state.PeerChain, cert)
 	}
-	e.hs.transcript.add(m)
 	return nil
+}
+
+// verifyPeer lets the caller judge the peer's chain.
+func (e *Engine) verifyPeer() error {
+	if e.cfg.VerifyPeer == nil {
+		return nil
+	}
+	err := e.cfg.VerifyPeer(e.state.PeerChain)
+	var own *Error
+	switch {
+	case err == nil || errors.As(err, &own):
+		return err
+	case e.state.PeerChain == nil:
+		return wire.Errorf(wire.CertificateRequired, "%v", err)
+	}
+	return wire.Errorf(wire.BadCertificate, "%v", err)
 }
 
 // certificateVerify checks that the peer has the key of its certificate, and
@@ -200,14 +223,8 @@ func (e *Engine) certificateVerify(m wire.Message) error {
 	if err := sigs.Verify(pub, v.Scheme, wire.TLS13, e.cfg.Schemes, content, v.Signature); err != nil {
 		return err
 	}
-	if e.cfg.VerifyPeer != nil {
-		if err := e.cfg.VerifyPeer(e.state.PeerChain); err != nil {
-			var own *Error
-			if errors.As(err, &own) {
-				return err
-			}
-			return wire.Errorf(wire.BadCertificate, "%v", err)
-		}
+	if err := e.verifyPeer(); err != nil {
+		return err
 	}
 	e.state.PeerScheme = v.Scheme
 	e.hs.transcript.add(m)

@@ -39,7 +39,13 @@ func init() {
 func (e *Engine) sendClientHello() error {
 	h := &wire.ClientHello{
 		Version: wire.TLS12, SessionID: make([]byte, 32), Suites: e.cfg.Suites, Compression: []byte{0},
-		RecordSizeLimit: ownRecordLimit, Versions: []wire.Version{wire.TLS13},
+		RecordSizeLimit: ownRecordLimit,
+	}
+	if slices.Contains(e.cfg.Versions, wire.TLS13) {
+		h.Versions = e.cfg.Versions
+	}
+	if slices.Contains(e.cfg.Versions, wire.TLS12) {
+		h.ExtendedMasterSecret, h.RenegotiationInfo, h.PointFormats = true, []byte{}, []byte{0}
 	}
 	for _, b := range [][]byte{h.Random[:], h.SessionID} {
 		if _, err := io.ReadFull(e.cfg.Rand, b); err != nil {
@@ -47,7 +53,7 @@ func (e *Engine) sendClientHello() error {
 		}
 	}
 	if len(e.cfg.Groups) > 0 {
-		h.Groups, h.HasKeyShares = e.cfg.Groups, true
+		h.Groups, h.HasKeyShares = e.cfg.Groups, h.Versions != nil
 		h.PSKModes = append(h.PSKModes, wire.PSKWithDHE)
 	}
 	if e.cfg.PSKAlone {
@@ -55,14 +61,19 @@ func (e *Engine) sendClientHello() error {
 	}
 	e.hs.shares = map[wire.Group]kex.Exchange{}
 	for _, g := range e.cfg.Groups[:e.cfg.KeyShares] {
+		if h.Versions == nil {
+			break
+		}
 		if err := e.addShare(h, g); err != nil {
 			return err
 		}
 	}
-	if e.cfg.PSK == nil {
+	if e.cfg.PSK == nil || h.Versions == nil {
+		h.PSKModes = nil
+	}
+	if e.cfg.PSK == nil && !e.cfg.Anonymous {
 		h.Schemes = e.cfg.Schemes
 		h.ServerName, h.HasServerName = e.cfg.ServerName, e.cfg.ServerName != ""
-		h.PSKModes = nil
 	}
 	e.offer(h)
 	e.hs.helloSeen = true
@@ -72,7 +83,7 @@ func (e *Engine) sendClientHello() error {
 // offer sends a ClientHello, with the key if there is one.
 func (e *Engine) offer(h *wire.ClientHello) {
 	e.hs.hello = h
-	if e.cfg.PSK != nil {
+	if e.cfg.PSK != nil && h.Versions != nil {
 		e.offerPSK(h, e.cfg.PSK)
 		return
 	}
@@ -124,6 +135,9 @@ func (e *Engine) serverHello(m wire.Message) error {
 	if err != nil {
 		return err
 	}
+	if h.Selected == 0 && h.Version == wire.TLS12 && slices.Contains(e.cfg.Versions, wire.TLS12) && !h.IsRetry() && e.hs.retry == nil {
+		return e.serverHello12(h, m)
+	}
 	if err := e.checkServerHello(h); err != nil {
 		return err
 	}
@@ -170,7 +184,7 @@ func (e *Engine) checkServerHello(h *wire.ServerHello) error {
 	}
 	switch {
 	case h.Selected == 0:
-		return wire.Errorf(wire.ProtocolVersion, "the server speaks %s at most, and this side wants TLS 1.3", h.Version)
+		return wire.Errorf(wire.ProtocolVersion, "the server speaks %s at most, and this side wants %v", h.Version, e.cfg.Versions)
 	case h.Version != wire.TLS12:
 		return wire.Errorf(wire.IllegalParameter, "%s with the legacy version %s", where, h.Version)
 	case h.Selected != wire.TLS13:
@@ -179,7 +193,7 @@ func (e *Engine) checkServerHello(h *wire.ServerHello) error {
 		return wire.Errorf(wire.IllegalParameter, "%s with another session id", where)
 	case h.Compression != 0:
 		return wire.Errorf(wire.IllegalParameter, "%s with compression", where)
-	case !slices.Contains(e.cfg.Suites, h.Suite):
+	case !slices.Contains(e.cfg.Suites, h.Suite) || suiteByID(h.Suite).kx != nil:
 		return wire.Errorf(wire.IllegalParameter, "the server chose %s, which was not offered", h.Suite)
 	}
 	return checkExtensions(h.Extensions, allowed, where)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"virtls/pki"
+	"virtls/pki/dh"
 	"virtls/tlsengine/internal/kex"
 	"virtls/tlsengine/internal/record"
 	"virtls/tlsengine/internal/schedule"
@@ -22,6 +23,7 @@ type (
 	Suite           = wire.Suite
 	Group           = wire.Group
 	SignatureScheme = wire.SignatureScheme
+	Version         = wire.Version
 	Alert           = wire.Alert
 )
 
@@ -43,11 +45,17 @@ const AccessDenied = wire.AccessDenied
 
 // Suites lists the cipher suites that the engine has, preferred ones first.
 func Suites() (list []Suite) {
-	for _, s := range suites13 {
+	for _, s := range allSuites {
 		list = append(list, s.id)
 	}
 	return list
 }
+
+// The versions.
+const (
+	TLS12 = wire.TLS12
+	TLS13 = wire.TLS13
+)
 
 // Groups lists the groups of key exchanges.
 func Groups() []Group { return kex.Groups() }
@@ -80,6 +88,8 @@ type Config struct {
 	Rand io.Reader        // crypto/rand.Reader if nil
 	Time func() time.Time // time.Now if nil
 
+	// Versions are offered, or accepted. nil stands for TLS 1.3 and 1.2.
+	Versions []Version
 	// Suites are offered, or accepted, in this order. nil stands for all, those
 	// with AES-128-GCM first: with SHA-256 keys GnuTLS would take ChaCha20,
 	// which is slower where the processor has AES.
@@ -101,6 +111,16 @@ type Config struct {
 	// PSKAlone allows pre-shared keys without a key exchange (psk_ke), which
 	// have no forward secrecy. A server prefers those with one; a client offers both.
 	PSKAlone bool
+
+	// Anonymous has sessions without any proof of identity (DH_anon, TLS 1.2
+	// only): encryption against who only listens.
+	Anonymous bool
+	// DH are the parameters that a server of TLS 1.2 uses for clients that name
+	// no group of RFC 7919; its group of 2048 bits if nil.
+	DH *dh.Params
+	// MinDHBits is the size of the smallest prime that a client of TLS 1.2 takes,
+	// in bits: 2048 if 0.
+	MinDHBits int
 
 	// Identities are what this end can prove to be. The first is used that the
 	// peer can verify.
@@ -144,13 +164,25 @@ type State struct {
 	ServerName string // that the client asked for
 
 	hash     crypto.Hash
-	exporter []byte
+	exporter []byte           // TLS 1.3's exporter secret, or TLS 1.2's master secret
+	randoms  schedule.Randoms // TLS 1.2
+}
+
+// KeySize returns the size of the suite's key in octets, 0 before there is one.
+func (s State) KeySize() int {
+	if suite := suiteByID(s.Suite); suite != nil {
+		return suite.aead.KeySize()
+	}
+	return 0
 }
 
 // Export returns keying material that both ends have (RFC 8446, section 7.5).
 func (s State) Export(label string, context []byte, size int) ([]byte, error) {
 	if s.exporter == nil {
 		return nil, errors.New("tlsengine: Export before the handshake is complete")
+	}
+	if s.Version == wire.TLS12 {
+		return schedule.Export12(s.hash, s.exporter, s.randoms, label, context, size), nil
 	}
 	return schedule.Export(s.hash, s.exporter, label, context, size), nil
 }
@@ -163,6 +195,15 @@ func (c *Config) complete(client bool) (*Config, error) {
 	}
 	if full.Time == nil {
 		full.Time = time.Now
+	}
+	if full.Versions == nil {
+		full.Versions = []Version{TLS13, TLS12}
+	}
+	if full.Anonymous {
+		full.Versions = slices.DeleteFunc(slices.Clone(full.Versions), func(v Version) bool { return v != TLS12 })
+	}
+	if full.MinDHBits == 0 {
+		full.MinDHBits = 2048
 	}
 	if full.Suites == nil {
 		full.Suites = Suites()
@@ -193,11 +234,15 @@ func (c *Config) complete(client bool) (*Config, error) {
 			return nil, fmt.Errorf("tlsengine: %s is not there", g)
 		}
 	}
+	full.Suites = slices.DeleteFunc(slices.Clone(full.Suites), func(id Suite) bool { return !full.usable(suiteByID(id)) })
+	if len(full.Suites) == 0 {
+		return nil, errors.New("tlsengine: no suite is left for the versions and credentials")
+	}
 	if client {
 		return full.completeClient()
 	}
-	if full.FindPSK == nil && full.Identities == nil {
-		return nil, errors.New("tlsengine: a server needs FindPSK or an identity")
+	if full.FindPSK == nil && full.Identities == nil && !full.Anonymous {
+		return nil, errors.New("tlsengine: a server needs FindPSK, an identity or Anonymous")
 	}
 	return &full, nil
 }
@@ -212,10 +257,6 @@ func (c *Config) completeClient() (*Config, error) {
 	}
 	if len(c.PSK.Identity) == 0 || len(c.PSK.Key) == 0 {
 		return nil, errors.New("tlsengine: the PSK lacks an identity or a key")
-	}
-	c.Suites = slices.DeleteFunc(slices.Clone(c.Suites), func(id Suite) bool { return suiteByID(id).hash != c.PSK.hash() })
-	if len(c.Suites) == 0 {
-		return nil, fmt.Errorf("tlsengine: no suite has the hash %s of the PSK", c.PSK.hash())
 	}
 	if len(c.Groups) == 0 && !c.PSKAlone {
 		return nil, errors.New("tlsengine: no group is left")

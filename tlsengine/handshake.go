@@ -41,6 +41,8 @@ type handshake struct {
 	server     []byte
 	clientApp  []byte
 	serverApp  []byte
+
+	v12 *handshake12 // nil in TLS 1.3
 }
 
 func (h *handshake) handle(e *Engine, m wire.Message) error {

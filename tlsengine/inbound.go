@@ -121,7 +121,7 @@ func (e *Engine) nextRecord() (bool, error) {
 	}
 	if in.keys != nil && !(t == wire.AlertRecord && e.plainAlert(rec)) {
 		if t, content, err = in.keys.Open(rec); err != nil {
-			return true, err
+			return true, e.unreadable(err)
 		}
 	}
 	if len(content) > in.limit {
@@ -141,6 +141,18 @@ func (e *Engine) nextRecord() (bool, error) {
 	return true, wire.Errorf(wire.UnexpectedMessage, "a record of type %s", t)
 }
 
+// unreadable says what it means that the first protected record of a handshake
+// in TLS 1.2 cannot be decrypted.
+func (e *Engine) unreadable(err error) error {
+	if e.hs == nil || e.hs.v12 == nil || e.hs.psk == nil {
+		return err
+	}
+	if e.client {
+		return wire.Errorf(wire.BadRecordMAC, "the server has another key for user %q than this side", e.hs.psk.Identity)
+	}
+	return wire.Errorf(wire.BadRecordMAC, "user %q has another key than this side's, or is not known here", e.hs.psk.Identity)
+}
+
 // plainAlert tells whether an alert came unprotected although the server's
 // keys are known: a peer that could not make sense of our ServerHello or
 // ClientHello has none (RFC 8446, section 6).
@@ -149,6 +161,9 @@ func (e *Engine) plainAlert(rec []byte) bool {
 }
 
 func (e *Engine) compatibilityRecord(content []byte) error {
+	if e.hs != nil && e.hs.v12 != nil {
+		return e.changeCipherSpec(content)
+	}
 	if e.hs == nil || !e.hs.helloSeen || len(content) != 1 || content[0] != 1 || len(e.in.msgs) > 0 {
 		return wire.Errorf(wire.UnexpectedMessage, "an unexpected change_cipher_spec")
 	}
@@ -163,6 +178,8 @@ func (e *Engine) alertRecord(content []byte) error {
 		return wire.Errorf(wire.DecodeError, "an alert of %d octets", len(content))
 	}
 	switch a := wire.Alert(content[1]); {
+	case a != wire.CloseNotify && e.isTLS12() && content[0] == 1:
+		return e.nothing("warnings")
 	case a == wire.CloseNotify:
 		if e.hs != nil {
 			return &AlertError{a}
@@ -237,6 +254,9 @@ func (e *Engine) handle(m wire.Message) error {
 		return e.hs.handle(e, m)
 	}
 	switch {
+	case e.state.Version == wire.TLS12 && e.client && m.Type() == wire.TypeHelloRequest:
+		return e.nothing("hello_request") // the peer may ask; there is no renegotiation
+	case e.state.Version == wire.TLS12:
 	case m.Type() == wire.TypeKeyUpdate:
 		return e.keyUpdate(m.Body())
 	case m.Type() == wire.TypeNewSessionTicket && e.client:

@@ -35,7 +35,13 @@ func newTrafficKeys(s *suite, secret []byte) (*trafficKeys, error) {
 	return &trafficKeys{p, s, secret}, err
 }
 
+// errNoUpdate is for keys of TLS 1.2, which last to the end.
+var errNoUpdate = errors.New("tlsengine: TLS 1.2 has no key_update")
+
 func (k *trafficKeys) next() (*trafficKeys, error) {
+	if k.secret == nil {
+		return nil, errNoUpdate
+	}
 	return newTrafficKeys(k.suite, schedule.Next(k.suite.hash, k.secret))
 }
 
@@ -117,7 +123,7 @@ func (o *outbound) write(p []byte) error {
 		return errors.New("tlsengine: Write before the handshake is complete")
 	}
 	for len(p) > 0 {
-		if o.keys.Tired() {
+		if o.keys.secret != nil && o.keys.Tired() {
 			if err := o.updateKey(false); err != nil {
 				return err
 			}

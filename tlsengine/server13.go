@@ -34,11 +34,34 @@ func (e *Engine) clientHello(m wire.Message) error {
 	if err != nil {
 		return err
 	}
+	e.hs.hello, e.hs.helloSeen = h, true
+	switch v := e.chooseVersion(h); v {
+	case wire.TLS13:
+	case wire.TLS12:
+		return e.answer12(h, m)
+	default:
+		return wire.Errorf(wire.ProtocolVersion, "no version in common: the client offers %v (%s), this side %v", h.Versions, h.Version, e.cfg.Versions)
+	}
 	if err := checkClientHello(h); err != nil {
 		return err
 	}
-	e.hs.hello, e.hs.helloSeen = h, true
 	return e.answer(h, m)
+}
+
+// chooseVersion returns the best version in common, 0 if there is none.
+func (e *Engine) chooseVersion(h *wire.ClientHello) wire.Version {
+	has := func(v wire.Version) bool {
+		if h.Versions == nil {
+			return v <= h.Version && v < wire.TLS13
+		}
+		return slices.Contains(h.Versions, v)
+	}
+	for _, v := range []wire.Version{wire.TLS13, wire.TLS12} {
+		if slices.Contains(e.cfg.Versions, v) && has(v) {
+			return v
+		}
+	}
+	return 0
 }
 
 // clientHelloAgain takes the answer to a HelloRetryRequest, in which nothing
@@ -136,7 +159,7 @@ func (e *Engine) chooseCredential(h *wire.ClientHello, m wire.Message) (int, err
 	case h.Schemes == nil:
 		return 0, wire.Errorf(wire.MissingExtension, "a client_hello without signature_algorithms")
 	}
-	if hs.suite = e.chooseSuite(h.Suites, func(*suite) bool { return true }); hs.suite == nil {
+	if hs.suite = e.chooseSuite(h.Suites, isTLS13); hs.suite == nil {
 		return 0, wire.Errorf(wire.HandshakeFailure, "no cipher suite in common: the client offers %v", h.Suites)
 	}
 	hs.secrets = schedule.New(hs.suite.hash, nil)
@@ -156,7 +179,7 @@ func (e *Engine) choosePSK(h *wire.ClientHello, m wire.Message) (int, error) {
 		if psk == nil {
 			continue
 		}
-		s := e.chooseSuite(h.Suites, func(s *suite) bool { return s.hash == psk.hash() })
+		s := e.chooseSuite(h.Suites, func(s *suite) bool { return s.kx == nil && s.hash == psk.hash() })
 		if s == nil {
 			continue
 		}
@@ -173,7 +196,7 @@ func (e *Engine) choosePSK(h *wire.ClientHello, m wire.Message) (int, error) {
 // unknownPSK refuses a ClientHello without a known key as one with a wrong key
 // is refused, after as much work, so that nobody learns which users there are.
 func (e *Engine) unknownPSK(h *wire.ClientHello, covered []byte) error {
-	s := e.chooseSuite(h.Suites, func(*suite) bool { return true })
+	s := e.chooseSuite(h.Suites, isTLS13)
 	if s == nil {
 		return wire.Errorf(wire.HandshakeFailure, "no cipher suite in common: the client offers %v", h.Suites)
 	}
@@ -184,6 +207,8 @@ func (e *Engine) unknownPSK(h *wire.ClientHello, covered []byte) error {
 	hmac.Equal(h.Binders[0], schedule.New(s.hash, dummy).Binder(schedule.ExternalBinder, e.hs.transcript.with(s.hash, covered)))
 	return wire.Errorf(wire.DecryptError, "user %q is not known here", h.PSKs[0].Identity)
 }
+
+func isTLS13(s *suite) bool { return s.kx == nil }
 
 func (e *Engine) chooseSuite(offered []wire.Suite, fits func(*suite) bool) *suite {
 	first, second := e.cfg.Suites, offered

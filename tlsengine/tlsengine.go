@@ -2,7 +2,9 @@
 // keys, ML-DSA certificates, exact lists of suites, groups and signature schemes. It is a state
 // machine without I/O: bytes of the peer go in with [Engine.Feed], bytes for the
 // peer come out of [Engine.Output], and [Engine.Handshake] says which of the two
-// it waits for. TLS 1.3 (RFC 8446) only, as yet.
+// it waits for.
+//
+// It speaks TLS 1.3 (RFC 8446) and TLS 1.2 (RFC 5246) with AEAD suites.
 //
 // There are no tickets, no early data, no renegotiation and no compression.
 package tlsengine

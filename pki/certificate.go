@@ -40,6 +40,8 @@ type Certificate struct {
 	Extensions Extensions
 	Algorithm  AlgorithmIdentifier // outside the signed part; must equal TBSAlgorithm
 	Signature  []byte
+
+	keyID, issuerKeyID []byte // the key identifiers, nil if absent or malformed
 }
 
 // ParseCertificate reads one DER certificate and nothing after it.
@@ -196,6 +198,10 @@ func (c *Certificate) readOptional(in *cryptobyte.String) error {
 			return errors.New("malformed certificate: extensions")
 		}
 	}
+	c.keyID = c.Extensions.SubjectKeyID()
+	if id, err := c.Extensions.AuthorityKeyID(); err == nil && id != nil {
+		c.issuerKeyID = id.KeyID
+	}
 	return nil
 }
 
@@ -250,7 +256,7 @@ func checkSigned(key *PublicKey, outer, inner AlgorithmIdentifier, tbs, signatur
 	}
 	alg, ok := ParseSignatureAlgorithm(outer)
 	if !ok {
-		return fmt.Errorf("signature algorithm %v is not supported", outer.OID)
+		return fmt.Errorf("signature algorithm %s is not supported", dn.ShortOID(outer.OID))
 	}
 	if key.Key == nil {
 		return fmt.Errorf("the issuer's key cannot be used: %w", key.Err)
@@ -265,12 +271,7 @@ func (issuer *Certificate) Issued(c *Certificate) bool {
 	if !bytes.Equal(issuer.RawSubject, c.RawIssuer) {
 		return false
 	}
-	aki, err := c.Extensions.AuthorityKeyID()
-	ski := issuer.Extensions.SubjectKeyID()
-	if err != nil || aki == nil || aki.KeyID == nil || ski == nil {
-		return true
-	}
-	return bytes.Equal(aki.KeyID, ski)
+	return c.issuerKeyID == nil || issuer.keyID == nil || bytes.Equal(c.issuerKeyID, issuer.keyID)
 }
 
 // SHA1 returns the fingerprint that certtool prints first.
@@ -294,11 +295,12 @@ func (c *Certificate) DNSNames() []string {
 	return dns
 }
 
-// String names the certificate in messages: its subject and its serial number in hexadecimal.
+// String names the certificate in messages: its subject and its serial number
+// in hexadecimal, both cut if they are longer than any in use.
 func (c *Certificate) String() string {
-	subject := c.Subject.String()
+	subject := c.Subject.Short()
 	if subject == "" {
 		subject = "(empty subject)"
 	}
-	return fmt.Sprintf("%s (serial %x)", subject, c.Serial)
+	return fmt.Sprintf("%s (serial %s)", subject, briefSerial(c.Serial))
 }

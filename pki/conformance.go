@@ -15,13 +15,13 @@ func (m *member) breaks(got, want string) { m.fault(Nonconformant, got, want) }
 
 // checkRFC5280 demands what RFC 5280 obliges authorities to and what has no
 // bearing on whether the certificate can be believed.
-func (m *member) checkRFC5280(profile Profile) {
-	if !m.selfIssued() { // roots are found by other means, and a well-known one has number 0
+func (m *member) checkRFC5280(profile Profile, constraints *NameConstraints) {
+	if !m.selfIssued { // roots are found by other means, and a well-known one has number 0
 		m.checkSerial()
 	}
 	m.checkCriticality(profile)
 	x := m.cert.Extensions
-	if !m.selfIssued() && x.Find(OIDAuthorityKeyID) == nil {
+	if !m.selfIssued && x.Find(OIDAuthorityKeyID) == nil {
 		m.breaks("no authority key identifier", "one (RFC 5280, 4.2.1.1)")
 	}
 	if m.isCA() && x.Find(OIDSubjectKeyID) == nil {
@@ -41,8 +41,8 @@ func (m *member) checkRFC5280(profile Profile) {
 			m.breaks(n.String(), "a DNS name in preferred name syntax (RFC 5280, 4.2.1.6)")
 		}
 	}
-	if m.constraints != nil {
-		for _, n := range slices.Concat(m.constraints.Permitted, m.constraints.Excluded) {
+	if constraints != nil {
+		for _, n := range slices.Concat(constraints.Permitted, constraints.Excluded) {
 			if n.Kind == DNSKind && strings.HasPrefix(n.Text(), ".") {
 				m.breaks("name constraint "+n.String(), "DNS constraints without leading dot (RFC 5280, 4.2.1.10)")
 			}
@@ -52,14 +52,14 @@ func (m *member) checkRFC5280(profile Profile) {
 		m.checkMLDSAUsage()
 	}
 	if profile == WebPKI {
-		m.checkWebPKI()
+		m.checkWebPKI(constraints)
 	}
 }
 
 func (m *member) checkSerial() {
 	switch s := m.cert.Serial; {
 	case s.Sign() <= 0:
-		m.breaks("serial number "+s.String(), "a positive one (RFC 5280, 4.1.2.2)")
+		m.breaks("serial number "+briefSerial(s), "a positive one (RFC 5280, 4.1.2.2)")
 	case len(m.cert.RawSerial) > 20:
 		m.breaks(fmt.Sprintf("a serial number of %d octets", len(m.cert.RawSerial)), "at most 20 (RFC 5280, 4.1.2.2)")
 	}
@@ -83,9 +83,9 @@ func (m *member) checkCriticality(profile Profile) {
 		}
 		switch {
 		case must && !e.Critical:
-			m.breaks(fmt.Sprintf("extension %v not critical", e.OID), "it critical (RFC 5280, 4.2)")
+			m.breaks("extension "+e.OID.String()+" not critical", "it critical (RFC 5280, 4.2)")
 		case !may && e.Critical:
-			m.breaks(fmt.Sprintf("extension %v critical", e.OID), "it not critical (RFC 5280, 4.2)")
+			m.breaks("extension "+e.OID.String()+" critical", "it not critical (RFC 5280, 4.2)")
 		}
 	}
 }
@@ -110,7 +110,7 @@ func (m *member) checkMLDSAUsage() {
 
 // checkWebPKI demands what the Baseline Requirements (CA/Browser Forum, 2.0,
 // section 7.1) say of every certificate.
-func (m *member) checkWebPKI() {
+func (m *member) checkWebPKI(constraints *NameConstraints) {
 	x := m.cert.Extensions
 	if m.cert.Version != 3 {
 		m.breaks(fmt.Sprintf("version %d", m.cert.Version), "version 3 (BR 7.1.1)")
@@ -123,10 +123,10 @@ func (m *member) checkWebPKI() {
 			m.breaks("authority information access without content", "at least one entry (BR 7.1.2)")
 		}
 	}
-	if m.constraints != nil && len(m.constraints.Permitted)+len(m.constraints.Excluded) == 0 {
+	if constraints != nil && len(constraints.Permitted)+len(constraints.Excluded) == 0 {
 		m.breaks("empty name constraints", "at least one (BR 7.1.2.5.2)")
 	}
-	if m.isCA() && m.selfIssued() {
+	if m.isCA() && m.selfIssued {
 		if m.purposes != nil {
 			m.breaks("key purposes in a root", "none (BR 7.1.2.1.2)")
 		}
@@ -139,7 +139,7 @@ func (m *member) checkWebPKI() {
 
 // checkWebPKILeaf demands what the Baseline Requirements say of servers' certificates.
 func (m *member) checkWebPKILeaf(p *Policy) (problems []Problem) {
-	breaks := func(got, want string) { problems = append(problems, Problem{Nonconformant, m.cert, got, want}) }
+	breaks := func(got, want string) { problems = addProblem(problems, Problem{Nonconformant, m.cert, got, want}) }
 	x := m.cert.Extensions
 	if m.isCA() {
 		breaks("an authority", "an end entity (BR 7.1.2.7.8)")
@@ -152,9 +152,13 @@ func (m *member) checkWebPKILeaf(p *Policy) (problems []Problem) {
 	} else if x.Find(OIDSubjectAltName).Critical && len(m.cert.Subject) > 0 {
 		breaks("critical alternative names beside a subject", "non-critical ones (BR 7.1.2.7.6)")
 	}
+	texts := map[string]bool{}
+	for _, n := range m.names {
+		texts[n.hostText()] = true
+	}
 	for _, cn := range m.cert.Subject.CommonNames() {
-		if !slices.ContainsFunc(m.names, func(n GeneralName) bool { return n.isText(cn) }) {
-			breaks("CN "+cn, "a copy of an alternative name (BR 7.1.4.3)")
+		if cn == "" || !texts[cn] {
+			breaks("CN "+brief(cn), "a copy of an alternative name (BR 7.1.4.3)")
 		}
 	}
 	for _, n := range m.names {
@@ -165,10 +169,14 @@ func (m *member) checkWebPKILeaf(p *Policy) (problems []Problem) {
 	return problems
 }
 
-// isText tells whether a name is written as s: addresses in the form of RFC 5952.
-func (n GeneralName) isText(s string) bool {
+// hostText returns how a DNS name or, in the form of RFC 5952, an address is
+// written, "" for other names.
+func (n GeneralName) hostText() string {
 	if ip, ok := n.IP(); ok {
-		return ip.String() == s
+		return ip.String()
 	}
-	return n.Kind == DNSKind && n.Text() == s
+	if n.Kind == DNSKind {
+		return n.Text()
+	}
+	return ""
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -82,15 +81,15 @@ func (n GeneralName) Text() string {
 	return ""
 }
 
-// String names kind and value, for messages.
+// String names kind and value, for messages: of a long value the beginning.
 func (n GeneralName) String() string {
 	switch n.Kind {
 	case EmailKind:
-		return fmt.Sprintf("email %q", n.Bytes)
+		return "email " + briefQuote(n.Bytes)
 	case DNSKind:
-		return fmt.Sprintf("DNS %q", n.Bytes)
+		return "DNS " + briefQuote(n.Bytes)
 	case URIKind:
-		return fmt.Sprintf("URI %q", n.Bytes)
+		return "URI " + briefQuote(n.Bytes)
 	case IPKind:
 		if ip, ok := n.IP(); ok {
 			return "IP " + ip.String()
@@ -100,19 +99,15 @@ func (n GeneralName) String() string {
 		}
 	case DirectoryKind:
 		if name, err := n.Directory(); err == nil {
-			return "directory name " + name.String()
+			return "directory name " + name.Short()
 		}
 	}
-	return fmt.Sprintf("name of kind %d: %x", n.Kind, n.Bytes)
+	return fmt.Sprintf("name of kind %d: %s", n.Kind, briefHex(n.Bytes))
 }
 
-// String lists the names, for messages.
+// String lists the names, for messages: of many the first.
 func (names GeneralNames) String() string {
-	list := make([]string, len(names))
-	for i, n := range names {
-		list[i] = n.String()
-	}
-	return strings.Join(list, ", ")
+	return briefList(len(names), func(i int) string { return names[i].String() })
 }
 
 // IP returns the address of an iPAddress, false if it is none.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"virtls/pki/dn"
 )
 
 // GnuTLSPolicy returns what GnuTLS 3.7.9 to 3.8.13 demand of keys and
@@ -143,7 +145,7 @@ type gnutls struct {
 	o        GnuTLSOptions
 	now      time.Time
 	maxPath  int
-	limits   []*NameConstraints
+	limits   []*subtrees
 	v1       bool // authorities without basic constraints are still allowed
 	problems []Problem
 }
@@ -264,7 +266,7 @@ func (g *gnutls) verifyLink(c *Certificate, cas []*Certificate, leaf bool) {
 	alg := c.SignatureAlgorithm()
 	known := alg != SignatureAlgorithm{} && (g.o.MLDSA != MLDSAUnknown || !alg.Key.IsMLDSA())
 	if issuer == nil {
-		g.fault(UnknownIssuer, c, "issuer "+c.Issuer.String(), "one of the trusted authorities")
+		g.fault(UnknownIssuer, c, "issuer "+c.Issuer.Short(), "one of the trusted authorities")
 	} else {
 		g.checkNames(c, issuer, leaf)
 		g.checkAuthority(c, issuer)
@@ -337,7 +339,7 @@ var gnutlsCritical = []asn1.ObjectIdentifier{
 func (g *gnutls) checkCritical(c *Certificate) {
 	for _, e := range c.Extensions {
 		if e.Critical && !containsOID(gnutlsCritical, e.OID) {
-			g.fault(UnknownCritical, c, e.OID.String(), "")
+			g.fault(UnknownCritical, c, dn.ShortOID(e.OID), "")
 			return
 		}
 	}
@@ -397,17 +399,18 @@ func gnutlsAllows(c *Certificate, purpose asn1.ObjectIdentifier, anyDoes bool) b
 // checkNames gathers the constraints on the way down and holds the leaf to them.
 func (g *gnutls) checkNames(c, issuer *Certificate, leaf bool) {
 	limits, err := issuer.Extensions.NameConstraints()
+	var decoded *subtrees
 	if err == nil && limits != nil {
-		err = limits.check()
+		decoded, err = limits.subtrees()
 	}
 	if err != nil {
 		g.fault(NameNotPermitted, issuer, err.Error(), "")
 		return
 	}
-	if limits != nil {
-		g.limits = append(g.limits, limits)
+	if decoded != nil {
+		g.limits = append(g.limits, decoded)
 	}
-	if !leaf {
+	if !leaf || len(g.limits) == 0 {
 		return
 	}
 	names, _ := c.Extensions.SubjectAltName()
@@ -418,18 +421,23 @@ func (g *gnutls) checkNames(c, issuer *Certificate, leaf bool) {
 	for _, cn := range cns {
 		names = append(names, DNSName(cn))
 	}
+	var comparands []comparand
+	for _, n := range names {
+		comparands = append(comparands, newName(n))
+	}
 	for _, l := range g.limits {
-		if len(names)*(len(l.Permitted)+len(l.Excluded)) > gnutlsMaxNameChecks {
+		if len(names)*l.len() > gnutlsMaxNameChecks {
 			g.fault(NameNotPermitted, c, fmt.Sprintf("%d names", len(names)), fmt.Sprintf("at most %d comparisons with constraints", gnutlsMaxNameChecks))
 			return
 		}
-		if l.Excluded.has(DirectoryKind) || len(cns) > 1 && (l.Permitted.has(DNSKind) || l.Excluded.has(DNSKind)) {
-			g.fault(NameNotPermitted, c, c.Subject.String(), "")
+		permitted, excluded := kinds(l.permitted), kinds(l.excluded)
+		if excluded[DirectoryKind] || len(cns) > 1 && (permitted[DNSKind] || excluded[DNSKind]) {
+			g.fault(NameNotPermitted, c, c.Subject.Short(), "")
 			return
 		}
-		for _, n := range names {
+		for _, n := range comparands {
 			if !l.gnutlsAllows(n) {
-				g.fault(NameNotPermitted, c, n.String(), l.Permitted.String())
+				g.fault(NameNotPermitted, c, n.String(), ofKind(l.permitted, n.Kind).String())
 				return
 			}
 		}
@@ -439,14 +447,14 @@ func (g *gnutls) checkNames(c, issuer *Certificate, leaf bool) {
 // gnutlsAllows applies constraints to one name as GnuTLS does: a wildcard is a
 // label like any other, addresses of the other family are free, and where URIs
 // are excluded there must be none.
-func (c *NameConstraints) gnutlsAllows(n GeneralName) bool {
-	for _, x := range c.Excluded {
+func (s *subtrees) gnutlsAllows(n comparand) bool {
+	for _, x := range s.excluded {
 		if x.Kind == n.Kind && (n.Kind == URIKind || x.gnutlsMatches(n)) {
 			return false
 		}
 	}
 	constrained := false
-	for _, p := range c.Permitted {
+	for _, p := range s.permitted {
 		comparable := n.Kind == DNSKind || n.Kind == EmailKind || n.Kind == IPKind && len(p.Bytes) == 2*len(n.Bytes)
 		if p.Kind != n.Kind || !comparable || len(p.Bytes) == 0 {
 			continue
@@ -459,16 +467,20 @@ func (c *NameConstraints) gnutlsAllows(n GeneralName) bool {
 	return !constrained
 }
 
-func (c GeneralName) gnutlsMatches(n GeneralName) bool {
+func (c comparand) gnutlsMatches(n comparand) bool {
 	switch n.Kind {
-	case DNSKind:
-		return withinConstraint(n.Text(), c.Text())
-	case EmailKind:
-		return c.matches(n)
-	case IPKind:
+	case DNSKind, EmailKind, IPKind:
 		return c.matches(n)
 	}
 	return false
+}
+
+func kinds(list []comparand) map[NameKind]bool {
+	found := map[NameKind]bool{}
+	for _, c := range list {
+		found[c.Kind] = true
+	}
+	return found
 }
 
 // revoked looks the chain up in the CRLs. Of an issuer's lists only the newest

@@ -56,7 +56,7 @@ func (e *HostnameError) Error() string {
 
 func (e *HostnameError) found() string {
 	if names := e.ValidFor(); len(names) > 0 {
-		return strings.Join(names, ", ")
+		return briefList(len(names), func(i int) string { return brief(names[i]) })
 	}
 	return "no host at all"
 }
@@ -73,7 +73,10 @@ func (e *HostnameError) found() string {
 //   - if c has no dNSName, iPAddress, URI or SRV name at all, exactly one CN
 //     and no key purpose other than a server's, the CN is compared in the same way.
 //
-// The error is a *HostnameError.
+// The error is a *HostnameError. Whether an authority may certify a name that
+// nobody but a CN holds is seen by [Verify] alone, when it is told the name:
+// name constraints do not mind a CN that is no well-formed host name until it
+// is taken for one.
 func MatchHostname(c *Certificate, name string) (NameMatch, error) {
 	mismatch := &HostnameError{c, name}
 	sans, err := c.Extensions.SubjectAltName()
@@ -154,6 +157,13 @@ func matchPattern(pattern, host string) bool {
 	}
 	i := len(host) - len(rest)
 	return i >= 0 && !strings.Contains(host[:i], ".") && equalFoldASCII(rest, host[i:])
+}
+
+// mayName tells whether a pattern may be the name of a host, whoever compares
+// them: whether some well-formed name is like it.
+func mayName(pattern string) bool {
+	rest, wild := strings.CutPrefix(pattern, "*")
+	return validHost(rest) || wild && validHost("a"+rest)
 }
 
 // equalFoldASCII is not strings.EqualFold, which takes the Kelvin sign for a k.

@@ -2,12 +2,13 @@ package pki
 
 import (
 	"encoding/asn1"
-	"fmt"
 	"math/bits"
 	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"virtls/pki/dn"
 )
 
 // KeyUsage is a set of key usage bits (RFC 5280, 4.2.1.3).
@@ -112,15 +113,11 @@ func purposeName(oid asn1.ObjectIdentifier) string {
 			return p.name
 		}
 	}
-	return fmt.Sprintf("purpose %v", oid)
+	return "purpose " + dn.ShortOID(oid)
 }
 
 func purposeList(purposes []asn1.ObjectIdentifier) string {
-	names := make([]string, len(purposes))
-	for i, p := range purposes {
-		names[i] = purposeName(p)
-	}
-	return strings.Join(names, ", ")
+	return briefList(len(purposes), func(i int) string { return purposeName(purposes[i]) })
 }
 
 // ExtKeyUsageExtension returns the DER form of a list of key purposes.

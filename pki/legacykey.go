@@ -42,7 +42,7 @@ func decryptHeaders(headers map[string]string) func(der, password []byte) ([]byt
 		name, ivHex, _ := strings.Cut(headers["DEK-Info"], ",")
 		c, known := headerCiphers[name]
 		if !known {
-			return nil, fmt.Errorf("the private key is encrypted with cipher %q, which is not supported", name)
+			return nil, fmt.Errorf("the private key is encrypted with cipher %s, which is not supported", briefQuote([]byte(name)))
 		}
 		iv, err := hex.DecodeString(ivHex)
 		if err != nil || len(iv) < 8 {

@@ -1,29 +1,48 @@
 package pki
 
 import (
-	"bytes"
 	"encoding/asn1"
 	"fmt"
 	"strings"
 	"time"
+
+	"virtls/pki/dn"
 )
 
 // A member is a certificate on the way through [Verify]: its extensions
 // decoded once, and what is wrong with it wherever in a chain it stands.
+//
+// Whatever costs more the larger the certificate is, is done once here: the
+// search for a chain may meet a certificate a thousand times.
 type member struct {
 	cert        *Certificate
+	entity      int  // the same for all certificates with the same name and key
+	anchor      bool // it is trusted without further proof
+	selfIssued  bool // not counted in path lengths and not bound by name constraints, so that an authority can change its key
+	signature   SignatureAlgorithm
 	basic       *BasicConstraints
 	usage       KeyUsage
 	hasUsage    bool
 	purposes    []asn1.ObjectIdentifier
+	fits        bool // its purposes allow the one asked for
 	names       GeneralNames
-	constraints *NameConstraints
+	constraints *subtrees // nil if there are none, or none that can be read
 	policies    certPolicies
 	problems    []Problem
+
+	hostCN     string // the CN, if it counts as a host name
+	held       GeneralNames
+	heldOctets int
+	decoded    []comparand // held, when they were first compared
+
+	sought  bool      // whether these are known:
+	issuers []*member // who may have issued it, by name and key identifier, the most promising first
+	unknown Problem   // what is wrong if none of them is trusted
 }
 
 func (v *verifier) newMember(c *Certificate) *member {
-	m := &member{cert: c}
+	m := &member{cert: c, entity: v.entity(c), selfIssued: c.SelfIssued(), signature: c.SignatureAlgorithm()}
+	m.anchor = v.anchors[string(c.Raw)] && (v.o.PartialChain || m.selfIssued)
 	x := c.Extensions
 	var err error
 	m.basic, err = x.BasicConstraints()
@@ -32,9 +51,10 @@ func (v *verifier) newMember(c *Certificate) *member {
 	m.malformed(err)
 	m.purposes, err = x.ExtKeyUsage()
 	m.malformed(err)
+	m.fits = allowsPurpose(m.purposes, v.o.Purpose)
 	m.names, err = x.SubjectAltName()
 	m.malformed(err)
-	m.constraints, err = x.NameConstraints()
+	constraints, err := x.NameConstraints()
 	m.malformed(err)
 	m.policies, err = x.certPolicies()
 	m.malformed(err)
@@ -44,16 +64,35 @@ func (v *verifier) newMember(c *Certificate) *member {
 		m.malformed(malformed("subject key identifier"))
 	}
 	m.checkForm()
+	m.checkConstraints(constraints)
 	m.checkTimes(v.now)
 	m.problems = append(m.problems, v.policy.checkKey(c)...)
 	if v.policy.Profile >= RFC5280 {
-		m.checkRFC5280(v.policy.Profile)
+		m.checkRFC5280(v.policy.Profile, constraints)
 	}
 	return m
 }
 
 func (m *member) fault(r Reason, got, want string) {
-	m.problems = append(m.problems, Problem{r, m.cert, got, want})
+	m.problems = addProblem(m.problems, Problem{r, m.cert, got, want})
+}
+
+// maxAlike is how many problems for one reason are told of one certificate: it
+// may have as many as it has octets.
+const maxAlike = 8
+
+// addProblem appends a problem unless there are enough of its kind.
+func addProblem(list []Problem, p Problem) []Problem {
+	alike := 0
+	for _, q := range list {
+		if q.Reason == p.Reason && q.Certificate == p.Certificate {
+			alike++
+		}
+	}
+	if alike >= maxAlike {
+		return list
+	}
+	return append(list, p)
 }
 
 func (m *member) malformed(err error) {
@@ -83,7 +122,7 @@ func containsOID(list []asn1.ObjectIdentifier, oid asn1.ObjectIdentifier) bool {
 func (m *member) checkForm() {
 	c := m.cert
 	if !c.Algorithm.equal(c.TBSAlgorithm) {
-		m.fault(Malformed, fmt.Sprintf("signature algorithm %v outside the signed part and %v inside", c.Algorithm.OID, c.TBSAlgorithm.OID),
+		m.fault(Malformed, fmt.Sprintf("signature algorithm %s outside the signed part and %s inside", dn.ShortOID(c.Algorithm.OID), dn.ShortOID(c.TBSAlgorithm.OID)),
 			"the same in both places (RFC 5280, 4.1.1.2)")
 	}
 	if len(c.Issuer) == 0 {
@@ -93,19 +132,30 @@ func (m *member) checkForm() {
 	for _, e := range c.Extensions {
 		oid := e.OID.String()
 		if seen[oid] {
-			m.fault(Malformed, "extension "+oid+" twice", "each extension once (RFC 5280, 4.2)")
+			m.fault(Malformed, "extension "+dn.ShortOID(e.OID)+" twice", "each extension once (RFC 5280, 4.2)")
 		}
 		seen[oid] = true
 		if e.Critical && !containsOID(criticalUnderstood, e.OID) {
-			m.fault(UnknownCritical, oid, "")
+			m.fault(UnknownCritical, dn.ShortOID(e.OID), "")
 		}
 	}
-	if m.constraints != nil {
-		if !m.isCA() {
-			m.fault(Malformed, "name constraints", "them in an authority's certificate only (RFC 5280, 4.2.1.10)")
-		}
-		m.malformed(m.constraints.check())
+}
+
+// checkConstraints decodes name constraints. Those that are malformed are not
+// applied: the certificate is refused for them already.
+func (m *member) checkConstraints(c *NameConstraints) {
+	if c == nil {
+		return
 	}
+	if !m.isCA() {
+		m.fault(Malformed, "name constraints", "them in an authority's certificate only (RFC 5280, 4.2.1.10)")
+	}
+	s, err := c.subtrees()
+	if err != nil {
+		m.malformed(err)
+		return
+	}
+	m.constraints = s
 }
 
 // checkTimes compares whole seconds, which is all that a certificate can hold.
@@ -120,16 +170,6 @@ func (m *member) checkTimes(now time.Time) {
 }
 
 func (m *member) isCA() bool { return m.basic != nil && m.basic.CA }
-
-// selfIssued certificates are not counted in path lengths and not bound by
-// name constraints, so that an authority can change its key.
-func (m *member) selfIssued() bool { return m.cert.SelfIssued() }
-
-// sameEntity tells whether two certificates have the same name and key, which
-// makes the second of them useless in a chain.
-func (m *member) sameEntity(o *member) bool {
-	return bytes.Equal(m.cert.RawSubject, o.cert.RawSubject) && bytes.Equal(m.cert.PublicKey.Raw, o.cert.PublicKey.Raw)
-}
 
 // asIssuer returns what keeps m from being the authority directly above below,
 // whose last is the certificate that m has issued.
@@ -148,7 +188,7 @@ func (m *member) asIssuer(below []*member, purpose asn1.ObjectIdentifier) (probl
 	if m.hasUsage && m.usage&KeyCertSign == 0 {
 		fault(WrongKeyUsage, "no keyCertSign", "keyCertSign in the key usage of an authority")
 	}
-	if !allowsPurpose(m.purposes, purpose) {
+	if !m.fits {
 		fault(WrongPurpose, purposeList(m.purposes), "an authority for "+purposeName(purpose))
 	}
 	if len(m.cert.Subject) == 0 {
@@ -160,7 +200,7 @@ func (m *member) asIssuer(below []*member, purpose asn1.ObjectIdentifier) (probl
 // intermediates counts the authorities between an issuer and the leaf below it.
 func intermediates(below []*member) (n int) {
 	for _, m := range below[1:] {
-		if !m.selfIssued() {
+		if !m.selfIssued {
 			n++
 		}
 	}
@@ -169,7 +209,7 @@ func intermediates(below []*member) (n int) {
 
 // asLeaf returns what keeps m from being used by the one who shows it.
 func (m *member) asLeaf(o *VerifyOptions) (problems []Problem) {
-	if !allowsPurpose(m.purposes, o.Purpose) {
+	if !m.fits {
 		problems = append(problems, Problem{WrongPurpose, m.cert, purposeList(m.purposes), purposeName(o.Purpose)})
 	}
 	if m.hasUsage && m.usage&o.KeyUsage != o.KeyUsage {

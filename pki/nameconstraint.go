@@ -1,65 +1,128 @@
 package pki
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"virtls/pki/dn"
 )
 
-// maxNameChecks bounds the comparisons of names with constraints in one
-// chain. GnuTLS stops at 1<<20 (3.8.13), crypto/x509 at 250000.
-const maxNameChecks = 1 << 18
+// maxNameWork bounds the comparisons of names with constraints, and the like,
+// in one chain: the octets of all that is compared, and nameWork for each
+// comparison, which makes 1<<18 of them at most. GnuTLS stops at 1<<20
+// comparisons (3.8.13), crypto/x509 at 250000, whatever their lengths.
+const (
+	maxNameWork = 1 << 24
+	nameWork    = 64
+)
 
-// check returns what is malformed about the constraints (RFC 5280, 4.2.1.10).
-// Constraints of kinds that are not understood pass: they are refused when a
-// name of that kind turns up.
-func (c *NameConstraints) check() error {
-	for _, list := range []GeneralNames{c.Permitted, c.Excluded} {
-		for _, n := range list {
-			if !validConstraint(n) {
-				return fmt.Errorf("malformed name constraint %s", n)
-			}
-		}
-	}
-	return nil
+// A comparand is a name or a constraint, decoded once to be compared often.
+type comparand struct {
+	GeneralName
+	ok     bool         // it is understood; as a constraint, well-formed
+	host   string       // in lower case and without a final dot: a DNS name, the host of a mailbox or a URI
+	below  bool         // of a constraint: what is below the host alone, for it began with a dot
+	local  string       // of a mailbox
+	addr   netip.Addr   // of an address
+	prefix netip.Prefix // of a constraint of addresses
+	dir    dn.Folded    // of a directory name
 }
 
-func validConstraint(n GeneralName) bool {
-	host := strings.TrimPrefix(n.Text(), ".")
+// newName decodes a name. One that is not understood meets no constraint.
+func newName(n GeneralName) comparand {
+	c := comparand{GeneralName: n}
+	text := n.Text()
+	switch n.Kind {
+	case DNSKind:
+		c.host, c.ok = text, validHost(strings.TrimPrefix(text, "*."))
+	case EmailKind:
+		c.local, c.host, c.ok = splitEmail(text)
+	case URIKind:
+		c.host = uriHost(text)
+		c.ok = c.host != ""
+	case IPKind:
+		c.addr, c.ok = n.IP()
+	case DirectoryKind:
+		c.dir, c.ok = fold(n)
+	}
+	c.host = canonicalHost(c.host)
+	return c
+}
+
+// newConstraint decodes a constraint (RFC 5280, 4.2.1.10). Those of kinds that
+// are not understood pass: names of that kind are refused when one turns up.
+func newConstraint(n GeneralName) comparand {
+	c := comparand{GeneralName: n, ok: true}
+	text := n.Text()
+	c.host, c.below = strings.CutPrefix(text, ".")
 	switch n.Kind {
 	case DNSKind:
 		// RFC 5280 allows no leading dot here; OpenSSL's manual shows one, so
 		// private authorities write it. It leaves out the domain itself.
-		return n.Text() == "" || validHost(host)
+		c.ok = text == "" || validHost(c.host)
 	case URIKind:
-		return validHost(host)
+		c.ok = validHost(c.host)
 	case EmailKind:
-		if strings.Contains(n.Text(), "@") {
-			_, _, ok := splitEmail(n.Text())
-			return ok
+		if strings.Contains(text, "@") {
+			c.local, c.host, c.ok = splitEmail(text)
+		} else {
+			c.ok = text == "" || validHost(c.host)
 		}
-		return n.Text() == "" || validHost(host)
 	case IPKind:
-		_, ok := n.Range()
-		return ok
+		c.prefix, c.ok = n.Range()
 	case DirectoryKind:
-		_, err := n.Directory()
-		return err == nil
+		c.dir, c.ok = fold(n)
 	}
-	return true
+	c.host = canonicalHost(c.host)
+	return c
 }
+
+func fold(n GeneralName) (dn.Folded, bool) {
+	name, err := n.Directory()
+	return name.Fold(), err == nil
+}
+
+// subtrees are name constraints, decoded.
+type subtrees struct {
+	permitted, excluded []comparand
+	octets              int // of all of them
+}
+
+// subtrees decodes the constraints. The error names the first that is
+// malformed: constraints of which one cannot be read are not applied.
+func (c NameConstraints) subtrees() (*subtrees, error) {
+	s := new(subtrees)
+	decode := func(list GeneralNames) (decoded []comparand, err error) {
+		for _, n := range list {
+			x := newConstraint(n)
+			if !x.ok {
+				return nil, fmt.Errorf("malformed name constraint %s", n)
+			}
+			decoded = append(decoded, x)
+			s.octets += len(n.Bytes)
+		}
+		return decoded, nil
+	}
+	var err error
+	if s.permitted, err = decode(c.Permitted); err == nil {
+		s.excluded, err = decode(c.Excluded)
+	}
+	return s, err
+}
+
+func (s *subtrees) len() int { return len(s.permitted) + len(s.excluded) }
 
 // validHost tells whether s is a DNS name without wildcards. Underscores pass:
 // they are in use on private networks.
 func validHost(s string) bool {
+	s = strings.TrimSuffix(s, ".")
 	if len(s) > 253 {
 		return false
 	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
+	for label := range strings.SplitSeq(s, ".") {
 		if len(label) == 0 || len(label) > 63 {
 			return false
 		}
@@ -82,9 +145,9 @@ func splitEmail(s string) (local, host string, ok bool) {
 // constrainedNames returns the names in a certificate that constraints apply
 // to: the alternative names, the subject, and what is in the subject and would
 // be taken for a name: an email address if there is none among the alternative
-// names (RFC 5280, 4.2.1.10) and, in a leaf, a CN that [MatchHostname] might use.
-func (m *member) constrainedNames(leaf bool) GeneralNames {
-	names := append(GeneralNames(nil), m.names...)
+// names (RFC 5280, 4.2.1.10), and the CN where it counts as a host name.
+func (m *member) constrainedNames() GeneralNames {
+	names := slices.Clip(m.names)
 	if len(m.cert.Subject) > 0 {
 		names = append(names, GeneralName{DirectoryKind, m.cert.RawSubject})
 	}
@@ -97,39 +160,56 @@ func (m *member) constrainedNames(leaf bool) GeneralNames {
 			}
 		}
 	}
-	if cn, ok := fallbackName(m.cert); leaf && ok && validHost(strings.TrimPrefix(cn, "*.")) {
-		names = append(names, DNSName(cn))
+	if m.hostCN != "" {
+		names = append(names, DNSName(m.hostCN))
 	}
 	return names
 }
 
 func (names GeneralNames) has(kind NameKind) bool {
-	for _, n := range names {
-		if n.Kind == kind {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(names, func(n GeneralName) bool { return n.Kind == kind })
 }
 
-// checkNames applies an authority's constraints to the certificates below it.
-// budget is what is left of [maxNameChecks].
+// decodedNames returns the names that constraints apply to, unless comparing
+// them is more than the budget allows.
+func (m *member) decodedNames(s *subtrees, budget *int) (names []comparand, ok bool) {
+	if m.held == nil {
+		m.held = m.constrainedNames()
+		for _, n := range m.held {
+			m.heldOctets += len(n.Bytes)
+		}
+	}
+	if *budget -= len(m.held)*(s.octets+nameWork*s.len()) + s.len()*m.heldOctets; *budget < 0 {
+		return nil, false
+	}
+	if m.decoded == nil {
+		for _, n := range m.held {
+			m.decoded = append(m.decoded, newName(n))
+		}
+	}
+	return m.decoded, true
+}
+
+// checkNames applies an authority's constraints to the certificates below it,
+// and returns the first thing that is wrong with the names of each. budget is
+// what is left of [maxNameWork].
 func (m *member) checkNames(below []*member, budget *int) (problems []Problem) {
-	if m.constraints == nil {
+	if m.constraints == nil || m.constraints.len() == 0 {
 		return nil
 	}
 	for i, b := range below {
-		if i > 0 && b.selfIssued() {
+		if i > 0 && b.selfIssued {
 			continue
 		}
-		names := b.constrainedNames(i == 0)
-		if *budget -= len(names) * (len(m.constraints.Permitted) + len(m.constraints.Excluded)); *budget < 0 {
+		names, ok := b.decodedNames(m.constraints, budget)
+		if !ok {
 			return append(problems, Problem{TooComplex, m.cert, "more names and name constraints than we compare",
-				fmt.Sprintf("at most %d comparisons", maxNameChecks)})
+				fmt.Sprintf("at most %d comparisons, fewer of long names", maxNameWork/nameWork)})
 		}
 		for _, n := range names {
 			if err := m.constraints.allows(n); err != nil {
 				problems = append(problems, Problem{NameNotPermitted, b.cert, n.String(), fmt.Sprintf("what %s permits: %v", m.cert, err)})
+				break
 			}
 		}
 	}
@@ -138,43 +218,32 @@ func (m *member) checkNames(below []*member, budget *int) (problems []Problem) {
 
 // allows applies the constraints to a name. A name that cannot be understood
 // meets none.
-func (c *NameConstraints) allows(n GeneralName) error {
-	for _, x := range c.Excluded {
-		if x.Kind == n.Kind && (!understood(n) || x.overlaps(n)) {
+func (s *subtrees) allows(n comparand) error {
+	for _, x := range s.excluded {
+		if x.Kind == n.Kind && (!n.ok || x.overlaps(n)) {
 			return fmt.Errorf("%s is excluded", x)
 		}
 	}
-	permitted, constrained := false, false
-	for _, p := range c.Permitted {
-		if p.Kind == n.Kind {
-			constrained = true
-			permitted = permitted || understood(n) && p.includes(n)
+	constrained := false
+	for _, p := range s.permitted {
+		if p.Kind == n.Kind && n.ok && p.includes(n) {
+			return nil
 		}
+		constrained = constrained || p.Kind == n.Kind
 	}
-	if constrained && !permitted {
-		return errors.New("only " + c.Permitted.String() + " is permitted")
+	if constrained {
+		return fmt.Errorf("only %s is permitted", ofKind(s.permitted, n.Kind))
 	}
 	return nil
 }
 
-// understood tells whether a name can be compared with constraints at all.
-func understood(n GeneralName) bool {
-	switch n.Kind {
-	case DNSKind:
-		return validHost(strings.TrimPrefix(n.Text(), "*."))
-	case EmailKind:
-		_, _, ok := splitEmail(n.Text())
-		return ok
-	case URIKind:
-		return uriHost(n.Text()) != ""
-	case IPKind:
-		_, ok := n.IP()
-		return ok
-	case DirectoryKind:
-		_, err := n.Directory()
-		return err == nil
+func ofKind(list []comparand, kind NameKind) (names GeneralNames) {
+	for _, c := range list {
+		if c.Kind == kind {
+			names = append(names, c.GeneralName)
+		}
 	}
-	return false
+	return names
 }
 
 // uriHost returns the host name of a URI, "" if it has none (RFC 5280,
@@ -192,73 +261,79 @@ func uriHost(s string) string {
 }
 
 // includes tells whether everything that a name stands for lies within the
-// constraint c, overlaps whether anything does: they differ for wildcards
-// (CVE-2025-61727).
-func (c GeneralName) includes(n GeneralName) bool {
-	base, wild := strings.CutPrefix(n.Text(), "*.")
-	if n.Kind != DNSKind || !wild {
-		return c.matches(n)
+// constraint c, overlaps whether anything does or might: they differ for
+// wildcards (CVE-2025-61727), for directory names ([dn.Folded.MayLieWithin])
+// and for IPv4 addresses in the form of IPv6.
+func (c comparand) includes(n comparand) bool {
+	if base, wild := n.wildcard(); wild {
+		return withinDomain(base, c.host)
 	}
-	return withinDomain(base, strings.TrimPrefix(c.Text(), "."))
+	return c.matches(n)
 }
 
-func (c GeneralName) overlaps(n GeneralName) bool {
-	base, wild := strings.CutPrefix(n.Text(), "*.")
-	if n.Kind != DNSKind || !wild {
-		return c.matches(n)
+func (c comparand) overlaps(n comparand) bool {
+	if base, wild := n.wildcard(); wild {
+		_, parent, _ := strings.Cut(c.host, ".")
+		return withinDomain(base, c.host) || !c.below && base == parent
 	}
-	_, parent, _ := strings.Cut(c.Text(), ".")
-	return withinDomain(base, strings.TrimPrefix(c.Text(), ".")) || sameHost(base, parent)
+	switch n.Kind {
+	case DirectoryKind:
+		return n.dir.MayLieWithin(c.dir)
+	case IPKind:
+		return c.matches(n) || unmapped(c.prefix).Contains(n.addr.Unmap())
+	}
+	return c.matches(n)
 }
 
-// matches compares a name without wildcard.
-func (c GeneralName) matches(n GeneralName) bool {
+// wildcard returns the domain below which a DNS name stands for everything.
+func (c comparand) wildcard() (base string, ok bool) {
+	if c.Kind != DNSKind {
+		return "", false
+	}
+	return strings.CutPrefix(c.host, "*.")
+}
+
+// unmapped returns the IPv4 form of a range of IPv4 addresses.
+func unmapped(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p
+}
+
+// matches compares a name without wildcard, or as if it had none.
+func (c comparand) matches(n comparand) bool {
 	switch n.Kind {
 	case DNSKind:
-		return withinConstraint(n.Text(), c.Text())
+		return withinDomain(n.host, c.host) && !(c.below && n.host == c.host)
 	case URIKind:
-		return hostMatches(uriHost(n.Text()), c.Text())
+		return c.matchesHost(n.host)
 	case EmailKind:
-		local, host, _ := splitEmail(n.Text())
-		if wantLocal, wantHost, ok := splitEmail(c.Text()); ok {
-			return local == wantLocal && sameHost(host, wantHost)
+		if c.local != "" {
+			return n.local == c.local && n.host == c.host
 		}
-		return c.Text() == "" || hostMatches(host, c.Text())
+		return len(c.Bytes) == 0 || c.matchesHost(n.host)
 	case IPKind:
-		addr, _ := n.IP()
-		prefix, ok := c.Range()
-		return ok && prefix.Contains(addr)
+		return c.prefix.Contains(n.addr)
 	case DirectoryKind:
-		name, _ := n.Directory()
-		base, err := c.Directory()
-		return err == nil && name.Fold().Within(base.Fold())
+		return n.dir.Within(c.dir)
 	}
 	return true
 }
 
-// withinConstraint is the rule of DNS constraints: the domain and everything
-// below it, or only what is below it if it begins with a dot.
-func withinConstraint(host, constraint string) bool {
-	if below, ok := strings.CutPrefix(constraint, "."); ok {
-		return withinDomain(host, below) && !sameHost(host, below)
-	}
-	return withinDomain(host, constraint)
-}
-
-// hostMatches is the rule of URI and email constraints: that host alone, or
+// matchesHost is the rule of URI and email constraints: that host alone, or
 // with a leading dot everything below it.
-func hostMatches(host, constraint string) bool {
-	if strings.HasPrefix(constraint, ".") {
-		return withinConstraint(host, constraint)
+func (c comparand) matchesHost(host string) bool {
+	if c.below {
+		return withinDomain(host, c.host) && host != c.host
 	}
-	return sameHost(host, constraint)
+	return host == c.host
 }
 
+// withinDomain compares canonical names. Everything lies within "".
 func withinDomain(host, domain string) bool {
-	host, domain = canonicalHost(host), canonicalHost(domain)
-	return domain == "" || host == domain || strings.HasSuffix(host, "."+domain)
+	above, ok := strings.CutSuffix(host, domain)
+	return ok && (above == "" || domain == "" || strings.HasSuffix(above, "."))
 }
-
-func sameHost(a, b string) bool { return canonicalHost(a) == canonicalHost(b) }
 
 func canonicalHost(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) }

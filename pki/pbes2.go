@@ -18,6 +18,8 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 	"golang.org/x/crypto/scrypt"
+
+	"virtls/pki/dn"
 )
 
 // Bounds on the work that a foreign file may ask for before its password can
@@ -176,7 +178,7 @@ func readEncrypted(der []byte) (e encryption, data cryptobyte.String, err error)
 	case id.OID.Equal(oidPBE3DES):
 		e, err = pkcs12Encryption(id.Parameters)
 	default:
-		err = fmt.Errorf("the private key is encrypted with %v; only PBES2 is supported: rewrite it with `openssl pkcs8 -topk8`", id.OID)
+		err = fmt.Errorf("the private key is encrypted with %s; only PBES2 is supported: rewrite it with `openssl pkcs8 -topk8`", dn.ShortOID(id.OID))
 	}
 	return e, data, err
 }
@@ -233,7 +235,7 @@ func pbes2Encryption(params []byte) (e encryption, err error) {
 			return block, iv, err
 		}}, err
 	}
-	return e, fmt.Errorf("the private key is encrypted with cipher %v, which is not supported", enc.OID)
+	return e, fmt.Errorf("the private key is encrypted with cipher %s, which is not supported", dn.ShortOID(enc.OID))
 }
 
 // A derivation is how to make a key of a password.
@@ -254,7 +256,7 @@ func readDerivation(kdf AlgorithmIdentifier, size int) (d derivation, err error)
 	case kdf.OID.Equal(oidScrypt):
 		return readScrypt(seq, size)
 	}
-	return d, fmt.Errorf("key derivation %v is not supported", kdf.OID)
+	return d, fmt.Errorf("key derivation %s is not supported", dn.ShortOID(kdf.OID))
 }
 
 func readPBKDF2(seq cryptobyte.String, size int) (d derivation, err error) {
@@ -283,7 +285,7 @@ func readPBKDF2(seq cryptobyte.String, size int) (d derivation, err error) {
 			}
 		}
 		if newHash == nil {
-			return d, fmt.Errorf("PBKDF2 with %v is not supported", prf.OID)
+			return d, fmt.Errorf("PBKDF2 with %s is not supported", dn.ShortOID(prf.OID))
 		}
 	}
 	blocks := (size + newHash().Size() - 1) / newHash().Size()

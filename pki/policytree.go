@@ -2,6 +2,7 @@ package pki
 
 import (
 	"encoding/asn1"
+	"fmt"
 	"maps"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -16,6 +17,7 @@ type certPolicies struct {
 	requireExplicit int
 	inhibitMapping  int
 	inhibitAny      int
+	work            int // what applying them costs of [maxNameWork]
 }
 
 var anyPolicy = asn1.ObjectIdentifier{2, 5, 29, 32, 0}
@@ -25,6 +27,7 @@ func (x Extensions) certPolicies() (p certPolicies, err error) {
 	if p.policies, err = x.Policies(); err != nil {
 		return p, err
 	}
+	defer func() { p.work = nameWork * (len(p.policies) + len(p.mappings)) }()
 	if e := x.Find(OIDPolicyMappings); e != nil {
 		seq, ok := sequence(e.Value)
 		for ok && !seq.Empty() {
@@ -81,7 +84,12 @@ type policySet map[string][]asn1.ObjectIdentifier
 // policies, to a chain, leaf first. Any policy will do, but where an authority
 // demands that there be one the chain must have one. The anchor's own
 // constraints count, its policies do not.
-func checkPolicies(chain []*member) []Problem {
+func (v *verifier) checkPolicies(chain []*member) []Problem {
+	for _, m := range chain {
+		if v.work -= m.policies.work; v.work < 0 {
+			return []Problem{{TooComplex, m.cert, "more certificate policies than we compare", fmt.Sprintf("at most %d", maxNameWork/nameWork)}}
+		}
+	}
 	n := len(chain) - 1
 	anchor := chain[n].policies
 	explicit := lower(n+1, anchor.requireExplicit)
@@ -90,12 +98,12 @@ func checkPolicies(chain []*member) []Problem {
 	set := policySet{anyPolicy.String(): {anyPolicy}}
 	for i := n - 1; i >= 0; i-- {
 		m := chain[i]
-		set = set.next(m.policies.policies, inhibitAny > 0 || i > 0 && m.selfIssued())
+		set = set.next(m.policies.policies, inhibitAny > 0 || i > 0 && m.selfIssued)
 		if i == 0 {
 			break
 		}
 		set.apply(m.policies.mappings, mapping > 0)
-		if !m.selfIssued() {
+		if !m.selfIssued {
 			explicit, mapping, inhibitAny = max(explicit-1, 0), max(mapping-1, 0), max(inhibitAny-1, 0)
 		}
 		explicit = lower(explicit, m.policies.requireExplicit)

@@ -15,6 +15,8 @@ import (
 	"github.com/cloudflare/circl/sign/ed448"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"virtls/pki/dn"
 )
 
 // MarshalPKCS8 returns the PKCS#8 form (RFC 5958) of a private key. form only
@@ -121,7 +123,7 @@ func ParsePKCS8(der []byte) (PrivateKey, error) {
 		}
 		return k.(PrivateKey), nil
 	default:
-		return nil, fmt.Errorf("private keys of type %s (%v) are not supported", alg, id.OID)
+		return nil, fmt.Errorf("private keys of type %s (%s) are not supported", alg, dn.ShortOID(id.OID))
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 	"github.com/cloudflare/circl/sign/ed448"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"virtls/pki/dn"
 )
 
 // Bounds on numbers read from foreign keys, so that nobody makes us compute for minutes.
@@ -138,7 +140,7 @@ func decodePublicKey(alg KeyAlgorithm, id AlgorithmIdentifier, bits asn1.BitStri
 	case MLDSA44, MLDSA65, MLDSA87:
 		return mldsa.NewPublicKey(mldsaParameters(alg), raw)
 	default:
-		return nil, fmt.Errorf("key algorithm %s (%v) is not supported", alg, id.OID)
+		return nil, fmt.Errorf("key algorithm %s (%s) is not supported", alg, dn.ShortOID(id.OID))
 	}
 	return nil, fmt.Errorf("a public key of type %s has %d octets", alg, len(raw))
 }
@@ -180,7 +182,7 @@ func namedCurve(params []byte) (elliptic.Curve, error) {
 			return n.curve, nil
 		}
 	}
-	return nil, fmt.Errorf("elliptic curve %v is not supported", oid)
+	return nil, fmt.Errorf("elliptic curve %s is not supported", dn.ShortOID(oid))
 }
 
 // decodePoint reads a point in uncompressed or, as GnuTLS does not but OpenSSL

@@ -1,18 +1,25 @@
 package pki
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"virtls/pki/dn"
 )
 
 // checkRevocation looks every certificate of a chain but the anchor up in the
 // CRLs of its issuer (RFC 5280, 6.3.3).
 func (v *verifier) checkRevocation(chain []*member) (problems []Problem) {
 	for i, m := range chain[:len(chain)-1] {
-		problems = append(problems, v.checkRevoked(m, chain[i+1])...)
+		pair := [2]*member{m, chain[i+1]}
+		found, known := v.revoked[pair]
+		if !known {
+			found = v.checkRevoked(m, chain[i+1])
+			v.revoked[pair] = found
+		}
+		problems = append(problems, found...)
 	}
 	return problems
 }
@@ -22,25 +29,22 @@ func (v *verifier) checkRevocation(chain []*member) (problems []Problem) {
 func (v *verifier) checkRevoked(m, issuer *member) []Problem {
 	var doubts []Problem
 	judged := false
-	for _, crl := range v.o.CRLs {
-		if !bytes.Equal(crl.RawIssuer, issuer.cert.RawSubject) {
-			continue
-		}
+	for _, crl := range v.lists[string(issuer.cert.RawSubject)] {
 		entry := crl.Find(m.cert.Serial)
 		signer, err := v.crlSigner(crl, issuer)
 		if err == nil {
 			err = v.crlForm(crl, signer)
 		}
 		if err != nil {
-			doubts = append(doubts, Problem{CRLUnusable, m.cert, err.Error(), ""})
+			doubts = addProblem(doubts, Problem{CRLUnusable, m.cert, err.Error(), ""})
 			continue
 		}
 		if entry != nil {
 			return []Problem{{Revoked, m.cert,
-				fmt.Sprintf("it in the CRL of %s since %s: %s", issuer.cert.Subject, stamp(entry.RevokedAt), entry.Reason()), ""}}
+				fmt.Sprintf("it in the CRL of %s since %s: %s", issuer.cert.Subject.Short(), stamp(entry.RevokedAt), entry.Reason()), ""}}
 		}
 		if stale := v.crlTimes(m, crl); stale != nil {
-			doubts = append(doubts, *stale)
+			doubts = addProblem(doubts, *stale)
 			continue
 		}
 		judged = true
@@ -49,7 +53,7 @@ func (v *verifier) checkRevoked(m, issuer *member) []Problem {
 		return nil
 	}
 	if doubts == nil && v.o.RequireCRL {
-		return []Problem{{CRLMissing, m.cert, "none", "a CRL of " + issuer.cert.Subject.String()}}
+		return []Problem{{CRLMissing, m.cert, "none", "a CRL of " + issuer.cert.Subject.Short()}}
 	}
 	return doubts
 }
@@ -62,14 +66,15 @@ func (v *verifier) crlSigner(crl *CRL, issuer *member) (*member, error) {
 	if err == nil {
 		return issuer, nil
 	}
-	for _, root := range v.o.Roots {
-		if root != issuer.cert && bytes.Equal(root.RawSubject, crl.RawIssuer) {
-			if m := v.member(root); v.checkSignature(crl, m) == nil {
-				return m, nil
-			}
+	for _, c := range v.known[string(crl.RawIssuer)] {
+		if !v.anchors[string(c.Raw)] || v.signatures <= 0 {
+			break // anchors come first
+		}
+		if m := v.member(c); c != issuer.cert && v.checkSignature(crl, m) == nil {
+			return m, nil
 		}
 	}
-	return nil, fmt.Errorf("a CRL of %s that does not carry its signature: %w", issuer.cert.Subject, err)
+	return nil, fmt.Errorf("a CRL of %s that does not carry its signature: %w", issuer.cert.Subject.Short(), err)
 }
 
 // crlForm says what makes a list unusable whatever it holds.
@@ -84,7 +89,7 @@ func (v *verifier) crlForm(crl *CRL, signer *member) error {
 	for _, e := range crl.Extensions {
 		oid := e.OID.String()
 		if seen[oid] {
-			return fmt.Errorf("a CRL with extension %s twice", oid)
+			return fmt.Errorf("a CRL with extension %s twice", dn.ShortOID(e.OID))
 		}
 		seen[oid] = true
 		switch {
@@ -93,13 +98,13 @@ func (v *verifier) crlForm(crl *CRL, signer *member) error {
 		case e.OID.Equal(OIDDeltaCRL):
 			return fmt.Errorf("a delta CRL, which is not supported")
 		case e.Critical && !e.OID.Equal(OIDIssuingDistribution) && !e.OID.Equal(OIDCRLNumber) && !e.OID.Equal(OIDAuthorityKeyID):
-			return fmt.Errorf("a CRL with critical extension %s, which is not understood", oid)
+			return fmt.Errorf("a CRL with critical extension %s, which is not understood", dn.ShortOID(e.OID))
 		}
 	}
 	for _, r := range crl.Revoked {
 		for _, e := range r.Extensions {
 			if e.Critical && !e.OID.Equal(OIDReasonCode) && !e.OID.Equal(OIDInvalidityDate) {
-				return fmt.Errorf("a CRL with critical entry extension %s, which is not understood", e.OID)
+				return fmt.Errorf("a CRL with critical entry extension %s, which is not understood", dn.ShortOID(e.OID))
 			}
 		}
 	}

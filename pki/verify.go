@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/asn1"
 	"errors"
@@ -80,7 +79,7 @@ func Verify(leaf *Certificate, o VerifyOptions) (*Result, error) {
 	if len(problems) == 0 && v.search([]*member{v.leaf}, nil, true) {
 		return &Result{certificates(v.found), match}, nil
 	}
-	v.steps, v.names = maxSteps, maxNameChecks
+	v.steps, v.work = maxSteps, maxNameWork
 	v.search([]*member{v.leaf}, problems, false)
 	slices.SortStableFunc(v.best, func(a, b Problem) int { return cmp.Compare(a.Reason, b.Reason) })
 	return nil, &VerifyError{Problems: v.best, Chain: certificates(v.found)}
@@ -94,10 +93,15 @@ type verifier struct {
 	now     time.Time
 	leaf    *member
 	members map[*Certificate]*member
-	issuers []*Certificate // where to look for issuers, anchors first
 
-	steps, signatures, names int              // what may still be done
-	checked                  map[[2]any]error // signatures: what is signed, and by which member
+	anchors  map[string]bool           // the DER of the Roots
+	known    map[string][]*Certificate // where to look for issuers, by subject, anchors first
+	lists    map[string][]*CRL         // by issuer
+	entities map[string]int            // numbers of subjects with their keys
+
+	steps, signatures, work int                      // what may still be done
+	checked                 map[[2]any]error         // signatures: what is signed, and by which member
+	revoked                 map[[2]*member][]Problem // what the CRLs of the second say of the first
 
 	found []*member // the chain that is trusted, or the one that came closest
 	best  []Problem // what is wrong with the latter
@@ -106,8 +110,9 @@ type verifier struct {
 
 func newVerifier(leaf *Certificate, o VerifyOptions) *verifier {
 	v := &verifier{
-		o: o, policy: o.Policy, now: o.Time, steps: maxSteps, signatures: maxSignatureChecks, names: maxNameChecks,
-		members: map[*Certificate]*member{}, checked: map[[2]any]error{},
+		o: o, policy: o.Policy, now: o.Time, steps: maxSteps, signatures: maxSignatureChecks, work: maxNameWork,
+		members: map[*Certificate]*member{}, anchors: map[string]bool{}, known: map[string][]*Certificate{}, lists: map[string][]*CRL{},
+		entities: map[string]int{}, checked: map[[2]any]error{}, revoked: map[[2]*member][]Problem{},
 	}
 	if v.policy == nil {
 		v.policy = StrictPolicy()
@@ -115,15 +120,31 @@ func newVerifier(leaf *Certificate, o VerifyOptions) *verifier {
 	if v.now.IsZero() {
 		v.now = time.Now()
 	}
-	v.leaf = v.member(leaf)
+	for _, c := range o.Roots {
+		v.anchors[string(c.Raw)] = true
+	}
 	seen := map[string]bool{}
 	for _, c := range slices.Concat(o.Roots, o.Intermediates) {
 		if !seen[string(c.Raw)] {
 			seen[string(c.Raw)] = true
-			v.issuers = append(v.issuers, c)
+			v.known[string(c.RawSubject)] = append(v.known[string(c.RawSubject)], c)
 		}
 	}
+	for _, crl := range o.CRLs {
+		v.lists[string(crl.RawIssuer)] = append(v.lists[string(crl.RawIssuer)], crl)
+	}
+	v.leaf = v.member(leaf)
 	return v
+}
+
+// entity returns a number that a certificate shares with those of the same
+// name and key. One of them is enough in a chain.
+func (v *verifier) entity(c *Certificate) int {
+	key := string(c.RawSubject) + string(c.PublicKey.Raw) // both tell their lengths
+	if _, ok := v.entities[key]; !ok {
+		v.entities[key] = len(v.entities)
+	}
+	return v.entities[key]
 }
 
 func (v *verifier) member(c *Certificate) *member {
@@ -149,10 +170,17 @@ func (v *verifier) checkLeaf() (match NameMatch, problems []Problem) {
 	if v.policy.Profile == WebPKI {
 		problems = append(problems, v.leaf.checkWebPKILeaf(v.policy)...)
 	}
+	cn, ok := fallbackName(v.leaf.cert)
+	if ok && mayName(cn) {
+		v.leaf.hostCN = cn
+	}
 	if v.o.Hostname == "" {
 		return 0, problems
 	}
 	match, err := MatchHostname(v.leaf.cert, v.o.Hostname)
+	if match == ByCommonName {
+		v.leaf.hostCN = cn // as odd as it may be
+	}
 	if match == ByCommonName && v.policy.Profile == WebPKI {
 		err = &HostnameError{v.leaf.cert, v.o.Hostname}
 	}
@@ -163,24 +191,18 @@ func (v *verifier) checkLeaf() (match NameMatch, problems []Problem) {
 	return match, problems
 }
 
-func (v *verifier) isAnchor(m *member) bool {
-	return slices.ContainsFunc(v.o.Roots, func(c *Certificate) bool {
-		return bytes.Equal(c.Raw, m.cert.Raw) && (v.o.PartialChain || m.selfIssued())
-	})
-}
-
 // search extends a chain, whose problems are known, up to an anchor. A strict
 // search gives up a chain at its first problem and returns true when it has
 // found one without. The other kind notes the chain that came closest.
 func (v *verifier) search(chain []*member, problems []Problem, strict bool) bool {
 	last := chain[len(chain)-1]
-	if v.isAnchor(last) {
+	if last.anchor {
 		problems = append(problems, v.complete(chain)...)
 		v.note(chain, problems, rankAnchored)
 		return len(problems) == 0
 	}
 	issuers, tooLong := v.candidates(chain)
-	v.note(chain, append(slices.Clip(problems), v.untrusted(last)), rankUntrusted)
+	v.note(chain, append(slices.Clip(problems), last.unknown), rankUntrusted)
 	if tooLong {
 		v.note(chain, append(slices.Clip(problems), Problem{TooComplex, last.cert, "a chain that goes on",
 			fmt.Sprintf("no more than %d intermediate authorities", v.maxIntermediates())}), rankTooComplex)
@@ -209,21 +231,30 @@ func (v *verifier) search(chain []*member, problems []Problem, strict bool) bool
 	return false
 }
 
-// untrusted says that a chain ends at a certificate that is no anchor.
-func (v *verifier) untrusted(last *member) Problem {
-	p := Problem{UnknownIssuer, last.cert, "issuer " + last.cert.Issuer.String(), "one of the trusted authorities"}
-	if last.selfIssued() {
-		p.Got, p.Want = "a self-issued certificate", "it among the trusted authorities"
+// seek finds, once, who may have issued a certificate, and what to say if that
+// leads to no anchor.
+func (v *verifier) seek(m *member) {
+	if m.sought {
+		return
 	}
-	for _, c := range v.issuers {
-		if bytes.Equal(c.RawSubject, last.cert.RawIssuer) && !c.Issued(last.cert) {
-			aki, _ := last.cert.Extensions.AuthorityKeyID()
-			p.Got += fmt.Sprintf(" with key identifier %x", aki.KeyID)
-			p.Want = fmt.Sprintf("%x: the known authority of that name has another key", c.Extensions.SubjectKeyID())
-			break
+	m.sought = true
+	m.unknown = Problem{UnknownIssuer, m.cert, "issuer " + m.cert.Issuer.Short(), "one of the trusted authorities"}
+	if m.selfIssued {
+		m.unknown.Got, m.unknown.Want = "a self-issued certificate", "it among the trusted authorities"
+	}
+	var namesake *Certificate
+	for _, c := range v.known[string(m.cert.RawIssuer)] {
+		if c.Issued(m.cert) {
+			m.issuers = append(m.issuers, v.member(c))
+		} else if namesake == nil {
+			namesake = c
 		}
 	}
-	return p
+	if namesake != nil {
+		m.unknown.Got += " with key identifier " + briefHex(m.cert.issuerKeyID)
+		m.unknown.Want = briefHex(namesake.keyID) + ": the known authority of that name has another key"
+	}
+	slices.SortStableFunc(m.issuers, func(a, b *member) int { return a.preference() - b.preference() })
 }
 
 // How close chains come to being trusted.
@@ -252,19 +283,16 @@ func (v *verifier) note(chain []*member, problems []Problem, rank int) {
 // tooLong tells whether the latter left one out.
 func (v *verifier) candidates(chain []*member) (issuers []*member, tooLong bool) {
 	last := chain[len(chain)-1]
-	for _, c := range v.issuers {
-		if !c.Issued(last.cert) {
-			continue
-		}
-		switch m := v.member(c); {
-		case slices.ContainsFunc(chain, m.sameEntity):
-		case !v.isAnchor(m) && v.isLong(chain, m):
+	v.seek(last)
+	for _, m := range last.issuers {
+		switch {
+		case slices.ContainsFunc(chain, func(o *member) bool { return o.entity == m.entity }):
+		case !m.anchor && v.isLong(chain, m):
 			tooLong = true
 		default:
 			issuers = append(issuers, m)
 		}
 	}
-	slices.SortStableFunc(issuers, func(a, b *member) int { return v.preference(a) - v.preference(b) })
 	return issuers, tooLong
 }
 
@@ -275,15 +303,15 @@ func (v *verifier) maxIntermediates() int {
 // isLong tells whether a chain has no room for one more intermediate.
 func (v *verifier) isLong(chain []*member, m *member) bool {
 	counted := intermediates(chain)
-	if m.selfIssued() {
+	if m.selfIssued {
 		return len(chain)-1-counted >= maxSelfIssued
 	}
 	return counted >= v.maxIntermediates()
 }
 
-func (v *verifier) preference(m *member) int {
+func (m *member) preference() int {
 	switch {
-	case v.isAnchor(m):
+	case m.anchor:
 		return 0
 	case len(m.problems) == 0:
 		return 1
@@ -309,14 +337,14 @@ func (v *verifier) checkSignature(signed signedBy, issuer *member) error {
 func (v *verifier) checkLink(chain []*member, issuer *member) []Problem {
 	last := chain[len(chain)-1]
 	return slices.Concat(
-		v.policy.checkSignature(last.cert, last.cert.SignatureAlgorithm()),
+		v.policy.checkSignature(last.cert, last.signature),
 		issuer.problems,
 		issuer.asIssuer(chain, v.o.Purpose),
-		issuer.checkNames(chain, &v.names),
+		issuer.checkNames(chain, &v.work),
 	)
 }
 
 // complete returns what is wrong with a chain as a whole.
 func (v *verifier) complete(chain []*member) []Problem {
-	return slices.Concat(checkPolicies(chain), v.checkRevocation(chain))
+	return slices.Concat(v.checkPolicies(chain), v.checkRevocation(chain))
 }

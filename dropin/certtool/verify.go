@@ -206,8 +206,13 @@ func (c *command) judge(list []*pki.Certificate, t trusted) error {
 	if !list[0].SelfIssued() {
 		o.Roots = slices.DeleteFunc(slices.Clone(o.Roots), func(a *pki.Certificate) bool { return bytes.Equal(a.Raw, list[0].Raw) })
 	}
+	host, hasHost := c.Last("verify-hostname")
+	o.Hostname = host
 	j := &judgement{out: c.out, list: list}
-	final := j.links(problemsOf(pki.Verify(list[0], o)))
+	problems, chain := problemsOf(pki.Verify(list[0], o))
+	// certtool says at the end only that the name is another.
+	final := j.links(slices.DeleteFunc(problems, func(p pki.Problem) bool { return p.Reason == pki.NameMismatch }), chain)
+	o.Hostname = ""
 	if text, ok := c.Last("verify-purpose"); ok {
 		purpose, err := dn.ParseOID(text)
 		if err != nil {
@@ -217,7 +222,7 @@ func (c *command) judge(list []*pki.Certificate, t trusted) error {
 		problems, _ := problemsOf(pki.Verify(list[0], o))
 		final.add(slices.DeleteFunc(problems, func(p pki.Problem) bool { return p.Reason != pki.WrongPurpose })...)
 	}
-	if host, ok := c.Last("verify-hostname"); ok {
+	if hasHost {
 		if _, err := pki.MatchHostname(list[0], host); err != nil {
 			final[pki.NameMismatch] = true
 		}

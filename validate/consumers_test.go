@@ -2,10 +2,12 @@ package validate
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"virtls/creds"
+	"virtls/finding"
 	"virtls/internal/peertest"
 )
 
@@ -21,7 +23,8 @@ func TestConsumers(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		t.Parallel()
 		for _, c := range consumers {
-			row, err := creds.ConsumerFor(c.name, g.Version(t, c.program).Package)
+			build := g.Version(t, c.program).Package
+			row, err := creds.ConsumerFor(c.name, build)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -30,14 +33,16 @@ func TestConsumers(t *testing.T) {
 				t.Fatalf("%d set-ups, want 60 at least", len(list))
 			}
 			for i, v := range c.verdicts(t, g, base) {
-				if want, sure := known[list[i].name]; sure && v.accepted != want {
-					t.Errorf("%s: %s: accepted %t: %s", c.name, list[i].name, v.accepted, v.text)
+				s := list[i]
+				if want, sure := known[s.name]; sure && v.accepted != want {
+					t.Errorf("%s: %s: accepted %t: %s", c.name, s.name, v.accepted, v.text)
 				}
 				root, l := c.place(i)
-				j := row.Judge(l.Files(c.role), creds.JudgeOptions{Root: filepath.Join(base, root), Password: []byte(list[i].password)})
-				if text := refusal(j); j.Accepted != v.accepted || !strings.Contains(v.text, text) || !v.accepted && text == "" {
-					t.Errorf("%s %s: %s:\n  the program: %t %s\n  prediction:  %t %s", c.name, row.Version, list[i].name, v.accepted, v.text, j.Accepted, text)
+				j := row.Judge(l.Files(c.role), creds.JudgeOptions{Root: filepath.Join(base, root), Password: []byte(s.password)})
+				if text := refusal(j); j.Accepted != v.accepted || !strings.Contains(v.text, text) || !v.accepted && text == "" && !strings.HasPrefix(v.text, "Error reading file") {
+					t.Errorf("%s %s: %s:\n  the program: %t %s\n  prediction:  %t %s", c.name, row.Version, s.name, v.accepted, v.text, j.Accepted, text)
 				}
+				c.compare(t, filepath.Join(base, root), l.Dir, s, build, v)
 			}
 		}
 	})
@@ -49,4 +54,30 @@ func refusal(j creds.Judgement) string {
 		return p.Text
 	}
 	return ""
+}
+
+// compare wants Dir to come to a program's verdict, and to give a reason that is
+// among the findings.
+func (c consumer) compare(t *testing.T, root, dir string, s setup, build string, v verdict) {
+	t.Helper()
+	if c.program == peertest.QEMU {
+		root = filepath.Join(root, dir)
+	}
+	r, err := Dir(t.Context(), root, Options{For: []string{c.name}, Against: []string{build}, Password: []byte(s.password)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Verdicts) != 1 || r.Accepted() != v.accepted {
+		t.Errorf("%s %s: %s: the program says %t %s, the verdicts are %+v", c.name, build, s.name, v.accepted, v.text, r.Verdicts)
+		return
+	}
+	because := r.Verdicts[0].Because
+	if v.accepted != (len(because) == 0) {
+		t.Errorf("%s %s: %s: accepted %t because of %q", c.name, build, s.name, v.accepted, because)
+	}
+	for _, code := range because {
+		if !slices.ContainsFunc(r.Findings, func(f finding.Finding) bool { return f.Code == code && f.Severity == finding.Error && f.Fix != "" }) {
+			t.Errorf("%s %s: %s: %s is no finding of %v", c.name, build, s.name, code, r.Findings)
+		}
+	}
 }

@@ -61,19 +61,23 @@ const use = `use() {
 }
 `
 
+// askLibvirtd has each daemon listen on an address of its own: what the last one
+// has started may keep its address for a moment.
 const askLibvirtd = use + `
+n=0
 mkdir -p /run/libvirt
-cat >/run/libvirtd.conf <<end
-listen_addr = "127.0.0.1"
+ask() {
+	use "$1"
+	: >/run/log
+	n=$((n + 1))
+	cat >/run/libvirtd.conf <<end
+listen_addr = "127.0.$((n / 250)).$((n % 250 + 2))"
 tls_port = "$port"
 unix_sock_dir = "/run/libvirt"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
 log_outputs = "3:file:/run/log"
 end
-ask() {
-	use "$1"
-	: >/run/log
 	if libvirtd --daemon --listen --config /run/libvirtd.conf --pid-file /run/pid 2>/dev/null; then
 		echo started
 		pid=$(cat /run/pid)

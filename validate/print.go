@@ -97,8 +97,11 @@ func (r *Result) Print(w io.Writer) error {
 			left++
 		}
 	}
-	if left > 0 {
-		fmt.Fprintf(table, "%d other directories are accepted by every consumer and version\n", left)
+	switch {
+	case left == len(subjects) && left > 0:
+		fmt.Fprintf(table, "All %d directories are accepted by every consumer and version.\n", left)
+	case left > 0:
+		fmt.Fprintf(table, "%d other directories are accepted by every consumer and version.\n", left)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -501,6 +501,9 @@ func (s setup) write(t testing.TB, root string, l layout.Location, r layout.Role
 			t.Fatal(err)
 		}
 	}
+	if err := os.MkdirAll(filepath.Join(root, filepath.Dir(l.Cert(r, layout.NoIndex))), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	put("ca", l.CA())
 	put("crl", l.CRL())
 	if l.Service == layout.QEMU {

@@ -122,6 +122,9 @@ func Machine(ctx context.Context, o Options) (*Result, error) {
 		t.names = append(t.names, machineNames()...)
 	}
 	t.judgeHost()
+	if len(t.sets) == 0 {
+		t.note(kindNothing.Found(string(t.root), "").WithSeverity(finding.Info))
+	}
 	r.judgeFleet([]*tree{t})
 	return r.result([]*tree{t}), ctx.Err()
 }

@@ -117,7 +117,7 @@ func (c *validateCmd) verdict(r *validate.Result) error {
 
 func (c *validateCmd) options() (validate.Options, error) {
 	o := validate.Options{
-		For: split(c.For), Against: split(c.Against), Hostnames: split(c.Hostname),
+		For: c.For, Against: c.Against, Hostnames: c.Hostname,
 		As: c.As, Profile: access.Profile(c.Profile), MLDSA: c.MLDSA, Now: time.Now(),
 	}
 	var err error
@@ -130,18 +130,6 @@ func (c *validateCmd) options() (validate.Options, error) {
 		}
 	}
 	return o, nil
-}
-
-// split takes lists apart that were typed with commas.
-func split(list []string) (words []string) {
-	for _, item := range list {
-		for word := range strings.SplitSeq(item, ",") {
-			if word = strings.TrimSpace(word); word != "" {
-				words = append(words, word)
-			}
-		}
-	}
-	return words
 }
 
 // result judges everything that was named.

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -136,7 +137,7 @@ func (s *State) journalled(p *register.Placement) (*register.Placement, error) {
 func (s *State) resolved(p *register.Placement) *register.Placement {
 	return withPaths(p, func(path string) string {
 		if filepath.IsAbs(path) {
-			return path
+			return filepath.Clean(path)
 		}
 		return filepath.Join(s.dir, path)
 	})
@@ -222,14 +223,26 @@ func (s *State) outside(p *register.Placement) bool {
 }
 
 // revive prepares a placement of a killed run to be placed. It reports false
-// for one that cannot be placed any more, which leaves the journal.
+// for one that cannot be placed any more, which leaves the journal. The journal
+// may come from a backup, or have been changed: what this package never writes
+// there is not done either, whoever wants it.
 func (s *State) revive(ctx context.Context, p *register.Placement) (bool, error) {
-	if p.Key != "" {
-		switch _, err := os.Lstat(p.Key); {
+	isTemp := func(path string) bool { return atomicfile.IsTempOf(p.Key, path) }
+	switch {
+	case !isPublicPEM(p.Content):
+		return false, s.giveUp(ctx, p, "an entry of the journal that holds no certificate, request or revocation list")
+	case p.Key != "" && !slices.ContainsFunc(p.KeyPaths, isTemp):
+		key := p.Key
+		p.Key = ""
+		return false, s.giveUp(ctx, p, key+", which is no file that virtls has staged for this place")
+	case p.Key != "":
+		switch info, err := os.Lstat(p.Key); {
 		case errors.Is(err, fs.ErrNotExist) && keyInPlace(p):
 			p.Key = ""
 		case errors.Is(err, fs.ErrNotExist):
 			return false, s.giveUp(ctx, p, p.Key+" is gone")
+		case err == nil && !info.Mode().IsRegular():
+			return false, s.giveUp(ctx, p, p.Key+" is not a regular file")
 		case err != nil && !s.outside(p):
 			return false, unwritable(err)
 		}
@@ -239,7 +252,71 @@ func (s *State) revive(ctx context.Context, p *register.Placement) (bool, error)
 			return false, s.giveUp(ctx, p, filepath.Dir(path)+" is gone")
 		}
 	}
+	if !s.outside(p) {
+		return true, nil
+	}
+	if path := occupied(p); path != "" {
+		return false, s.giveUp(ctx, p, path+" is there, and outside the state directory only the command itself replaces a file")
+	}
 	return true, nil
+}
+
+// isPublicPEM tells whether a placement's content is what they all have, in the
+// form in which this package writes it, and nothing beside that.
+func isPublicPEM(content []byte) bool {
+	if certs, err := pki.ParseCertificatesPEM(content); err == nil {
+		return bytes.Equal(encodePEM(certs), content)
+	}
+	if crls, err := pki.ParseCRLsPEM(content); err == nil {
+		var all []byte
+		for _, crl := range crls {
+			all = append(all, crl.PEM()...)
+		}
+		return bytes.Equal(all, content)
+	}
+	request, err := pki.ParseRequestPEM(content)
+	return err == nil && bytes.Equal(request.PEM(), content)
+}
+
+// occupied returns the first place of a placement that holds something else
+// than is to be there, empty if there is none. What is there already is taken
+// out of Paths.
+func occupied(p *register.Placement) string {
+	holds := func(path string, want []byte) (there, same bool) {
+		info, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, false
+		}
+		if err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(want)) {
+			return true, false
+		}
+		have, err := os.ReadFile(path)
+		defer clear(have)
+		return true, err == nil && bytes.Equal(have, want)
+	}
+	if p.Key != "" {
+		key, err := os.ReadFile(p.Key)
+		if err != nil {
+			return "" // placing it fails in the same way, and says why
+		}
+		defer clear(key)
+		for _, path := range p.KeyPaths {
+			if there, same := holds(path, key); there && !same {
+				return path
+			}
+		}
+	}
+	var missing []string
+	for _, path := range p.Paths {
+		switch there, same := holds(path, p.Content); {
+		case there && !same:
+			return path
+		case !there:
+			missing = append(missing, path)
+		}
+	}
+	p.Paths = missing
+	return ""
 }
 
 // keyInPlace tells whether the staged key's own place holds a key that belongs

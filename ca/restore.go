@@ -202,6 +202,14 @@ func (s *State) checkUnpacked(ctx context.Context, backup string) error {
 	if err := db.Update(ctx, s.Now(), s.act("restore", backup), nil); err != nil {
 		return err
 	}
+	// Export leaves the journal out. What it says is done without a question, anywhere on the machine.
+	for p, err := range db.Pending(ctx) {
+		if err != nil {
+			return err
+		}
+		return kindBackup.Found(backup, fmt.Sprintf("files that are to be placed, such as %.200q", strings.Join(p.Paths, ", "))).
+			WithWant("a register with an empty journal", "virtls ca export").Unable(nil)
+	}
 	if err := db.Close(); err != nil {
 		return err
 	}

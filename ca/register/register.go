@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -203,7 +204,9 @@ func (db *DB) Snapshot(ctx context.Context, path string) error {
 	return nil
 }
 
-// Check reads the whole register and fails if SQLite finds it damaged.
+// Check reads the whole register and fails if SQLite finds it damaged, or if
+// its schema is not the one that this package makes: a trigger that somebody has
+// added acts whenever the register is written to.
 func (db *DB) Check(ctx context.Context) error {
 	var result string
 	if err := db.sql.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&result); err != nil {
@@ -212,5 +215,54 @@ func (db *DB) Check(ctx context.Context) error {
 	if result != "ok" {
 		return kindDamaged.Found(db.path, result).Unable(nil)
 	}
+	want, err := ownSchema(ctx)
+	if err != nil {
+		return err
+	}
+	have, err := schemaOf(ctx, db.sql)
+	if err != nil {
+		return db.failed(err)
+	}
+	for _, text := range have {
+		if !slices.Contains(want, text) {
+			return kindDamaged.Found(db.path, fmt.Sprintf("%.200q", text)).WithWant("nothing but what virtls makes", "").Unable(nil)
+		}
+	}
+	if len(have) != len(want) {
+		return kindDamaged.Found(db.path, "a part of its tables, indexes and triggers").WithWant("all of them", "").Unable(nil)
+	}
 	return nil
+}
+
+// ownSchema returns the schema that the migrations make.
+func ownSchema(ctx context.Context) ([]string, error) {
+	pool, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	pool.SetMaxOpenConns(1) // each connection has a memory of its own
+	fresh := &DB{path: ":memory:", sql: pool}
+	if err := fresh.migrate(); err != nil {
+		return nil, err
+	}
+	return schemaOf(ctx, pool)
+}
+
+// schemaOf returns the statements that made the tables, indexes, triggers and
+// views of a database, by name. Indexes that SQLite makes by itself have none.
+func schemaOf(ctx context.Context, pool *sql.DB) (list []string, err error) {
+	rows, err := pool.QueryContext(ctx, "SELECT coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		list = append(list, text)
+	}
+	return list, rows.Err()
 }

@@ -22,12 +22,16 @@ func Sweep(dir string) (removed []string, err error) {
 // SweepFile is [Sweep] for the temporary files of one target. The caller must
 // know that no other process is writing that one.
 func SweepFile(path string) error {
-	dir, base := filepath.Split(path)
-	start := tempStart(base)
-	_, err := sweep(filepath.Clean(dir), func(name string) bool {
-		return IsTemp(name) && len(name) == len(start)+tempRandom && strings.HasPrefix(name, start)
-	})
+	dir := filepath.Dir(path)
+	_, err := sweep(dir, func(name string) bool { return IsTempOf(filepath.Join(dir, name), path) })
 	return err
+}
+
+// IsTempOf reports whether temp has the form of a temporary file of the target
+// at path, in the same directory.
+func IsTempOf(temp, path string) bool {
+	name, start := filepath.Base(temp), tempStart(filepath.Base(path))
+	return filepath.Dir(temp) == filepath.Dir(path) && IsTemp(name) && len(name) == len(start)+tempRandom && strings.HasPrefix(name, start)
 }
 
 func sweep(dir string, match func(name string) bool) (removed []string, err error) {

@@ -25,16 +25,20 @@ func (t *tree) judge(s *set) {
 		if s.inv == nil || !sameFiles(s.inv.files, use.Files) {
 			s.inv = newInventory(use.Files, view, t.o.Password)
 		}
-		last = judgement{caps: s.inv.relevant(row.Capabilities), inv: s.inv}
+		last = judgement{caps: s.inv.relevant(row.Capabilities), inv: s.inv, by: row.String()}
 		if at := slices.IndexFunc(judged, func(j judgement) bool { return j.caps == last.caps && j.inv == last.inv }); at >= 0 {
 			last = judged[at]
 		} else {
 			last.x, last.Judgement = row.Load(use.Files, creds.JudgeOptions{Now: t.o.Now, View: view, Password: t.o.Password, NoSanityCheck: !use.Sanity})
 			judged = append(judged, last)
 		}
-		t.verdict(s, i, last.Judgement, refused, s.inv)
+		t.verdict(s, i, last, refused)
 	}
-	t.noteAll(last.x.Check(t.o.Now))
+	for _, f := range last.x.Check(t.o.Now) {
+		if f.Code != "cert-subject-empty" { // of names, checkPair says more
+			t.note(f)
+		}
+	}
 	t.check(s, s.inv)
 }
 
@@ -44,11 +48,12 @@ type judgement struct {
 	x    *creds.X509
 	caps creds.Capabilities
 	inv  *inventory
+	by   string // the first of them, by which its findings are
 }
 
 // verdict notes one release's judgement.
-func (t *tree) verdict(s *set, i int, j creds.Judgement, refused []string, inv *inventory) {
-	row := t.rows[s.consumer][i]
+func (t *tree) verdict(s *set, i int, j judgement, refused []string) {
+	row, inv := t.rows[s.consumer][i], j.inv
 	v := Verdict{Subject: t.at(s.dir), Consumer: s.consumer, Version: row.label, Accepted: j.Accepted && len(refused) == 0, Because: slices.Clone(refused)}
 	if v.Because == nil {
 		v.Because = []string{}
@@ -58,10 +63,17 @@ func (t *tree) verdict(s *set, i int, j creds.Judgement, refused []string, inv *
 	}
 	for _, p := range hide(refine(j.Problems, row, inv), inv.files) {
 		f := p.Finding
+		denied := f.Code == "credential-unreadable" && t.denied(s, f.Subject)
+		if denied {
+			f.Code = kindDenied
+		}
 		if p.refuses && !slices.Contains(v.Because, f.Code) {
 			v.Because = append(v.Because, f.Code)
 		}
-		if f.By != "" && f.By != row.String() {
+		if denied {
+			continue // the rights are judged on their own
+		}
+		if f.By != "" && f.By != j.by {
 			t.note(f)
 			continue
 		}

@@ -134,7 +134,7 @@ func (t *tree) judgeRoot() {
 			t.judgeHome(loc, nil)
 		}
 	}
-	if len(t.sets) == 0 {
+	if t.empty() {
 		t.note(kindNothing.Found(string(t.root), ""))
 	}
 }
@@ -309,11 +309,14 @@ func (r *run) credentials(dir string) (*tree, error) {
 	t.pskIn(dir)
 	t.authorityKeysIn(dir)
 	t.access()
-	if len(t.sets) == 0 && len(t.notes) == 0 {
+	if t.empty() {
 		t.note(kindNothing.Found(dir, fmt.Sprintf("%d files", len(t.list(dir)))))
 	}
 	return t, nil
 }
+
+// empty tells whether nothing was found that could be judged.
+func (t *tree) empty() bool { return len(t.sets) == 0 && len(t.keyFiles) == 0 && len(t.notes) == 0 }
 
 // list returns the names of a directory's files, as the host has it.
 func (t *tree) list(dir string) (names []string) {

@@ -54,7 +54,7 @@ func cause(f finding.Finding, row release, inv *inventory, own *pair) (finding.F
 	switch f.Code {
 	case "cert-is-ca":
 		if i := own.keysCertificate(); i > 0 {
-			return kindLeafNotFirst.Found(own.Cert, fmt.Sprintf("%s first, and the key's certificate at place %d", own.chain[0], i+1)), true
+			return notFirst(own, i), true
 		}
 	case "chain-unknown-issuer", "chain-untrusted":
 		if len(own.chain) > 1 && !row.WholeChain && chainHolds(own.chain, row, inv) {
@@ -66,6 +66,9 @@ func cause(f finding.Finding, row release, inv *inventory, own *pair) (finding.F
 			return kindPQC.Found(own.Key, "").WithWant("a GnuTLS that can compute ML-DSA", ""), true
 		}
 	case "private-key-mismatch":
+		if i := own.keysCertificate(); i > 0 {
+			return notFirst(own, i), true
+		}
 		if other := inv.keysFile(own); other != "" {
 			f.Got = "the key of " + other
 			return f, true
@@ -81,6 +84,10 @@ func cause(f finding.Finding, row release, inv *inventory, own *pair) (finding.F
 		}
 	}
 	return f, false
+}
+
+func notFirst(own *pair, place int) finding.Finding {
+	return kindLeafNotFirst.Found(own.Cert, fmt.Sprintf("%s first, and the key's certificate at place %d", own.chain[0], place+1))
 }
 
 // keysCertificate returns the place of the certificate that the key belongs to,

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"errors"
 	"path"
 
 	"virtls/creds"
@@ -27,6 +28,20 @@ func (t *tree) access() {
 		}
 		t.rights(s)
 	}
+}
+
+// kindDenied is the code of what package access says of a file that its consumer
+// may not read.
+const kindDenied = "consumer-cannot-read"
+
+// denied tells whether a file's rights keep the consumer from reading it.
+func (t *tree) denied(s *set, file string) bool {
+	who := s.who
+	if t.as != nil {
+		who = t.as
+	}
+	var denial *access.Denial
+	return who != nil && errors.As(t.host.CanRead(*who, file), &denial)
 }
 
 // rights judges the rights of a set's files.

@@ -122,7 +122,7 @@ func Machine(ctx context.Context, o Options) (*Result, error) {
 		t.names = append(t.names, machineNames()...)
 	}
 	t.judgeHost()
-	if len(t.sets) == 0 {
+	if t.empty() {
 		t.note(kindNothing.Found(string(t.root), "").WithSeverity(finding.Info))
 	}
 	r.judgeFleet([]*tree{t})

@@ -72,6 +72,7 @@ type pattern struct {
 	literals []string // canonical
 	names    []string // what is between the literals; one more if the text ends with a name
 	size     int      // octets of the literals
+	trigrams map[string]bool
 }
 
 // patterns returns the patterns of all entries.
@@ -96,6 +97,7 @@ func newPattern(e Entry, s string) *pattern {
 		p.literals = append(p.literals, literal)
 		p.size += len(literal)
 	}
+	p.trigrams = trigrams(strings.Join(p.literals, ""))
 	return p
 }
 

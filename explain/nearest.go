@@ -3,7 +3,6 @@ package explain
 import (
 	"cmp"
 	"slices"
-	"strings"
 )
 
 // leastNear is the least part of the shorter text's trigrams that both texts
@@ -21,7 +20,7 @@ func Nearest(input string, n int) []Match {
 	}
 	var near []candidate
 	for _, p := range patterns() {
-		own := trigrams(strings.Join(p.literals, ""))
+		own := p.trigrams
 		least := min(len(of), len(own))
 		if least < 6 {
 			continue

@@ -16,31 +16,23 @@ import (
 // A disk is the files of one loading. Each is read once, so that all checks
 // judge the same content.
 type disk struct {
-	view layout.View
-	seen map[string]content
+	view  layout.View
+	cache *Cache
 }
-
-type content struct {
-	data []byte
-	err  error
-}
-
-func newDisk(view layout.View) *disk { return &disk{view, map[string]content{}} }
 
 // errTooLarge is the error for files of more than [pki.MaxFileSize] bytes.
 var errTooLarge = fmt.Errorf("the file has more than %d bytes", pki.MaxFileSize)
 
 // read returns the content of the file at path.
-func (d *disk) read(path string) ([]byte, error) {
-	c, ok := d.seen[path]
-	if !ok {
-		c.data, c.err = d.load(path)
-		d.seen[path] = c
-	}
+func (d disk) read(path string) ([]byte, error) {
+	c := remember(d.cache.files, path, func() content {
+		data, err := d.load(path)
+		return content{data, err}
+	})
 	return c.data, c.err
 }
 
-func (d *disk) load(path string) ([]byte, error) {
+func (d disk) load(path string) ([]byte, error) {
 	switch info, err := d.view.Stat(path); {
 	case err != nil:
 		return nil, err
@@ -53,13 +45,15 @@ func (d *disk) load(path string) ([]byte, error) {
 }
 
 // stat returns nil if there is something at path.
-func (d *disk) stat(path string) error {
-	_, err := d.view.Stat(path)
-	return err
+func (d disk) stat(path string) error {
+	return remember(d.cache.stats, path, func() error {
+		_, err := d.view.Stat(path)
+		return err
+	})
 }
 
 // readable returns why access(2) would say that the process may not read what is at path.
-func (d *disk) readable(path string) error {
+func (d disk) readable(path string) error {
 	if err := d.stat(path); err != nil {
 		return err
 	}

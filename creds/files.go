@@ -31,7 +31,7 @@ func (l *loader) trustFile(format string) {
 		l.unreadableFile(l.files.CA, err, format, l.files.CA, gnutlsFile)
 		return
 	}
-	certs, reason, err := parseCertificates(data)
+	certs, reason, err := l.parseCertificates(data)
 	switch {
 	case reason == pki.GnuTLSNoCertificate:
 		l.problem(kindAnchors.Found(l.files.CA, err.Error()).WithSeverity(finding.Warning), "")
@@ -59,7 +59,7 @@ func (l *loader) keyFile(p layout.Pair, prefix string) {
 		l.unreadableFile(p.Cert, err, "%s%s", prefix, gnutlsFile)
 		return
 	}
-	if id.Chain, reason, err = parseCertificates(certData); err != nil {
+	if id.Chain, reason, err = l.parseCertificates(certData); err != nil {
 		if reason == pki.GnuTLSNoCertificate {
 			reason = gnutlsBase64
 		}

@@ -10,7 +10,6 @@ import (
 	"testing/fstest"
 
 	"virtls/finding"
-	"virtls/layout"
 	"virtls/psk"
 )
 
@@ -134,11 +133,7 @@ func FuzzJudge(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, ca, cert, key, cert0, key0, extra []byte) {
 		for _, c := range extremes {
-			service := layout.QEMU
-			if c.isLibvirt() {
-				service = layout.Libvirt
-			}
-			names := layout.System(service, "").Files(c.Endpoint.Role())
+			names := namesOf(c)
 			view := memory{}
 			add := func(name string, data []byte) {
 				if name != "" && data != nil {

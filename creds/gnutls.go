@@ -30,30 +30,36 @@ func cString(data []byte) []byte {
 
 // parseCertificates reads PEM certificates as GnuTLS imports a list of them:
 // one that it does not load spoils them all. reason is what GnuTLS says.
-func parseCertificates(data []byte) (certs []*pki.Certificate, reason pki.GnuTLSError, err error) {
-	certs, err = pki.ParseCertificatesPEM(data)
+func (l *loader) parseCertificates(data []byte) (certs []*pki.Certificate, reason pki.GnuTLSError, err error) {
+	p := remember(l.disk.cache.certs, string(data), func() parsedCertificates { return importCertificates(data) })
+	return p.certs, p.reason, p.err
+}
+
+func importCertificates(data []byte) (p parsedCertificates) {
+	certs, err := pki.ParseCertificatesPEM(data)
 	var noPEM *pki.ErrNoPEM
 	switch {
 	case errors.As(err, &noPEM):
-		return nil, pki.GnuTLSNoCertificate, err
+		return parsedCertificates{nil, pki.GnuTLSNoCertificate, err}
 	case err != nil:
-		return nil, gnutlsDamaged, err
+		return parsedCertificates{nil, gnutlsDamaged, err}
 	}
 	for _, c := range certs {
 		if err := pki.PredictGnuTLSImport(c); err != nil {
-			if reason, _ = err.(pki.GnuTLSError); reason == pki.GnuTLSParseError {
+			reason, _ := err.(pki.GnuTLSError)
+			if reason == pki.GnuTLSParseError {
 				reason = gnutlsDamaged
 			}
-			return nil, reason, err
+			return parsedCertificates{nil, reason, err}
 		}
 	}
-	return certs, "", nil
+	return parsedCertificates{certs, "", nil}
 }
 
 // parseFirst reads the first certificate of a file (gnutls_x509_crt_import),
 // whatever comes after it.
-func parseFirst(data []byte) (c *pki.Certificate, reason pki.GnuTLSError, err error) {
-	certs, reason, err := parseCertificates(firstPEM(data))
+func (l *loader) parseFirst(data []byte) (c *pki.Certificate, reason pki.GnuTLSError, err error) {
+	certs, reason, err := l.parseCertificates(firstPEM(data))
 	switch {
 	case reason == pki.GnuTLSNoCertificate:
 		return nil, gnutlsNoPEM, err
@@ -82,21 +88,24 @@ func firstPEM(data []byte) []byte {
 
 // parseKey reads a PEM private key.
 func (l *loader) parseKey(data []byte) (key pki.PrivateKey, reason pki.GnuTLSError, err error) {
-	var password pki.PasswordFunc
-	if l.password != nil {
-		password = func() ([]byte, error) { return l.password, nil }
-	}
-	key, err = pki.ParsePrivateKeyPEM(data, password)
+	p := remember(l.disk.cache.keys, keyInput{string(data), l.password != nil}, func() parsedKey {
+		var password pki.PasswordFunc
+		if l.password != nil {
+			password = func() ([]byte, error) { return l.password, nil }
+		}
+		key, err := pki.ParsePrivateKeyPEM(data, password)
+		return parsedKey{key, err}
+	})
 	var noPEM *pki.ErrNoPEM
 	switch {
-	case errors.Is(err, pki.ErrNoPassword), errors.Is(err, pki.ErrPassword):
-		return nil, gnutlsDecryption, err
-	case errors.As(err, &noPEM):
-		return nil, gnutlsNoData, err
-	case err != nil:
-		return nil, gnutlsDamaged, err
-	case l.MLDSA != pki.MLDSAUsable && pki.AlgorithmOf(key.Public()).IsMLDSA():
+	case errors.Is(p.err, pki.ErrNoPassword), errors.Is(p.err, pki.ErrPassword):
+		return nil, gnutlsDecryption, p.err
+	case errors.As(p.err, &noPEM):
+		return nil, gnutlsNoData, p.err
+	case p.err != nil:
+		return nil, gnutlsDamaged, p.err
+	case l.MLDSA != pki.MLDSAUsable && pki.AlgorithmOf(p.key.Public()).IsMLDSA():
 		return nil, gnutlsDamaged, errors.New("an ML-DSA key, for which its GnuTLS is not made")
 	}
-	return key, "", nil
+	return p.key, "", nil
 }

@@ -18,6 +18,8 @@ type JudgeOptions struct {
 	// View shows the files, in the place of Root, as another user sees them.
 	View layout.View
 
+	Cache *Cache // of several judgements of the same files; may be nil
+
 	Password      []byte // of encrypted keys, nil for none; QEMU's passwordid. libvirt takes none
 	NoSanityCheck bool   // QEMU's sanity-check=off, libvirt's tls_no_sanity_certificate and no_sanity
 }
@@ -77,7 +79,7 @@ func (l *loader) judgement() Judgement {
 type loader struct {
 	Consumer
 	files    layout.Files
-	disk     *disk
+	disk     disk
 	now      time.Time
 	password []byte
 	sanity   bool
@@ -87,7 +89,10 @@ type loader struct {
 }
 
 func newLoader(c Consumer, f layout.Files, o JudgeOptions) *loader {
-	view := o.View
+	view, cache := o.View, o.Cache
+	if cache == nil {
+		cache = NewCache()
+	}
 	switch {
 	case view != nil:
 	case o.Root != "":
@@ -95,9 +100,12 @@ func newLoader(c Consumer, f layout.Files, o JudgeOptions) *loader {
 	default:
 		view = here{}
 	}
-	l := &loader{Consumer: c, files: f, disk: newDisk(view), now: o.Now, sanity: !o.NoSanityCheck}
+	l := &loader{Consumer: c, files: f, disk: disk{view, cache}, now: o.Now, sanity: !o.NoSanityCheck}
 	if !c.isLibvirt() {
 		l.password = o.Password
+	}
+	if c.isLibvirt() {
+		l.password = nil
 	}
 	if l.now.IsZero() {
 		l.now = time.Now()

@@ -65,11 +65,16 @@ func TestJudge(t *testing.T) {
 				t.Fatal(err)
 			}
 			root, names := s.files.place(t, first)
+			cache := NewCache()
 			for _, c := range Consumers() {
 				if c.Name != name {
 					continue
 				}
-				v := verdict(c.Judge(names, JudgeOptions{Root: root, Now: testNow}))
+				j := c.Judge(names, JudgeOptions{Root: root, Now: testNow})
+				if diff := cmp.Diff(j, c.Judge(names, JudgeOptions{Root: root, Now: testNow, Cache: cache})); diff != "" {
+					t.Errorf("%s, %s: without and with a cache (-without +with):\n%s", s.name, c, diff)
+				}
+				v := verdict(j)
 				if versions[v] == nil {
 					order = append(order, v)
 				}

@@ -218,12 +218,7 @@ func usual(ca, leaf *entity) files {
 // them, and returns the root and where that is.
 func (f files) place(t testing.TB, c Consumer) (root string, names layout.Files) {
 	t.Helper()
-	root = t.TempDir()
-	service := layout.QEMU
-	if c.isLibvirt() {
-		service = layout.Libvirt
-	}
-	names = layout.System(service, "").Files(c.Endpoint.Role())
+	root, names = t.TempDir(), namesOf(c)
 	paths := map[string]string{"ca": names.CA, "crl": names.CRL, "dh": names.DH}
 	for _, p := range names.Pairs {
 		index := ""
@@ -249,4 +244,13 @@ func (f files) place(t testing.TB, c Consumer) (root string, names layout.Files)
 		t.Fatal(err)
 	}
 	return root, names
+}
+
+// namesOf are the files that a consumer reads on a host.
+func namesOf(c Consumer) layout.Files {
+	service := layout.QEMU
+	if c.isLibvirt() {
+		service = layout.Libvirt
+	}
+	return layout.System(service, "").Files(c.Endpoint.Role())
 }

@@ -41,7 +41,7 @@ func (l *loader) firstCertificate(path string) *pki.Certificate {
 	if !ok {
 		return nil
 	}
-	c, reason, err := parseFirst(cString(data))
+	c, reason, err := l.parseFirst(cString(data))
 	if err == nil {
 		return c
 	}
@@ -59,7 +59,7 @@ func (l *loader) anchorList() []*pki.Certificate {
 	if !ok {
 		return nil
 	}
-	certs, _, err := parseCertificates(cString(data))
+	certs, _, err := l.parseCertificates(cString(data))
 	if err == nil {
 		return certs
 	}

@@ -122,7 +122,7 @@ func (l *loader) certificates(kind *finding.Kind, path string) []*pki.Certificat
 		l.unreadableFile(path, err, "Cannot load CA cert list %s: ", path)
 		return nil
 	}
-	certs, reason, err := parseCertificates(cString(data))
+	certs, reason, err := l.parseCertificates(cString(data))
 	if err != nil {
 		l.problem(kind.Found(path, err.Error()), fmt.Sprintf("Unable to import certificate %s: %s", path, reason))
 		return nil

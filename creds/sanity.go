@@ -174,7 +174,9 @@ func (l *loader) unreadable(s subject, extension string) {
 // were refusals when the chain's own checks began: what these have found is not
 // told again as its consequence.
 func (l *loader) checkOwn(chain, anchors []*pki.Certificate, file string, refusals int) {
-	err := pki.PredictGnuTLS(chain, pki.GnuTLSOptions{Trusted: anchors, Own: true, Time: l.now, MLDSA: l.MLDSA})
+	err := remember(l.disk.cache.chains, chainInput{chain[0], anchors[0], len(chain), len(anchors), l.MLDSA}, func() error {
+		return pki.PredictGnuTLS(chain, pki.GnuTLSOptions{Trusted: anchors, Own: true, Time: l.now, MLDSA: l.MLDSA})
+	})
 	var verr *pki.VerifyError
 	if !errors.As(err, &verr) {
 		return

@@ -103,7 +103,7 @@ func (o SecretOptions) load() ([]byte, error) {
 		}
 		return slices.Clone(o.Data), nil
 	}
-	data, err := newDisk(here{}).read(o.File)
+	data, err := disk{here{}, NewCache()}.read(o.File)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return nil, kindTooLarge.Found(o.File, "more than the limit").WithWant(fmt.Sprintf("at most %d bytes", pki.MaxFileSize), "").Wrong()

@@ -202,6 +202,21 @@ func codeOf(err error) string {
 	return finding.Of(err).Code
 }
 
+// libvirt has no way to tell its daemon a password.
+func TestPasswordLibvirt(t *testing.T) {
+	w := theWorld()
+	for _, name := range []string{LibvirtServer, LibvirtClient} {
+		c, err := ConsumerFor(name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		root, names := w.good().with("key", sealed(w.leaf, "secret")).place(t, c)
+		if p := c.Judge(names, JudgeOptions{Root: root, Password: []byte("secret")}).Refused(); p == nil || p.Finding.Code != kindKeyEncrypted.Code {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}
+
 // What virtls warns of beyond what QEMU refuses.
 func TestCheck(t *testing.T) {
 	w := theWorld()

@@ -38,7 +38,8 @@ type Capabilities struct {
 	Encipherment KeySet
 
 	// ParallelIdentities: after the plain pair those of index 0 to 3 are
-	// loaded, up to the first index that has none.
+	// loaded, up to the first index that has none, and half a pair is an error
+	// everywhere.
 	ParallelIdentities bool
 
 	// WholeChain: QEMU's check of 10.2, which follows the own file's chain
@@ -50,10 +51,6 @@ type Capabilities struct {
 	// CheckedAnchors is how many certificates of the CA file the sanity check
 	// reads, 0 for all.
 	CheckedAnchors int
-
-	// PairsComplete: a certificate without its key, or a key without its
-	// certificate, is an error everywhere.
-	PairsComplete bool
 
 	// DHDeprecated: dh-params.pem draws a warning.
 	DHDeprecated bool
@@ -98,8 +95,8 @@ var qemuReleases = []release{
 	{"7.2.22", true, Capabilities{CheckedAnchors: 16}},
 	{"10.0", false, Capabilities{Encipherment: AllKeys, CheckedAnchors: 16, MLDSA: pki.MLDSANamed}},
 	{"10.0.7", true, Capabilities{CheckedAnchors: 16, MLDSA: pki.MLDSANamed}},
-	{"10.2", false, Capabilities{ParallelIdentities: true, WholeChain: true, PairsComplete: true, DHDeprecated: true, MLDSA: pki.MLDSANamed}},
-	{"11.1", false, Capabilities{ParallelIdentities: true, WholeChain: true, PairsComplete: true, DHDeprecated: true, MLDSA: pki.MLDSANamed}},
+	{"10.2", false, Capabilities{ParallelIdentities: true, WholeChain: true, DHDeprecated: true, MLDSA: pki.MLDSANamed}},
+	{"11.1", false, Capabilities{ParallelIdentities: true, WholeChain: true, DHDeprecated: true, MLDSA: pki.MLDSANamed}},
 }
 
 // libvirtReleases are those of libvirt (src/rpc/virnettlscert.c,
@@ -112,8 +109,8 @@ var libvirtReleases = []release{
 	{"11.3-3+deb13u3", true, Capabilities{CheckedAnchors: 16, MLDSA: pki.MLDSANamed}},
 	{"11.5", false, Capabilities{Encipherment: OtherThanEC, CheckedAnchors: 16, MLDSA: pki.MLDSANamed}},
 	{"11.6", false, Capabilities{CheckedAnchors: 16, MLDSA: pki.MLDSANamed}},
-	{"11.10", false, Capabilities{CheckedAnchors: 16, ParallelIdentities: true, PairsComplete: true, MLDSA: pki.MLDSANamed}},
-	{"12.8", false, Capabilities{CheckedAnchors: 16, ParallelIdentities: true, PairsComplete: true, MLDSA: pki.MLDSANamed}},
+	{"11.10", false, Capabilities{CheckedAnchors: 16, ParallelIdentities: true, MLDSA: pki.MLDSANamed}},
+	{"12.8", false, Capabilities{CheckedAnchors: 16, ParallelIdentities: true, MLDSA: pki.MLDSANamed}},
 }
 
 func releases(name string) []release {

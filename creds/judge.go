@@ -104,9 +104,6 @@ func newLoader(c Consumer, f layout.Files, o JudgeOptions) *loader {
 	if !c.isLibvirt() {
 		l.password = o.Password
 	}
-	if c.isLibvirt() {
-		l.password = nil
-	}
 	if l.now.IsZero() {
 		l.now = time.Now()
 	}
@@ -116,7 +113,7 @@ func newLoader(c Consumer, f layout.Files, o JudgeOptions) *loader {
 
 func (l *loader) load() {
 	switch {
-	case l.isLibvirt() && l.PairsComplete:
+	case l.isLibvirt() && l.ParallelIdentities:
 		l.loadLibvirt()
 	case l.isLibvirt():
 		l.loadOldLibvirt()

@@ -64,7 +64,7 @@ func (l *loader) anchorList() []*pki.Certificate {
 		return certs
 	}
 	text := "Unable to import CA certificate list "
-	if l.PairsComplete {
+	if l.ParallelIdentities {
 		text = "Unable to import certificate list "
 	}
 	l.problem(kindAnchors.Found(l.files.CA, err.Error()), text+l.files.CA)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"virtls/internal/peertest"
+	"virtls/layout"
 )
 
 // full tells whether real programs are to look at everything.
@@ -34,6 +35,7 @@ type trial struct {
 	root    string
 	objects []string // more of QEMU's objects
 	extra   string   // more properties of QEMU's credential object
+	conf    string   // more of libvirtd.conf
 	off     bool     // without the sanity check
 	opts    peertest.Options
 }
@@ -46,9 +48,9 @@ func (r trial) said(t *testing.T, expected bool) (accepted bool, text string) {
 	o.Mounts = map[string]string{"/etc/pki": filepath.Join(r.root, "etc/pki")}
 	switch r.c.Name {
 	case LibvirtServer:
-		conf := ""
+		conf := r.conf
 		if r.off {
-			conf = "tls_no_sanity_certificate = 1\n"
+			conf += "tls_no_sanity_certificate = 1\n"
 		}
 		daemon := r.g.Libvirtd(t, o, conf)
 		if expected {
@@ -118,4 +120,40 @@ func TestJudgeAsPeers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Files that libvirtd.conf names must be there, up to 11.9 but for the
+// revocation list.
+func TestNamedAsPeers(t *testing.T) {
+	const dir = "/etc/pki/own/"
+	w := theWorld()
+	content := map[string][]byte{"ca": pemOf(w.root), "crl": w.crl(w.root, testNow.Add(day)).PEM(), "cert": pemOf(w.leaf), "key": keyOf(w.leaf)}
+	for _, missing := range []string{"nothing", "ca", "crl", "cert", "key"} {
+		t.Run(missing, func(t *testing.T) {
+			peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+				c := consumerOf(t, g, LibvirtServer)
+				root, usual := w.good().place(t, c) // which count for nothing
+				if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				for name, data := range content {
+					if name != missing {
+						writeFile(t, filepath.Join(root, dir, name), string(data))
+					}
+				}
+				names := layout.Files{Service: layout.Libvirt, Role: layout.Server, CA: dir + "ca", CRL: dir + "crl",
+					Pairs: []layout.Pair{{Index: layout.NoIndex, Cert: dir + "cert", Key: dir + "key"}},
+					Named: true, CRLNamed: c.ParallelIdentities}
+				conf := fmt.Sprintf("ca_file = %q\ncrl_file = %q\ncert_file = %q\nkey_file = %q\n", names.CA, names.CRL, dir+"cert", dir+"key")
+				j := c.Judge(names, JudgeOptions{Root: root})
+				if refuses := missing != "nothing" && (missing != "crl" || c.ParallelIdentities); refuses == j.Accepted {
+					t.Errorf("%s: %s", c, verdict(j))
+				}
+				trial{g: g, c: c, root: root, conf: conf}.compare(t, j)
+				if j := c.Judge(usual, JudgeOptions{Root: root}); !j.Accepted {
+					t.Error(verdict(j))
+				}
+			})
+		})
+	}
 }

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"encoding/hex"
+	"path/filepath"
 
 	"virtls/finding"
 	"virtls/layout"
@@ -31,7 +32,7 @@ func (r *run) judgeFleet(trees []*tree) {
 				if other := first[id]; other == nil {
 					first[id] = t
 				} else if other != t && p.key != nil && pki.SameKey(leaf.PublicKey.Key, p.key) {
-					t.note(kindSharedKey.Found(p.Key, "the key of "+string(other.root)))
+					t.note(kindSharedKey.Found(p.Key, "the key of "+filepath.Base(string(other.root))))
 				}
 			}
 		}

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"maps"
 	"slices"
 
 	"virtls/creds"
@@ -34,6 +35,9 @@ func (t *tree) judge(s *set) {
 		}
 		t.verdict(s, i, last, refused)
 	}
+	if t.unseen(s.inv.files) {
+		return
+	}
 	for _, f := range last.x.Check(t.o.Now) {
 		if f.Code != "cert-subject-empty" { // of names, checkPair says more
 			t.note(f)
@@ -54,6 +58,9 @@ type judgement struct {
 // verdict notes one release's judgement.
 func (t *tree) verdict(s *set, i int, j judgement, refused []string) {
 	row, inv := t.rows[s.consumer][i], j.inv
+	if t.unseen(inv.files) {
+		return
+	}
 	v := Verdict{Subject: t.at(s.dir), Consumer: s.consumer, Version: row.label, Accepted: j.Accepted && len(refused) == 0, Because: slices.Clone(refused)}
 	if v.Because == nil {
 		v.Because = []string{}
@@ -80,9 +87,7 @@ func (t *tree) verdict(s *set, i int, j judgement, refused []string) {
 		f.By = ""
 		t.noteBy(f, s.consumer, i)
 	}
-	if !t.unseen(inv.files) {
-		t.verdicts = append(t.verdicts, v)
-	}
+	t.verdicts = append(t.verdicts, v)
 }
 
 func sameFiles(a, b layout.Files) bool {
@@ -94,9 +99,16 @@ func sameFiles(a, b layout.Files) bool {
 
 // unseen tells whether this process was kept from a file that counts.
 func (t *tree) unseen(f layout.Files) bool {
+	return slices.ContainsFunc(t.unjudged(), func(name string) bool {
+		return name == f.CA || slices.ContainsFunc(f.Pairs, func(p layout.Pair) bool { return p.Cert == name || p.Key == name })
+	})
+}
+
+// unjudged are the files that this process was kept from. A single directory is
+// judged with the rights of whoever asks.
+func (t *tree) unjudged() []string {
 	if t.plain && t.as == nil {
-		return false // it is judged with the rights of whoever asks
+		return nil
 	}
-	blind := func(name string) bool { return t.view.blind[name] }
-	return blind(f.CA) || slices.ContainsFunc(f.Pairs, func(p layout.Pair) bool { return blind(p.Cert) || blind(p.Key) })
+	return slices.Sorted(maps.Keys(t.view.blind))
 }

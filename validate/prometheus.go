@@ -46,7 +46,7 @@ func (r *Result) Prometheus(w io.Writer) error {
 			fmt.Fprintf(b, "%s{%s} %d\n", name, l, counts[l])
 		}
 	})
-	metric("virtls_findings_total", "How many things are wrong, by severity.", func(name string) {
+	metric("virtls_problems", "How many things are wrong, by severity.", func(name string) {
 		for _, s := range []finding.Severity{finding.Error, finding.Warning, finding.Info} {
 			n := 0
 			for _, f := range r.Findings {

@@ -50,8 +50,7 @@ func (t *tree) pskIn(dir string) *psk.File {
 	}
 	data, err := t.view.ReadFile(file)
 	if err != nil {
-		t.note(kindUnread.Found(file, err.Error()))
-		return nil
+		return nil // which view has noticed
 	}
 	f, err := psk.Parse(file, data)
 	if err != nil {

@@ -215,12 +215,15 @@ func (t *tree) merged() []finding.Finding {
 func (r *run) result(trees []*tree) *Result {
 	res := &Result{Verdicts: []Verdict{}, Hosts: len(trees)}
 	for _, t := range trees {
+		for _, name := range t.unjudged() {
+			t.note(kindUnread.Found(name, ""))
+		}
 		findings := t.merged()
 		slices.SortStableFunc(findings, func(a, b finding.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 		res.Verdicts = append(res.Verdicts, t.verdicts...)
 		res.Findings = append(res.Findings, findings...)
 		res.Certificates = append(res.Certificates, t.certificates...)
-		for name := range t.view.blind {
+		for _, name := range t.unjudged() {
 			res.Unjudged = append(res.Unjudged, t.at(name))
 		}
 	}

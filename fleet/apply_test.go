@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -139,8 +140,8 @@ func checkTree(t *testing.T, s *site) []register.Certificate {
 				t.Errorf("%s is %v, want %04o", e.Path, info.Mode(), e.Mode)
 			}
 			if e.Type == "file" {
-				_, err = e.read(root)
-				must(t, err)
+				data := read(t, filepath.Join(root, e.Path))
+				check(t, "hash of "+e.Path, e.SHA256 == "" || e.SHA256 == fmt.Sprintf("%x", sha256.Sum256(data)), true)
 			}
 		}
 		for _, loc := range h.Locations {

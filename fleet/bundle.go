@@ -3,16 +3,17 @@ package fleet
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	_ "embed"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"time"
 
+	"virtls/ca"
 	"virtls/internal/atomicfile"
 	"virtls/layout"
 )
@@ -24,83 +25,64 @@ var installScript string
 // its owner can read, with an installer that needs nothing but a POSIX shell if
 // the tree is not a person's. The same tree gives the same file. The manifest
 // says what is in it.
-func Bundle(stateDir, holder, target string) (Manifest, error) {
-	dir, m, err := readManifest(stateDir, holder)
+func Bundle(ctx context.Context, file *File, state *ca.State, holder, target string) (Manifest, error) {
+	d, err := deliver(ctx, file, state, holder)
 	if err != nil {
-		return m, err
+		return Manifest{}, err
 	}
+	defer d.clear()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	if err := m.addTree(w, dir, holder); err != nil {
-		return m, err
+	if err := d.addTree(w); err != nil {
+		return d.manifest, err
 	}
-	if !m.Person {
-		script := strings.Replace(installScript, "@LIST@", m.shellList(), 1)
+	if !d.manifest.Person {
+		script := strings.Replace(installScript, "@LIST@", d.manifest.shellList(), 1)
 		if err := addFile(w, holder+"/install.sh", []byte(script), 0o755, time.Time{}); err != nil {
-			return m, err
+			return d.manifest, err
 		}
 	}
 	if err := w.Close(); err != nil {
-		return m, err
+		return d.manifest, err
 	}
-	return m, atomicfile.Write(target, buf.Bytes(), 0o600)
+	return d.manifest, atomicfile.Write(target, buf.Bytes(), 0o600)
 }
 
 // addTree adds what the manifest lists, the manifest and the activation files
 // under the holder's name. What else lies in the directory stays there.
-func (m Manifest) addTree(w *tar.Writer, dir, holder string) error {
-	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: holder + "/", Mode: 0o700, Format: tar.FormatPAX})
-	if err != nil {
-		return err
+func (d *delivery) addTree(w *tar.Writer) error {
+	addDir := func(name string, mode fs.FileMode) error {
+		name = path.Join(d.holder.Name, name) + "/"
+		return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: int64(mode), Format: tar.FormatPAX})
 	}
 	add := func(name string, data []byte, mode fs.FileMode) error {
-		info, err := os.Stat(filepath.Join(dir, name))
+		staged := d.run.staged(d.holder, name)
+		info, err := os.Lstat(staged)
 		if err != nil {
-			return kindStagedUnreadable.Found(filepath.Join(dir, name), "").Unable(err)
+			return kindStagedUnreadable.Found(staged, "").Unable(err)
 		}
-		return addFile(w, path.Join(holder, name), data, mode, info.ModTime())
+		return addFile(w, path.Join(d.holder.Name, name), data, mode, info.ModTime())
 	}
-	for _, e := range m.Entries {
+	if err := addDir("", 0o700); err != nil {
+		return err
+	}
+	for _, e := range d.manifest.Entries {
+		var err error
 		if e.Type == "directory" {
-			err = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path.Join(holder, e.Path) + "/", Mode: int64(e.Mode), Format: tar.FormatPAX})
+			err = addDir(e.Path, e.Mode)
 		} else {
-			var data []byte
-			if data, err = e.read(dir); err == nil {
-				err = add(e.Path, data, e.Mode)
-			}
-			clear(data)
+			err = add(e.Path, d.files[e.Path], e.Mode)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	others, err := filepath.Glob(filepath.Join(dir, activationDir, "*"))
-	if err != nil {
-		return err
-	}
-	for _, name := range append(others, filepath.Join(dir, manifestName)) {
-		data, err := readBounded(name)
-		if err == nil {
-			err = add(strings.TrimPrefix(name, dir), data, 0o644)
-		}
-		if err != nil {
+	for _, doc := range d.beside {
+		if err := add(doc.entry.Path, doc.data, doc.mode()); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// read returns the staged content of a file that the manifest lists.
-func (e ManifestEntry) read(dir string) ([]byte, error) {
-	source := filepath.Join(dir, e.Path)
-	data, err := readBounded(source)
-	if err != nil {
-		return nil, err
-	}
-	if data == nil || e.SHA256 != "" && !sameHash(data, e.SHA256) {
-		return nil, kindTampered.Found(source, "").Wrong()
-	}
-	return data, nil
 }
 
 func addFile(w *tar.Writer, name string, data []byte, mode fs.FileMode, modified time.Time) error {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -130,4 +131,24 @@ func FuzzShellList(f *testing.F) {
 			t.Errorf("%v: the shell sees %q, want %q in\n%s", err, out, want, m.shellList())
 		}
 	})
+}
+
+// check refuses what no manifest may hold: it decides what root writes where,
+// and its words become a part of the bundle's installer.
+func (m Manifest) check() error {
+	for _, e := range m.Entries {
+		local := strings.TrimPrefix(e.Path, "/")
+		switch {
+		case filepath.Clean(e.Path) != e.Path || !filepath.IsLocal(local) || (local == e.Path) != m.Person ||
+			strings.ContainsFunc(e.Path, unicode.IsControl):
+			return fmt.Errorf("path %q", e.Path)
+		case e.Type != "file" && e.Type != "directory":
+			return fmt.Errorf("type %q of %s", e.Type, e.Path)
+		case e.Owner != "root" && e.Owner != layout.HolderUser:
+			return fmt.Errorf("owner %q of %s", e.Owner, e.Path)
+		case e.Group != layout.QEMUGroupName && e.Group != layout.HolderUser && !accountForm.MatchString(e.Group):
+			return fmt.Errorf("group %q of %s", e.Group, e.Path)
+		}
+	}
+	return nil
 }

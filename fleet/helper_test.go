@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"virtls/ca/register"
 	"virtls/finding"
 	"virtls/internal/atomicfile"
+	"virtls/layout"
 	"virtls/pki"
 )
 
@@ -323,4 +326,35 @@ func signer(t testing.TB, key pki.PrivateKey) crypto.Signer {
 		t.Fatalf("a key of type %T cannot sign", key)
 	}
 	return s
+}
+
+// readManifest reads the manifest of a host, or of a client if there is no such host.
+func readManifest(stateDir, holder string) (dir string, m Manifest, err error) {
+	for _, kind := range []string{"hosts", "clients"} {
+		dir = filepath.Join(stateDir, kind, holder)
+		data, err := os.ReadFile(filepath.Join(dir, manifestName))
+		if err == nil {
+			return dir, m, json.Unmarshal(data, &m)
+		}
+	}
+	return "", m, fs.ErrNotExist
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (e *ManifestEntry) UnmarshalJSON(data []byte) error {
+	type plain layout.Entry
+	var v struct {
+		plain
+		Mode string `json:"mode"`
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	mode, err := strconv.ParseUint(v.Mode, 8, 32)
+	if err != nil || mode > 0o777 {
+		return fmt.Errorf("mode %q of %s: want three octal digits", v.Mode, v.Path)
+	}
+	e.Entry, e.ModeText = layout.Entry(v.plain), v.Mode
+	e.Mode = fs.FileMode(mode)
+	return nil
 }

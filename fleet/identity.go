@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"virtls/ca"
@@ -241,21 +242,38 @@ func (r *run) readStaged(h *Holder, path string) ([]byte, error) {
 	return readBounded(r.staged(h, path))
 }
 
+// readBounded reads a file of the size that keys and certificates have at most,
+// nil if there is none.
 func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	data, err := readRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	return data, err
+}
+
+// readRegular is readBounded for a file that must be there. It does not wait
+// for what is no regular file.
+func readRegular(path string) ([]byte, error) {
+	unreadable := func(got string, err error) ([]byte, error) {
+		return nil, kindStagedUnreadable.Found(path, got).Unable(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, kindStagedUnreadable.Found(path, "").Unable(err)
+		return unreadable("", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return unreadable("", err)
+	} else if !info.Mode().IsRegular() {
+		return unreadable("what is not a regular file", nil)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, pki.MaxFileSize+1))
 	if err != nil {
-		return nil, kindStagedUnreadable.Found(path, "").Unable(err)
+		return unreadable("", err)
 	}
 	if len(data) > pki.MaxFileSize {
-		return nil, kindStagedUnreadable.Found(path, fmt.Sprintf("more than %d octets", pki.MaxFileSize)).Unable(nil)
+		return unreadable(fmt.Sprintf("more than %d octets", pki.MaxFileSize), nil)
 	}
 	return data, nil
 }

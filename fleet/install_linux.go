@@ -1,8 +1,6 @@
 package fleet
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"io/fs"
 	"os"
 	"strings"
@@ -14,11 +12,6 @@ import (
 func ownerOf(info fs.FileInfo) (uid, gid int) {
 	st := info.Sys().(*syscall.Stat_t)
 	return int(st.Uid), int(st.Gid)
-}
-
-func sameHash(data []byte, want string) bool {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]) == want
 }
 
 // setLabel sets the SELinux type of a file, keeping the other parts of its

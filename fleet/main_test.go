@@ -100,8 +100,17 @@ func applyScenario(ctx context.Context) error {
 // installScenario is virtls apply --install, on the machine it runs on.
 func installScenario(ctx context.Context) error {
 	syscall.Umask(0o077)
+	file, err := Load(os.Getenv(envFleet))
+	if err != nil {
+		return err
+	}
+	state, err := ca.OpenState(ctx, os.Getenv(envState), ca.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
 	n := 0
-	findings, err := Installer{}.Install(ctx, os.Getenv(envState), os.Getenv(envHolder), func(i Installed) {
+	findings, err := Installer{}.Install(ctx, file, state, os.Getenv(envHolder), func(i Installed) {
 		n++
 		fmt.Println(i.Path, i.Did)
 	})

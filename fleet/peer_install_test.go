@@ -104,11 +104,14 @@ func checkValidated(t *testing.T, g peertest.Generation, lines []string) {
 
 // virtls apply --install on each generation's machine.
 func TestPeerInstall(t *testing.T) {
-	s := staged(t, parse(t, "organization: Example Org\nhosts: [{name: kvm1.example.com}, {name: kvm2.example.com}]"))
+	const text = "organization: Example Org\nhosts: [{name: kvm1.example.com}, {name: kvm2.example.com}]"
+	s := staged(t, parse(t, text))
+	fleet := filepath.Join(t.TempDir(), "fleet.yaml")
+	must(t, os.WriteFile(fleet, []byte(text), 0o644))
 	program := filepath.Join(t.TempDir(), "installer")
 	must(t, os.WriteFile(program, read(t, os.Args[0]), 0o755))
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
-		o := peertest.Options{Env: []string{noExitSleep, envScenario + "=install", envState + "=" + s.dir, envHolder + "=" + kvm1}}
+		o := peertest.Options{Env: []string{noExitSleep, envScenario + "=install", envState + "=" + s.dir, envFleet + "=" + fleet, envHolder + "=" + kvm1}}
 		got := parts(t, g.Run(t, o, "sh", "-c", "set -e; "+program+"; echo ----; "+program+"; echo ----; "+listing))
 		want := installed(t, s, kvm1, "libvirt-qemu")
 		// /etc/pki itself is there, as it should be.

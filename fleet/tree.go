@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"virtls/finding"
@@ -42,10 +41,13 @@ type document struct {
 	data  []byte
 }
 
+// installed tells whether the file goes to the host.
+func (d document) installed() bool { return d.loc != (layout.Location{}) }
+
 // mode is the mode that the file is staged with: the one it has on the host, so
 // that copying the tree with its modes is enough.
 func (d document) mode() fs.FileMode {
-	if d.loc == (layout.Location{}) {
+	if !d.installed() {
 		return 0o644
 	}
 	return d.entry.Mode
@@ -68,9 +70,9 @@ func (r *run) documents(h *Holder) ([]document, error) {
 		return nil, err
 	}
 	docs = append(docs, keys...)
-	manifest, err := r.manifest(h, docs)
+	manifest, err := finding.JSON(h.manifest(docs))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("manifest of %s: %w", h.ID(), err)
 	}
 	docs = append(docs, document{entry: layout.Entry{Path: manifestName}, data: manifest})
 	activation := r.file.activation(h)
@@ -90,16 +92,12 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // manifest lists the holder's directories and files.
-func (r *run) manifest(h *Holder, docs []document) ([]byte, error) {
+func (h *Holder) manifest(docs []document) Manifest {
 	m := Manifest{Schema: 1, Holder: h.ID(), Person: h.person()}
 	for _, e := range h.entries(docs) {
 		m.Entries = append(m.Entries, h.resolved(e))
 	}
-	data, err := finding.JSON(m)
-	if err != nil {
-		return nil, fmt.Errorf("manifest of %s: %w", h.ID(), err)
-	}
-	return data, nil
+	return m
 }
 
 // person tells whether the holder's files go into a home directory.
@@ -120,7 +118,7 @@ func (h *Holder) entries(docs []document) []layout.Entry {
 		list = append(list, e)
 	}
 	for _, d := range docs {
-		if d.loc == (layout.Location{}) {
+		if !d.installed() {
 			continue
 		}
 		if !d.entry.Secret {
@@ -193,25 +191,6 @@ func (e ManifestEntry) MarshalJSON() ([]byte, error) {
 		plain
 		Mode string `json:"mode"`
 	}{plain(e.Entry), e.ModeText})
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (e *ManifestEntry) UnmarshalJSON(data []byte) error {
-	type plain layout.Entry
-	var v struct {
-		plain
-		Mode string `json:"mode"`
-	}
-	if err := json.Unmarshal(data, &v); err != nil {
-		return err
-	}
-	mode, err := strconv.ParseUint(v.Mode, 8, 32)
-	if err != nil || mode > 0o777 {
-		return fmt.Errorf("mode %q of %s: want three octal digits", v.Mode, v.Path)
-	}
-	e.Entry, e.ModeText = layout.Entry(v.plain), v.Mode
-	e.Mode = fs.FileMode(mode)
-	return nil
 }
 
 // changed returns the documents that are not staged as they should be.

@@ -58,17 +58,17 @@ func (c *applyCmd) Run(a *app, g *Globals) error {
 			WithFix("name the host with --install HOST").Usage()
 	}
 	return a.apply(g, file, c.Fleet, c.PassphraseFlags, fleet.Options{Prove: fleet.ProveLevel(c.Prove), Only: c.Only},
-		func(report *applyReport) error {
+		func(state *ca.State, report *applyReport) error {
 			if c.Install == "" {
 				return nil
 			}
-			return a.install(g.stateDir(c.Fleet), c.Install, c.Root, report)
+			return a.install(file, state, c.Install, c.Root, report)
 		})
 }
 
 // apply is what apply and renew do. name is the file's. after is called when all went well, and
 // may add to the report; it may be nil.
-func (a *app) apply(g *Globals, file *fleet.File, name string, pass PassphraseFlags, opts fleet.Options, after func(*applyReport) error) error {
+func (a *app) apply(g *Globals, file *fleet.File, name string, pass PassphraseFlags, opts fleet.Options, after func(*ca.State, *applyReport) error) error {
 	state, err := a.open(g, g.stateDir(name), ca.Options{Create: true})
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (a *app) apply(g *Globals, file *fleet.File, name string, pass PassphraseFl
 		progress.table(result)
 	}
 	if after != nil && finding.Worst(a.found) < finding.Error {
-		if err := after(report); err != nil {
+		if err := after(state, report); err != nil {
 			return err
 		}
 	}

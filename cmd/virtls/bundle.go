@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 
+	"virtls/ca"
 	"virtls/finding"
 	"virtls/fleet"
 )
@@ -16,7 +17,8 @@ type bundleCmd struct {
 
 func (*bundleCmd) Help() string {
 	return `Packs what apply staged for a host into a tar file that only you can read, with an installer that
-needs nothing but a shell. On the host, as root:
+needs nothing but a shell. What is not as the fleet file asks for is not packed: run virtls apply first.
+On the host, as root:
 
   tar -xpf HOST.tar && sh HOST/install.sh
 
@@ -34,7 +36,18 @@ func (c *bundleCmd) Run(a *app, g *Globals) error {
 	if c.Output == "" {
 		c.Output = c.Host + ".tar"
 	}
-	manifest, err := fleet.Bundle(g.stateDir(c.Fleet), c.Host, c.Output)
+	file, err := fleet.Load(c.Fleet)
+	if err != nil {
+		return err
+	}
+	// For writing, so that what a killed run left is finished, and nobody changes the tree meanwhile.
+	state, err := a.open(g, g.stateDir(c.Fleet), ca.Options{})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	a.found = state.Findings()
+	manifest, err := fleet.Bundle(a.ctx, file, state, c.Host, c.Output)
 	if _, ok := errors.AsType[*finding.Failure](err); err != nil && !ok {
 		err = kindUnwritable.Found(c.Output, "").Unable(err)
 	}
@@ -42,10 +55,14 @@ func (c *bundleCmd) Run(a *app, g *Globals) error {
 		return err
 	}
 	if a.json {
-		return a.printJSON(struct {
+		err := a.printJSON(struct {
 			finding.Report
 			File string `json:"file"`
-		}{finding.NewReport(nil), absolute(c.Output)})
+		}{finding.NewReport(a.found), absolute(c.Output)})
+		if err != nil {
+			return err
+		}
+		return a.judge(a.found)
 	}
 	name := filepath.Base(c.Output)
 	a.printf("%s written.\n", c.Output)
@@ -54,21 +71,21 @@ func (c *bundleCmd) Run(a *app, g *Globals) error {
 	} else {
 		a.printf("On %s, as root: tar -xpf %s && sh %s/install.sh\n", c.Host, name, c.Host)
 	}
-	return nil
+	return a.judge(a.found)
 }
 
 // install puts one holder's tree on this machine.
-func (a *app) install(stateDir, holder, root string, report *applyReport) error {
-	findings, err := fleet.Installer{Root: root}.Install(a.ctx, stateDir, holder, func(i fleet.Installed) {
+func (a *app) install(file *fleet.File, state *ca.State, holder, root string, report *applyReport) error {
+	findings, err := fleet.Installer{Root: root}.Install(a.ctx, file, state, holder, func(i fleet.Installed) {
 		report.Installed = append(report.Installed, i)
 		if !a.json {
 			a.printf("%s: %s\n", i.Path, i.Did)
 		}
 	})
-	report.Result.Findings = append(report.Result.Findings, findings...)
+	a.found = append(a.found, findings...)
 	if err == nil && !a.json {
 		a.printf("%s on this machine for %s. What makes the files live is in %s.\n",
-			count(len(report.Installed), "change", "changes"), holder, tilde(filepath.Join(stateDir, "hosts", holder, "activate")))
+			count(len(report.Installed), "change", "changes"), holder, tilde(filepath.Join(state.Dir(), "hosts", holder, "activate")))
 	}
 	return err
 }

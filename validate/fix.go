@@ -14,9 +14,11 @@ func sorted(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }
 
 // A Step mends one finding.
 type Step struct {
-	Finding finding.Finding
-	Command string // for a shell; empty where somebody must think first
-	Safe    bool   // it changes modes and owners alone, so that it can be run unasked
+	Finding finding.Finding `json:"-"`
+	Code    string          `json:"code"`    // the finding's
+	Subject string          `json:"subject"` // the finding's
+	Command string          `json:"command"` // for a shell; empty where somebody must think first
+	Safe    bool            `json:"safe"`    // it changes modes and owners alone, so that it can be run unasked
 }
 
 // commands begin the fixes that a shell can run. Others are advice.
@@ -27,7 +29,7 @@ func Steps(findings []finding.Finding) []Step {
 	var steps []Step
 	seen := map[string]bool{}
 	for _, f := range findings {
-		s := Step{Finding: f}
+		s := Step{Finding: f, Code: f.Code, Subject: f.Subject}
 		word, _, more := strings.Cut(f.Fix, " ")
 		if more && slices.Contains(commands, word) && !strings.Contains(f.Fix, "FILE") {
 			if seen[f.Fix] {

@@ -258,13 +258,6 @@ func alike(u layout.Use) func(release) (layout.Use, []finding.Finding, []string)
 	return func(release) (layout.Use, []finding.Finding, []string) { return u, nil, nil }
 }
 
-func roleOf(consumer string) layout.Role {
-	if strings.HasSuffix(consumer, "-server") {
-		return layout.Server
-	}
-	return layout.Client
-}
-
 // consumerOf names the consumer of a program's files in a role.
 func consumerOf(s layout.Service, r layout.Role) string {
 	switch {

@@ -48,28 +48,34 @@ type validateReport struct {
 	finding.Report
 	Verdicts     []validate.Verdict     `json:"verdicts"`
 	Certificates []validate.Certificate `json:"certificates"`
+	Steps        []validate.Step        `json:"steps,omitempty"` // of --fix
 }
 
 func (c *validateCmd) Run(a *app) error {
-	if c.Now && !c.Fix {
+	switch {
+	case c.Now && !c.Fix:
 		return kindUsage.Found("--run", "").WithText("--run goes with --fix").Usage()
+	case c.Prometheus && a.json:
+		return kindUsage.Found("--prometheus", "").WithText("metrics are not JSON: --prometheus and --json exclude each other").Usage()
 	}
 	r, err := c.result(a)
 	if err != nil {
 		return err
 	}
+	var steps []validate.Step
 	if c.Fix {
-		steps := validate.Steps(r.Findings)
-		if !c.Now {
-			return validate.Script(a.stdout, steps)
-		}
+		steps = validate.Steps(r.Findings)
+	}
+	if c.Now {
 		if r, err = c.mend(a, steps); err != nil {
 			return err
 		}
 	}
 	switch {
 	case a.json:
-		err = a.printJSON(validateReport{finding.NewReport(r.Findings), r.Verdicts, r.Certificates})
+		err = a.printJSON(validateReport{finding.NewReport(r.Findings), r.Verdicts, r.Certificates, steps})
+	case c.Fix && !c.Now:
+		return validate.Script(a.stdout, steps)
 	case c.Prometheus:
 		err = r.Prometheus(a.stdout)
 	default:

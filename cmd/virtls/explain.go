@@ -40,14 +40,6 @@ type explainReport struct {
 	Codes        []codeEntry     `json:"codes,omitempty"`   // findings of virtls
 }
 
-// A codeEntry is the catalogue's entry of a finding.
-type codeEntry struct {
-	Code     string           `json:"code"`
-	Severity finding.Severity `json:"severity"`
-	Cause    string           `json:"cause"`
-	Cure     string           `json:"cure"`
-}
-
 type listReport struct {
 	finding.Report
 	Entries []explain.Entry `json:"entries"`
@@ -114,7 +106,7 @@ func codesIn(input string) (codes []codeEntry) {
 	}
 	for _, k := range finding.Catalogue() {
 		if wanted[k.Code] {
-			codes = append(codes, codeEntry{k.Code, k.Severity, k.Cause, k.Cure})
+			codes = append(codes, entry(k))
 		}
 	}
 	return codes
@@ -151,6 +143,9 @@ func (r *explainReport) print(w io.Writer) {
 		wrap(w, "    cause: ", "           ", c.Cause)
 		if c.Cure != "" {
 			wrap(w, "    mend:  ", "           ", c.Cure)
+		}
+		if c.Example != nil {
+			fmt.Fprintf(w, "\nFor example:\n\n%s", printed(*c.Example))
 		}
 	}
 	for i, m := range r.Explanations {

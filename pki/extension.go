@@ -67,6 +67,23 @@ func (x *Extensions) Set(e Extension) {
 	*x = append(*x, e)
 }
 
+// SetAll does what [Extensions.Set] does for each of more, however many there are.
+func (x *Extensions) SetAll(more Extensions) {
+	places := make(map[string]int, len(*x)+len(more))
+	for i, e := range slices.Backward(*x) {
+		places[e.OID.String()] = i // of the first
+	}
+	for _, e := range more {
+		oid := e.OID.String()
+		if i, ok := places[oid]; ok {
+			(*x)[i] = e
+			continue
+		}
+		places[oid] = len(*x)
+		*x = append(*x, e)
+	}
+}
+
 // Remove deletes every extension with the identifier.
 func (x *Extensions) Remove(oid asn1.ObjectIdentifier) {
 	*x = slices.DeleteFunc(*x, func(e Extension) bool { return e.OID.Equal(oid) })

@@ -195,7 +195,23 @@ var hostileCases = []hostileCase{
 		}
 		o.Roots = append(o.Roots, many(50, func(int) *Certificate { return mold{cn: "ICA"}.root(t).Certificate })...)
 		return leaf, o
-	}, CRLUnusable},
+	}, TooComplex},
+	{"revocation lists that keep the last from being looked at", func(t *testing.T) (*Certificate, VerifyOptions) {
+		leaf, o := below(t, mold{}, mold{})
+		list := func(revoked ...RevokedCertificate) *CRL {
+			crl, err := SignCRL(&CRLSpec{ThisUpdate: testNow, NextUpdate: testNow.Add(time.Hour), Revoked: revoked}, o.Intermediates[0], sharedKey(), SignatureAlgorithm{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return crl
+		}
+		good := list()
+		o.CRLs = append(many(maxSignatureChecks, func(int) *CRL {
+			copied := *good
+			return &copied
+		}), list(RevokedCertificate{Serial: leaf.Serial, RevokedAt: testNow}))
+		return leaf, o
+	}, TooComplex},
 	{"long revocation list with critical extensions", func(t *testing.T) (*Certificate, VerifyOptions) {
 		leaf, o := below(t, mold{}, mold{})
 		spec := &CRLSpec{ThisUpdate: testNow, NextUpdate: testNow.Add(time.Hour)}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // MaxFileSize bounds every key, certificate, request and CRL file that is
@@ -43,7 +42,16 @@ func (e *ErrNoPEM) Error() string {
 	if len(e.Found) == 0 {
 		return "no " + e.Want + " in PEM form found: the file has no -----BEGIN line"
 	}
-	return fmt.Sprintf("no %s in PEM form found: the file holds %s", e.Want, strings.Join(e.Found, ", "))
+	found := slices.Compact(slices.Sorted(slices.Values(e.Found)))
+	return fmt.Sprintf("no %s in PEM form found: the file holds %s", e.Want,
+		briefList(len(found), func(i int) string { return briefLabel(found[i]) }))
+}
+
+func briefLabel(s string) string {
+	if printable(s) {
+		return brief(s)
+	}
+	return briefQuote([]byte(s))
 }
 
 // A pemBlock is one PEM block (RFC 7468). The headers are those of the older

@@ -84,6 +84,26 @@ func TestPEM(t *testing.T) {
 	})
 }
 
+// TestNoPEMText: what a file holds is told in few words, whatever that is.
+func TestNoPEMText(t *testing.T) {
+	block := func(label string) string { return "-----BEGIN " + label + "-----\nAAAA\n-----END " + label + "-----\n" }
+	var different strings.Builder
+	for i := range 1000 {
+		different.WriteString(block(fmt.Sprint("LABEL ", i)))
+	}
+	for name, tt := range map[string]struct{ text, want string }{
+		"the same often":     {strings.Repeat(block("A"), 1000), "holds A"},
+		"many":               {different.String(), "and 992 more"},
+		"long label":         {block(strings.Repeat("x", 100_000)), "xxx..."},
+		"control characters": {block("\x1b[31m"), `"\x1b[31m"`},
+	} {
+		_, err := ParseCertificatesPEM([]byte(tt.text))
+		if text := fmt.Sprint(err); len(text) > 400 || !strings.HasSuffix(text, tt.want) {
+			t.Errorf("%s: got %d octets: %.200q", name, len(text), text)
+		}
+	}
+}
+
 // TestPEMHasOneForm keeps what we write to RFC 7468.
 func TestPEMHasOneForm(t *testing.T) {
 	c := mold{cn: "a"}.root(t)

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,6 +35,10 @@ func (v *verifier) checkRevoked(m, issuer *member) []Problem {
 		signer, err := v.crlSigner(crl, issuer)
 		if err == nil {
 			err = v.crlForm(crl, signer)
+		}
+		if errors.Is(err, errBudget) {
+			// What this list says might matter more than what others do.
+			return []Problem{{TooComplex, m.cert, err.Error(), ""}}
 		}
 		if err != nil {
 			doubts = addProblem(doubts, Problem{CRLUnusable, m.cert, err.Error(), ""})

@@ -159,9 +159,7 @@ func (b *builder) setValidity() error {
 
 func (b *builder) honorAll() error {
 	if b.in.Request != nil && b.t.has("honor_crq_extensions") {
-		for _, e := range b.in.Request.Extensions {
-			b.ext.Set(e)
-		}
+		b.ext.SetAll(b.in.Request.Extensions)
 	}
 	return nil
 }

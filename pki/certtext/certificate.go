@@ -40,15 +40,15 @@ func (p *printer) certificate(c *pki.Certificate, unsigned bool) {
 }
 
 func (p *printer) serial(indent string, content []byte) {
-	if len(content) > maxSerial {
-		p.line("error: get_serial: The given memory buffer is too short to hold parameters.")
+	if len(content) > maxNumber {
+		p.line("error: get_serial: %s", errShort)
 		return
 	}
 	p.line("%sSerial Number (hex): %s", indent, hexString(content))
 }
 
-// maxSerial is the size of GnuTLS's buffer for a serial number.
-const maxSerial = 128
+// maxNumber is the size of GnuTLS's buffer for the number of a certificate or CRL.
+const maxNumber = 128
 
 // name writes a distinguished name. certtool writes nothing but the label of
 // an empty one, not even the blank.
@@ -203,6 +203,10 @@ func (p *printer) crlNumber(x pki.Extensions) {
 	number, err := x.Integer(pki.OIDCRLNumber)
 	if err != nil {
 		p.line("\t\tCRL Number (%s): error: get_number: %s", critical, Reason(x.Find(pki.OIDCRLNumber).Value))
+		return
+	}
+	if len(number) > maxNumber {
+		p.line("\t\tCRL Number (%s): error: get_number: %s", critical, errShort)
 		return
 	}
 	p.line("\t\tCRL Number (%s): %s", critical, hexString(number))

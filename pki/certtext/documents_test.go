@@ -235,6 +235,8 @@ func crls(t *testing.T) (docs []document) {
 	}{
 		{"empty CRL", pki.CRLSpec{ThisUpdate: at, NextUpdate: at.AddDate(1, 0, 0)}},
 		{"CRL", pki.CRLSpec{ThisUpdate: at, NextUpdate: at.AddDate(1, 0, 0), Number: big.NewInt(0xff), Revoked: revoked}},
+		{"CRL with the longest number", pki.CRLSpec{ThisUpdate: at, Number: new(big.Int).Lsh(big.NewInt(1), 8*127)}},
+		{"CRL with a longer number", pki.CRLSpec{ThisUpdate: at, Number: new(big.Int).Lsh(big.NewInt(1), 8*128)}},
 		{"CRL without an end", pki.CRLSpec{ThisUpdate: at, Revoked: revoked[:1]}},
 		{"CRL with unknown extension", pki.CRLSpec{ThisUpdate: at, NextUpdate: at.AddDate(1, 0, 0), Number: big.NewInt(1),
 			Extensions: pki.Extensions{raw("1.2.3.4", true, "0500"), raw("2.5.29.28", true, "3003 8101ff")}}},

@@ -20,6 +20,7 @@ const (
 	errAbsent  = "The requested data were not available."
 	errCIDR    = "CIDR name constraint is malformed in size or structure."
 	errIllegal = "An illegal parameter was found."
+	errShort   = "The given memory buffer is too short to hold parameters."
 )
 
 // Reason returns GnuTLS's words for what is wrong with DER that does not decode

@@ -36,6 +36,10 @@ var (
 // of an object identifier.
 const maxOIDText = 127
 
+// maxFound is how many findings there are about one name, which may have
+// attributes by the thousand.
+const maxFound = 16
+
 // Check returns what is wrong or surprising about the name as the subject of
 // a certificate that GnuTLS, QEMU and libvirt read; subject says where the name
 // is from. An error among the findings means that GnuTLS gives no text for the
@@ -48,8 +52,8 @@ func (n Name) Check(subject string) []finding.Finding {
 	var found []finding.Finding
 	for _, rdn := range n {
 		for _, a := range rdn {
-			if kind := a.check(); kind != nil {
-				found = append(found, kind.Found(subject, fmt.Sprintf("%+q", a)))
+			if kind := a.check(); kind != nil && len(found) < maxFound {
+				found = append(found, kind.Found(subject, fmt.Sprintf("%+q", Name{{a}}.Short())))
 			}
 		}
 	}

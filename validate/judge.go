@@ -30,7 +30,7 @@ func (t *tree) judge(s *set) {
 		if at := slices.IndexFunc(judged, func(j judgement) bool { return j.caps == last.caps && j.inv == last.inv }); at >= 0 {
 			last = judged[at]
 		} else {
-			last.x, last.Judgement = row.Load(use.Files, creds.JudgeOptions{Now: t.o.Now, View: view, Password: t.o.Password, NoSanityCheck: !use.Sanity})
+			last.x, last.Judgement = row.Load(use.Files, creds.JudgeOptions{Now: t.o.Now, View: view, Cache: view.loads, Password: t.o.Password, NoSanityCheck: !use.Sanity})
 			judged = append(judged, last)
 		}
 		t.verdict(s, i, last, refused)

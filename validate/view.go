@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"virtls/creds"
 	"virtls/layout"
 	"virtls/layout/access"
 )
@@ -16,6 +17,7 @@ type cache struct {
 	stats map[string]stat
 	files map[string]content
 	blind map[string]bool
+	loads *creds.Cache // what was read and verified through this view
 }
 
 type stat struct {
@@ -29,7 +31,7 @@ type content struct {
 }
 
 func newCache(v layout.View) *cache {
-	return &cache{v, map[string]stat{}, map[string]content{}, map[string]bool{}}
+	return &cache{v, map[string]stat{}, map[string]content{}, map[string]bool{}, creds.NewCache()}
 }
 
 // Stat implements layout.View.

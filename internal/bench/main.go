@@ -33,6 +33,7 @@ var parts = []struct {
 	run  func(*bench) error
 }{
 	{"pki", benchPKI},
+	{"validate", benchValidate},
 }
 
 func main() {

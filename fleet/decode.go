@@ -55,6 +55,7 @@ func Parse(name string, data []byte) (*File, error) {
 	}
 	d := decoder{name: name, lines: map[string]int{}}
 	f := &File{}
+	d.limit(doc)
 	d.expand(doc, 0)
 	d.value(doc.Content[0], reflect.ValueOf(f).Elem(), "")
 	if d.err != nil {
@@ -124,21 +125,39 @@ var (
 type decoder struct {
 	name  string
 	lines map[string]int
-	nodes int // expanded so far
+	nodes int // that may still come of expanding aliases
 	err   error
 }
 
 // Bounds on what aliases may grow a file to: aliases of aliases grow
-// exponentially, and one inside its own anchor grows for ever.
+// exponentially, and one inside its own anchor grows for ever. A file may grow
+// to some times its size, a small one to a thousand hosts.
 const (
-	maxNodes = 1 << 24
-	maxDepth = 64 // the fields need 6
+	maxGrowth   = 10
+	smallGrowth = 1 << 14
+	maxNodes    = 1 << 20 // beyond those that stand in the file
+	maxDepth    = 64      // the fields need 6
 )
+
+// limit sets the number of nodes that the file may grow to.
+func (d *decoder) limit(doc *yaml.Node) {
+	own := countNodes(doc)
+	d.nodes = own + min(maxNodes, maxGrowth*own+smallGrowth)
+}
+
+// countNodes counts what stands in the file.
+func countNodes(n *yaml.Node) int {
+	count := 1
+	for _, c := range n.Content {
+		count += countNodes(c)
+	}
+	return count
+}
 
 // expand puts what an alias stands for in its place.
 func (d *decoder) expand(n *yaml.Node, depth int) {
-	d.nodes++
-	if d.nodes > maxNodes || depth > maxDepth {
+	d.nodes--
+	if d.nodes < 0 || depth > maxDepth {
 		d.fail(kindFleetSyntax, n.Line, "the fleet file is nested too deeply, or its aliases make it too large")
 		return
 	}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -323,4 +324,18 @@ func TestLines(t *testing.T) {
 		}
 	}
 	check(t, "nowhere", f.at("nothing"), "fleet.yaml")
+}
+
+// Aliases may share what many hosts have; they may not make much of little.
+func TestAliasGrowth(t *testing.T) {
+	shared := "organization: A\ndefaults: {uses: &u {qemu: both, libvirt: both, libvirt-vnc: {roles: server}, libvirt-spice: {roles: server}, libvirt-nbd: {roles: client}}}\nhosts:\n"
+	for i := range 2000 {
+		shared += fmt.Sprintf("  - {name: h%d, uses: *u}\n", i)
+	}
+	check(t, "hosts", len(parse(t, shared).Hosts), 2000)
+
+	names := "[" + strings.Repeat("a.b,", 1000) + "]"
+	large := "organization: A\nhosts:\n  - {name: h, names: &n " + names + "}\n" + strings.Repeat("  - {name: h, names: *n}\n", 1000)
+	_, err := Parse("fleet.yaml", []byte(large))
+	checkFailure(t, err, kindFleetSyntax, finding.ExitWrong)
 }

@@ -460,7 +460,7 @@ func TestLives(t *testing.T) {
 	s := newSite(t, parse(t, "organization: A\nauthority: {days: 100}\nhosts: [{name: long, days: 200}, {name: short, days: 9}]"))
 	s.now = time.Now().Truncate(time.Second)
 	result, _ := s.apply(Options{})
-	check(t, "findings", codes(result.Findings), []string{"certificate-clamped"})
+	check(t, "findings", codes(result.Findings), []string{"authority-ends-soon", "certificate-clamped"})
 	end := s.cert("ca/ca-cert.pem").NotAfter
 	check(t, "long life", s.cert("hosts/long/etc/pki/libvirt/servercert.pem").NotAfter, end)
 	check(t, "short life", s.cert("hosts/short/etc/pki/libvirt/servercert.pem").NotAfter.Sub(s.now), 9*24*time.Hour)

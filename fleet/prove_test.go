@@ -257,7 +257,7 @@ func TestRepresentatives(t *testing.T) {
 		{"one for both", "hosts: [{name: a}, {name: b}]\nclients: [{name: c}]", []string{"host:a"}},
 		{"one for each role", "hosts: [{name: a, uses: {qemu: server}}, {name: b, uses: {qemu: server}}]\nclients: [{name: c}, {name: d}]", []string{"client:c", "host:a"}},
 		{"one for each type of key", "hosts: [{name: a}, {name: b, key: rsa}, {name: d}]\nclients: [{name: c, key: ed25519}]", []string{"client:c", "host:a", "host:b"}},
-		{"none for what cannot be proved", "pqc: exclusive\nhosts: [{name: a, ml-dsa: true}]", []string{}},
+		{"one of an exclusive fleet", "pqc: exclusive\nhosts: [{name: a, ml-dsa: true}]", []string{"host:a"}},
 		{"the classical one of a hybrid", "pqc: hybrid\nhosts: [{name: a, ml-dsa: true, qemu: 11.1, libvirt: 12.8}]", []string{"host:a"}},
 		{"servers alone", "hosts: [{name: a, uses: {qemu: server}}, {name: b, uses: {libvirt: server}}]", []string{"host:a"}},
 	}

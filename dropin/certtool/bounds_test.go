@@ -59,11 +59,19 @@ func TestTooLarge(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			code, stdout, stderr := try("", strings.Fields(test.line)...)
-			if code != 1 || strings.Contains(stdout, "Verified") || !strings.Contains(stderr, "larger than 16 MiB") || !strings.Contains(stderr, test.want) {
+			if code != 1 || strings.Contains(stdout, "Verified") || !strings.Contains(stderr, "it is larger than") || !strings.Contains(stderr, test.want) {
 				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 			}
 		})
 	}
+	must(t, os.WriteFile("full.tmpl", []byte(pad[:maxTemplate-len(fixtureFiles["fixed.tmpl"])]+fixtureFiles["fixed.tmpl"]), 0o600))
+	must(t, os.WriteFile("over.tmpl", []byte(pad[:maxTemplate+1-len(fixtureFiles["fixed.tmpl"])]+fixtureFiles["fixed.tmpl"]), 0o600))
+	t.Run("templates", func(t *testing.T) {
+		runHere(t, "--generate-self-signed --load-privkey ec.pem --template full.tmpl")
+		if code, _, stderr := try("", strings.Fields("--generate-self-signed --load-privkey ec.pem --template over.tmpl")...); code != 1 || !strings.Contains(stderr, "larger than 1 MiB") {
+			t.Errorf("exit code %d\n%s", code, stderr)
+		}
+	})
 	t.Run("as large as may be", func(t *testing.T) {
 		runHere(t, verify+"full.pem")
 	})
@@ -146,5 +154,25 @@ func TestRounds(t *testing.T) {
 		if code != 1 || !strings.Contains(stderr, "60000000") && !strings.Contains(stderr, "60000001") {
 			t.Errorf("%s: exit code %d\n%s", line, code, stderr)
 		}
+	}
+}
+
+// TestManyLinks: a long name is not shown again for each of many lists.
+func TestManyLinks(t *testing.T) {
+	name := strings.Repeat("a", 1<<20-1000)
+	inDir(t, map[string]string{
+		"ca.tmpl": "cn = CA\nca\ncert_signing_key\ncrl_signing_key\n", "leaf.tmpl": "cn = " + name + "\n", "crl.tmpl": "crl_next_update = 10\n"})
+	for _, line := range []string{
+		"--generate-privkey --key-type ecdsa --outfile key",
+		"--generate-self-signed --load-privkey key --template ca.tmpl --outfile ca",
+		"--generate-certificate --load-ca-privkey key --load-ca-certificate ca --load-privkey key --template leaf.tmpl --outfile leaf",
+		"--generate-crl --load-ca-privkey key --load-ca-certificate ca --template crl.tmpl --outfile crl",
+	} {
+		runHere(t, line)
+	}
+	must(t, os.WriteFile("chain", []byte(readFile(t, "leaf")+readFile(t, "ca")+strings.Repeat(readFile(t, "crl"), 100)), 0o600))
+	out := runHere(t, "--verify-chain --infile chain")
+	if len(out) > maxShown+4*len(name) || !strings.Contains(out, "more links") || !strings.HasSuffix(out, "Chain verification output: Verified. The certificate is trusted. \n\n") {
+		t.Errorf("got %d octets, ending in %q", len(out), out[max(0, len(out)-200):])
 	}
 }

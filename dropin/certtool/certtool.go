@@ -47,7 +47,7 @@ func Run(args []string, std dropin.IO) int {
 	if !ok {
 		return code
 	}
-	c := &command{Given: given, std: std, log: std.Err, stdin: bufio.NewReader(newBounded(std.In))}
+	c := &command{Given: given, std: std, log: std.Err, stdin: bufio.NewReader(newBounded(std.In, maxInput))}
 	err := c.run()
 	err = cmp.Or(c.stdinErr, err)
 	if err == nil {
@@ -184,9 +184,9 @@ func (c *command) loadTemplate() error {
 	if !ok {
 		return nil
 	}
-	data, err := fileContents(name)
-	if errors.Is(err, errTooLarge) {
-		return tooLarge("template", name)
+	data, err := fileContents(name, maxTemplate)
+	if why, ok := errors.AsType[errTooLarge](err); ok {
+		return tooLarge("template", name, why)
 	}
 	if err != nil {
 		return fail("configFileLoad: No such file or directory\nError loading template: %s", name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -21,40 +22,47 @@ const (
 	badPassword   = "Decryption has failed."
 )
 
-// maxInput bounds every file that is read, and standard input: 16 MiB, more
-// than any bundle of authorities has.
-const maxInput = 16 << 20
+// Bounds on what is read, in octets.
+const (
+	maxInput    = 16 << 20        // files and standard input: more than any bundle of authorities has
+	maxTemplate = pki.MaxFileSize // templates, of which each line takes many times its length
+)
 
-var errTooLarge = errors.New("it is larger than 16 MiB, the most that is read")
+// errTooLarge says that there is more than so many octets.
+type errTooLarge int
 
-// A bounded reader fails with [errTooLarge] where there is more than maxInput.
+func (e errTooLarge) Error() string {
+	return fmt.Sprintf("it is larger than %d MiB, the most that is read", int(e)>>20)
+}
+
+// A bounded reader fails with [errTooLarge] where there is more than its limit.
 // It never passes the beginning of something off as the whole: of a revocation
 // list the missing end matters.
 type bounded struct {
-	r    io.Reader
-	left int // octets that may still come
+	r           io.Reader
+	limit, left int // octets: in all, and those that may still come
 }
 
-func newBounded(r io.Reader) *bounded { return &bounded{r, maxInput} }
+func newBounded(r io.Reader, limit int) *bounded { return &bounded{r, limit, limit} }
 
 func (b *bounded) Read(p []byte) (int, error) {
 	// One octet more than allowed tells a file that is too large from one that just fits.
 	n, err := b.r.Read(p[:min(len(p), b.left+1)])
 	if n > b.left {
-		return 0, errTooLarge
+		return 0, errTooLarge(b.limit)
 	}
 	b.left -= n
 	return n, err
 }
 
-// fileContents reads a file to the end.
-func fileContents(name string) ([]byte, error) {
+// fileContents reads a file of at most limit octets to the end.
+func fileContents(name string, limit int) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(newBounded(f))
+	return io.ReadAll(newBounded(f, limit))
 }
 
 // inputOptions are where input comes from without --infile, by action.
@@ -91,15 +99,15 @@ func (c *command) openInput() error {
 
 // input reads --infile or what takes its place to the end.
 func (c *command) input() ([]byte, error) {
-	data, err := io.ReadAll(newBounded(c.in))
+	data, err := io.ReadAll(newBounded(c.in, maxInput))
 	if err != nil {
 		return nil, fail("cannot read the input: %v", err)
 	}
 	return data, nil
 }
 
-func tooLarge(option, name string) error {
-	return fail("certtool: --%s: cannot read %s: %v", option, name, errTooLarge)
+func tooLarge(option, name string, why errTooLarge) error {
+	return fail("certtool: --%s: cannot read %s: %v", option, name, why)
 }
 
 // load reads the file that an option names. It returns nil without error if
@@ -112,12 +120,14 @@ func (c *command) load(option string) ([]byte, error) {
 	if scheme, _, _ := strings.Cut(name, ":"); scheme == "pkcs11" || scheme == "tpmkey" || scheme == "system" {
 		return nil, unsupported("--"+option+" with a URL", "keys and certificates come from files")
 	}
-	data, err := fileContents(name)
-	switch {
-	case err == nil:
+	data, err := fileContents(name, maxInput)
+	if err == nil {
 		return data, nil
-	case errors.Is(err, errTooLarge):
-		return nil, tooLarge(option, name)
+	}
+	if why, ok := errors.AsType[errTooLarge](err); ok {
+		return nil, tooLarge(option, name, why)
+	}
+	switch {
 	case option == "load-certificate", option == "load-crl":
 		return nil, fail("Could not open %s", name)
 	}

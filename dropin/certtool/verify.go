@@ -99,7 +99,7 @@ func (c *command) loadTrusted() (t trusted, err error) {
 
 func systemTrust() []*pki.Certificate {
 	for _, path := range systemBundles {
-		data, err := fileContents(path)
+		data, err := fileContents(path, maxInput)
 		if err != nil {
 			continue
 		}
@@ -256,27 +256,40 @@ type judgement struct {
 	list     []*pki.Certificate // as given
 	chain    []*pki.Certificate // as built, leaf first
 	problems []pki.Problem      // of the chain
+	shown    int                // octets of text
 }
+
+// maxShown bounds the text of the links of a chain: 16 MiB of input can hold a
+// name of 8 MiB and thousands of revocation lists to show it with.
+const maxShown = 64 << 20
 
 // show prints a link: a certificate and what it was checked against, if anything.
 func (j *judgement) show(cert, issuer *pki.Certificate, crl *pki.CRL, v verdict) {
-	fmt.Fprintf(j.out, "\tSubject: %s\n\tIssuer: %s\n", cert.Subject.RFC4514(), cert.Issuer.RFC4514())
+	if j.shown > maxShown {
+		return
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "\tSubject: %s\n\tIssuer: %s\n", cert.Subject.RFC4514(), cert.Issuer.RFC4514())
 	if issuer != nil {
-		fmt.Fprintf(j.out, "\tChecked against: %s\n", issuer.Subject.RFC4514())
+		fmt.Fprintf(&text, "\tChecked against: %s\n", issuer.Subject.RFC4514())
 	}
 	algorithm := cert.Algorithm.OID.String()
 	if alg := cert.SignatureAlgorithm(); alg.Key != pki.UnknownKey {
 		algorithm = alg.String()
 	}
-	fmt.Fprintf(j.out, "\tSignature algorithm: %s\n", algorithm)
+	fmt.Fprintf(&text, "\tSignature algorithm: %s\n", algorithm)
 	if crl != nil {
 		number := "unnumbered"
 		if n, err := crl.Extensions.Integer(pki.OIDCRLNumber); err == nil && n != nil {
 			number = fmt.Sprintf("%x", n)
 		}
-		fmt.Fprintf(j.out, "\tChecked against CRL[%s] of: %s\n", number, crl.Issuer.RFC4514())
+		fmt.Fprintf(&text, "\tChecked against CRL[%s] of: %s\n", number, crl.Issuer.RFC4514())
 	}
-	fmt.Fprintf(j.out, "\tOutput: %s\n\n", v)
+	fmt.Fprintf(&text, "\tOutput: %s\n\n", v)
+	if j.shown += text.Len(); j.shown > maxShown {
+		text.WriteString("\t... (more links than certtool of virtls shows)\n\n")
+	}
+	io.WriteString(j.out, text.String())
 }
 
 // links prints the links of a chain from the top, up to the first that is

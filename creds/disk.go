@@ -98,6 +98,8 @@ func strerror(err error) string {
 	var errno syscall.Errno
 	var inPath *fs.PathError
 	switch {
+	case errors.Is(err, fs.ErrPermission): // also of a View that judges for somebody else
+		text = syscall.EACCES.Error()
 	case errors.As(err, &errno):
 		text = errno.Error()
 	case errors.As(err, &inPath):

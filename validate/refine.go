@@ -52,6 +52,10 @@ func refine(problems []creds.Problem, row release, inv *inventory) []problem {
 // cause finds what is behind a problem with a pair.
 func cause(f finding.Finding, row release, inv *inventory, own *pair) (finding.Finding, bool) {
 	switch f.Code {
+	case "credential-missing":
+		if own.certThere != own.keyThere {
+			return halfPair(own), true
+		}
 	case "cert-is-ca":
 		if i := own.keysCertificate(); i > 0 {
 			return notFirst(own, i), true
@@ -84,6 +88,17 @@ func cause(f finding.Finding, row release, inv *inventory, own *pair) (finding.F
 		}
 	}
 	return f, false
+}
+
+// halfPair is what newer releases say of half a pair.
+func halfPair(own *pair) finding.Finding {
+	there, missing, got := own.Cert, own.Key, "no key"
+	if own.keyThere {
+		there, missing, got = own.Key, own.Cert, "no certificate"
+	}
+	all := finding.Catalogue()
+	i := slices.IndexFunc(all, func(k finding.Kind) bool { return k.Code == "pair-incomplete" })
+	return all[i].Found(there, got).WithWant(missing, "")
 }
 
 func notFirst(own *pair, place int) finding.Finding {

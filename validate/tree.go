@@ -204,6 +204,7 @@ func (t *tree) merged() []finding.Finding {
 		f := n.Finding
 		if by := t.of(n.by); by != "" {
 			f.By = by
+			f.Want = cmp.Or(f.Want, "a file that can be loaded")
 		}
 		f.Subject, f.Text, f.Got, f.Want, f.Fix = t.local(f.Subject), t.local(f.Text), t.local(f.Got), t.local(f.Want), t.local(f.Fix)
 		out = append(out, f)

@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"virtls/ca/register"
 	"virtls/internal/atomicfile"
@@ -43,11 +45,13 @@ func Restore(ctx context.Context, backup, dir string, opts Options) error {
 }
 
 func (s *State) restore(ctx context.Context, backup string) error {
-	in, err := os.Open(backup)
+	// Neither a FIFO that nobody writes to nor a pipe that nobody fills keeps it waiting for longer than ctx.
+	in, err := os.OpenFile(backup, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return kindNoBackup.Found(backup, "").WithText("the backup cannot be read").Unable(err)
 	}
 	defer in.Close()
+	defer context.AfterFunc(ctx, func() { in.SetReadDeadline(time.Unix(1, 0)) })()
 	archive := tar.NewReader(in)
 	head, err := archive.Next()
 	switch {

@@ -41,7 +41,7 @@ Examples:
 }
 
 func (c *applyCmd) Run(a *app, g *Globals) error {
-	file, err := fleet.Load(c.Fleet)
+	file, err := a.load(c.Fleet)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ type progress struct {
 
 func newProgress(a *app, file *fleet.File) *progress {
 	total := len(file.Hosts) + len(file.Clients)
-	return &progress{app: a, total: total, live: term.IsTerminal(int(a.stderr.Fd())), small: total*2 <= tableRows, start: time.Now()}
+	return &progress{app: a, total: total, live: term.IsTerminal(int(a.terminal.Fd())), small: total*2 <= tableRows, start: time.Now()}
 }
 
 func (p *progress) report(row fleet.Row) {
@@ -150,7 +150,7 @@ func (p *progress) report(row fleet.Row) {
 	}
 	switch {
 	case p.live:
-		fmt.Fprintf(p.app.stderr, "%s%d of %d done, %s", clearLine, p.count, p.total, p.left())
+		fmt.Fprintf(p.app.terminal, "%s%d of %d done, %s", clearLine, p.count, p.total, p.left())
 	case !p.small && !p.app.json:
 		p.app.printf("%s: %d issued, %d files written, %s\n", holderName(row.Holder), row.Issued, row.Written, proofOf(row))
 	}
@@ -185,7 +185,7 @@ const clearLine = "\r\033[K"
 // done clears the progress line.
 func (p *progress) done() {
 	if p.live {
-		fmt.Fprint(p.app.stderr, clearLine)
+		fmt.Fprint(p.app.terminal, clearLine)
 	}
 }
 
@@ -284,7 +284,7 @@ type planReport struct {
 }
 
 func (c *planCmd) Run(a *app, g *Globals) error {
-	file, err := fleet.Load(c.Fleet)
+	file, err := a.load(c.Fleet)
 	if err != nil {
 		return err
 	}
@@ -321,7 +321,7 @@ func (c *planCmd) Run(a *app, g *Globals) error {
 		a.printf("\n%s. Run: virtls apply %s\n", count(n, "change", "changes"), c.Fleet)
 	}
 	if !a.json {
-		finding.Print(a.stderr, findings)
+		a.printFindings(findings)
 	}
 	if c.ExitCode && n > 0 {
 		return errWrong

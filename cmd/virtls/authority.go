@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -66,7 +67,7 @@ func (c *caShowCmd) Run(a *app, g *Globals, parent *caCmd) error {
 			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 				continue // the list comes with the first apply; a key may be kept elsewhere
 			}
-			data, err := readInput(path)
+			data, err := a.input(path)
 			if err != nil {
 				return err
 			}
@@ -186,24 +187,25 @@ func (c *caImportCmd) Run(a *app, g *Globals, parent *caCmd) error {
 
 // read collects the files of the authority to take over.
 func (c *caImportCmd) read(a *app, ad *ca.Adoption) (err error) {
-	if ad.Certificate, err = readInput(c.Cert); err != nil {
+	if ad.Certificate, err = a.input(c.Cert); err != nil {
 		return err
 	}
-	if ad.Key, err = readInput(c.Key); err != nil {
+	if ad.Key, err = a.input(c.Key); err != nil {
 		return err
 	}
 	ad.CertificateFile, ad.KeyFile, ad.IndexFile, ad.CRLFile = c.Cert, c.Key, c.Index, c.CRL
 	ad.KeyPassword = a.keyPassphrase(c.Key, c.KeyPass)
 	if c.CRL != "" {
-		if ad.CRL, err = readInput(c.CRL); err != nil {
+		if ad.CRL, err = a.input(c.CRL); err != nil {
 			return err
 		}
 	}
 	if c.Index != "" {
-		index, err := os.Open(c.Index)
+		index, err := await(a.ctx, func() (*os.File, error) { return os.Open(c.Index) })
 		if err != nil {
 			return kindUnreadable.Found(c.Index, "").Unable(err)
 		}
+		context.AfterFunc(a.ctx, func() { index.Close() })
 		ad.Index = index // closed with the process, which ends with the import
 	}
 	for _, dir := range c.Certs {
@@ -287,7 +289,7 @@ Example:
 func (c *caInstallCmd) Run(a *app, g *Globals, parent *caCmd) error {
 	var certs []*pki.Certificate
 	for _, path := range c.File {
-		data, err := readInput(path)
+		data, err := a.input(path)
 		if err != nil {
 			return err
 		}

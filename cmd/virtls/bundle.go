@@ -36,7 +36,7 @@ func (c *bundleCmd) Run(a *app, g *Globals) error {
 	if c.Output == "" {
 		c.Output = c.Host + ".tar"
 	}
-	file, err := fleet.Load(c.Fleet)
+	file, err := a.load(c.Fleet)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"virtls/finding"
-	"virtls/fleet"
 )
 
 type completionCmd struct {
@@ -48,7 +47,7 @@ type completionReport struct {
 
 // printNames prints nothing for a file that cannot be read: this is no moment to complain.
 func (c *completionCmd) printNames(a *app, name string) {
-	file, err := fleet.Load(name)
+	file, err := a.load(name)
 	if err != nil {
 		return
 	}

@@ -115,7 +115,7 @@ func (c *issueCmd) order(a *app, issuer *pki.Certificate) (order ca.Order, key n
 func (c *issueCmd) publicKey(a *app, key *newKey) (public crypto.PublicKey, request *pki.Request, err error) {
 	switch {
 	case c.Request != "":
-		data, err := readInput(c.Request)
+		data, err := a.input(c.Request)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -124,7 +124,7 @@ func (c *issueCmd) publicKey(a *app, key *newKey) (public crypto.PublicKey, requ
 		}
 		return request.PublicKey.Key, request, ca.CheckRequest(c.Request, request)
 	case c.Key != "":
-		data, err := readInput(c.Key)
+		data, err := a.input(c.Key)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -154,7 +154,7 @@ func (c *issueCmd) fromTemplate(a *app, public crypto.PublicKey, issuer *pki.Cer
 		return pki.Spec{}, kindUsage.Found("--template", "").WithText("a template gives subject, names and uses itself").
 			WithFix("leave the other flags out, or write their values into the template").Usage()
 	}
-	data, err := readInput(c.Template)
+	data, err := a.input(c.Template)
 	if err != nil {
 		return pki.Spec{}, err
 	}

@@ -95,7 +95,7 @@ func (a *app) issueOne(state *ca.State, authority *ca.Authority, pass Passphrase
 		}
 		return a.judge(findings)
 	}
-	a.printf("%s, until %s, serial %s\n", c.Subject, c.NotAfter.UTC().Format(time.DateOnly), register.SerialText(c.Serial))
+	a.printf("%s, until %s, serial %s\n", oneLine(c.Subject.String()), c.NotAfter.UTC().Format(time.DateOnly), register.SerialText(c.Serial))
 	for _, path := range files {
 		a.printf("  %s\n", tilde(path))
 	}

@@ -65,34 +65,37 @@ type exitPanic int
 
 // command parses and runs a command of virtls's own.
 func command(ctx context.Context, args []string, stdin, stdout, stderr *os.File) (code int) {
+	app := &app{ctx: ctx, stdin: stdin, stdout: &output{to: stdout}, stderr: &output{to: stderr}, terminal: stderr, name: "virtls"}
 	defer func() {
 		if e := recover(); e != nil {
 			exit, ok := e.(exitPanic)
 			if !ok {
 				panic(e)
 			}
-			code = int(exit)
+			code = max(int(exit), app.finish(nil))
 		}
 	}()
-	app := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
 	var cli cli
 	parser, err := kong.New(&cli,
 		kong.Name("virtls"),
 		kong.Description(description),
-		kong.Writers(stdout, stderr),
+		kong.Writers(app.stdout, app.stderr),
 		kong.Exit(func(code int) { panic(exitPanic(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100, NoExpandSubcommands: true}),
 		kong.ValueFormatter(withDefault),
 		kong.Bind(app, &cli.Globals),
 	)
 	if err != nil {
-		fmt.Fprintln(stderr, "virtls:", err)
+		fmt.Fprintln(app.stderr, "virtls:", err)
 		return finding.ExitUnable
 	}
 	app.parser = parser
 	app.args = args
 	parsed, err := parser.Parse(args)
 	if err != nil {
+		if app.stdout.err != nil { // a help that could not be printed
+			return app.finish(nil)
+		}
 		app.json = slices.Contains(args, "--json")
 		return app.finish(usageError(err))
 	}
@@ -111,16 +114,17 @@ Exit codes: 0 done and nothing wrong, 1 something is wrong, 2 wrong usage, 3 cou
 
 // app is what commands share.
 type app struct {
-	ctx    context.Context
-	stdin  *os.File
-	stdout *os.File
-	stderr *os.File
-	parser *kong.Kong
-	args   []string
-	name   string // of the command, such as "virtls ca import"
-	json   bool
-	pass   passphrases
-	found  []finding.Finding // known when a command fails, and not yet printed
+	ctx      context.Context
+	stdin    *os.File
+	stdout   *output
+	stderr   *output
+	terminal *os.File // standard error, for what rewrites its own line
+	parser   *kong.Kong
+	args     []string
+	name     string // of the command, such as "virtls ca import"
+	json     bool
+	pass     passphrases
+	found    []finding.Finding // known when a command fails, and not yet printed
 }
 
 // plain turns what people try first into what kong knows.
@@ -176,6 +180,9 @@ func (a *app) finish(err error) int {
 	if err != nil && a.ctx.Err() != nil {
 		err = fleet.Interrupted()
 	}
+	if lost := a.stdout.err; lost != nil && (err == nil || errors.Is(err, errWrong) || errors.Is(err, lost)) {
+		err = kindUnwritable.Found("standard output", "").Unable(lost)
+	}
 	switch {
 	case err == nil:
 		return finding.ExitOK
@@ -192,10 +199,11 @@ func (a *app) finish(err error) int {
 	if !slices.Contains(findings, last) {
 		findings = append(findings, last)
 	}
-	if a.json {
+	if a.json && a.stdout.err == nil {
 		a.printJSON(finding.NewReport(findings))
-	} else {
-		finding.Print(a.stderr, findings)
+	}
+	if !a.json || a.stdout.err != nil {
+		a.printFindings(findings)
 	}
 	return finding.ExitCode(err)
 }
@@ -203,7 +211,7 @@ func (a *app) finish(err error) int {
 // judge returns errWrong if a finding is an error, and prints them for people.
 func (a *app) judge(findings []finding.Finding) error {
 	if !a.json {
-		if err := finding.Print(a.stderr, findings); err != nil {
+		if err := a.printFindings(findings); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ func (c *renewCmd) Run(a *app, g *Globals) error {
 	if c.File != "" {
 		return c.renewFile(a, g)
 	}
-	file, err := fleet.Load(c.Fleet)
+	file, err := a.load(c.Fleet)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (c *renewCmd) renewFile(a *app, g *Globals) error {
 	if c.Rekey && c.Key == "" {
 		return kindUsage.Found("--rekey", "").WithText("a new key needs a place").WithFix("say where it goes with --key FILE").Usage()
 	}
-	old, err := readCertificate(c.File)
+	old, err := a.certificate(c.File)
 	if err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func (a *app) meant(state *ca.State, what string, f finding.Finding) finding.Fin
 
 func (a *app) entryOf(state *ca.State, what string) (*register.Certificate, error) {
 	if _, err := os.Lstat(what); err == nil {
-		cert, err := readCertificate(what)
+		cert, err := a.certificate(what)
 		if err != nil {
 			return nil, err
 		}

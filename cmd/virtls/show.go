@@ -60,7 +60,7 @@ type showReport struct {
 func (c *showCmd) Run(a *app, g *Globals) error {
 	report := showReport{Items: []item{}}
 	for _, path := range c.File {
-		data, err := readInput(path)
+		data, err := a.input(path)
 		if err != nil {
 			return err
 		}
@@ -72,6 +72,7 @@ func (c *showCmd) Run(a *app, g *Globals) error {
 		report.Items = append(report.Items, items...)
 		report.Findings = append(report.Findings, findings...)
 	}
+	report.Findings = capped(report.Findings)
 	if a.json {
 		report.Report = finding.NewReport(report.Findings)
 		if err := a.printJSON(report); err != nil {
@@ -274,10 +275,10 @@ func crlItem(path string, c *pki.CRL, now time.Time) item {
 
 // print writes what is known, one line a fact.
 func (it item) print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %s\n", it.File, it.Kind)
+	fmt.Fprintf(w, "%s: %s\n", oneLine(it.File), it.Kind)
 	line := func(label, text string) {
 		if text != "" {
-			fmt.Fprintf(w, "  %-13s %s\n", label, text)
+			fmt.Fprintf(w, "  %-13s %s\n", label, oneLine(text))
 		}
 	}
 	line("subject", it.Subject)

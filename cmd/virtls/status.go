@@ -33,7 +33,7 @@ type statusReport struct {
 }
 
 func (c *statusCmd) Run(a *app, g *Globals) error {
-	file, err := fleet.Load(c.Fleet)
+	file, err := a.load(c.Fleet)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func printAuthorities(w io.Writer, authorities []fleet.AuthorityRow) {
 		if authority.Made {
 			made = ", made now"
 		}
-		fmt.Fprintf(w, "authority %s (%s%s)\n  %s, until %s\n", authority.Subject, authority.Key, made, tilde(authority.Path), day(authority.Until))
+		fmt.Fprintf(w, "authority %s (%s%s)\n  %s, until %s\n", oneLine(authority.Subject), authority.Key, made, tilde(authority.Path), day(authority.Until))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
 
 	"virtls/ca/register"
 	"virtls/finding"
@@ -189,6 +190,9 @@ func (o *Order) checkNames() ([]finding.Finding, error) {
 	if err != nil {
 		return nil, kindOrder.Found(o.name(), "").WithText("%v", err).Wrong()
 	}
+	if text, ok := controlled(o.Spec.Subject, names); ok {
+		return nil, kindOrder.Found("", "").WithText("the name %q holds control characters, which no name has", text).Wrong()
+	}
 	cn := o.Spec.Subject.CommonName()
 	if len(o.Spec.Subject) == 0 && len(names) == 0 {
 		return nil, kindOrder.Found(o.name(), "").WithText("the certificate would name nobody").Wrong()
@@ -202,6 +206,44 @@ func (o *Order) checkNames() ([]finding.Finding, error) {
 	}
 	return nil, nil
 }
+
+// controlled returns the first text of a subject and of alternative names that
+// holds control characters. They would steer the terminals on which the name is
+// shown, look like several lines in logs, and match no access list.
+func controlled(subject dn.Name, names pki.GeneralNames) (text string, found bool) {
+	texts := []string{subject.String()}
+	for _, rdn := range subject {
+		for _, a := range rdn {
+			if a.Tag != tagBMPString && a.Tag != tagUniversalString {
+				texts = append(texts, string(a.Value))
+			}
+		}
+	}
+	for _, n := range names {
+		switch n.Kind {
+		case pki.EmailKind, pki.DNSKind, pki.URIKind:
+			texts = append(texts, string(n.Bytes))
+		case pki.DirectoryKind:
+			if directory, err := n.Directory(); err == nil {
+				if text, found := controlled(directory, nil); found {
+					return text, true
+				}
+			}
+		}
+	}
+	for _, text := range texts {
+		if strings.ContainsFunc(text, unicode.IsControl) {
+			return text, true
+		}
+	}
+	return "", false
+}
+
+// Tags of texts that have more than one octet for each character (X.680, 8.4).
+const (
+	tagUniversalString = 28
+	tagBMPString       = 30
+)
 
 // coversName tells whether a server's alternative names hold its CN, or any
 // name at all if the CN is none of a host.

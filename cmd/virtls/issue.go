@@ -30,6 +30,7 @@ type issueCmd struct {
 	Key      string   `help:"Use this private key instead of a new one." placeholder:"FILE" xor:"key"`
 	KeyPass  string   `name:"key-passphrase-file" help:"File with the passphrase of --key in its first line." placeholder:"FILE"`
 	Request  string   `help:"Issue for a certificate request made elsewhere. Subject and names come from it unless flags give them." placeholder:"FILE" xor:"key"`
+	AllowAny bool     `name:"allow-names" help:"Sign a request for names that another valid certificate has, or for a wildcard."`
 	Template string   `help:"Take everything from a certtool template. Its traps are errors here." placeholder:"FILE"`
 	Days     int      `help:"Life in days; never past the authority's." default:"365"`
 	Out      string   `short:"o" help:"Where the files go: PREFIX-cert.pem and PREFIX-key.pem (default: the CN)." placeholder:"PREFIX"`
@@ -41,6 +42,9 @@ type issueCmd struct {
 func (*issueCmd) Help() string {
 	return `Issues one certificate outside any fleet file and enters it into the register. By default what it
 makes works unchanged with libvirt 9.0 to 12.8 and QEMU 7.2 to 11.1.
+
+Whoever made a request chose its subject and names; they are printed before it is signed. One with the
+subject or a name of another key's valid certificate, or with a wildcard, needs --allow-names.
 
 Examples:
   virtls issue --cn kvm1.example.com --server --ip 192.0.2.11
@@ -62,6 +66,11 @@ func (c *issueCmd) Run(a *app, g *Globals) error {
 	order, key, err := c.order(a, authority.Certificate)
 	if err != nil {
 		return err
+	}
+	if order.How == register.Request {
+		if err := c.checkAsked(a, state, &order.Spec); err != nil {
+			return err
+		}
 	}
 	return a.issueOne(state, authority, c.PassphraseFlags, order, key)
 }

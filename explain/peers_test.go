@@ -137,10 +137,11 @@ func said(r peertest.Result) string { return r.Stdout + r.Stderr }
 // run provokes with one program.
 func run(name string, args ...string) func(*testing.T, peertest.Generation, kit) string {
 	return func(t *testing.T, g peertest.Generation, k kit) string {
-		for i, a := range args {
-			args[i] = strings.ReplaceAll(a, "KIT", string(k))
+		var filled []string
+		for _, a := range args {
+			filled = append(filled, strings.ReplaceAll(a, "KIT", string(k)))
 		}
-		return said(g.Run(t, peertest.Options{}, name, args...))
+		return said(g.Run(t, peertest.Options{}, name, filled...))
 	}
 }
 

@@ -96,3 +96,15 @@ func TestDeliveryRefuses(t *testing.T) {
 		})
 	}
 }
+
+// apply changes the rights of nothing that a link in the tree leads to.
+func TestApplyLeavesLinkedFiles(t *testing.T) {
+	s := staged(t, example(t))
+	name := s.host("kvm1.example.com", "etc/pki/qemu/ca-cert.pem")
+	elsewhere := filepath.Join(t.TempDir(), "ca.pem")
+	must(t, os.Rename(name, elsewhere))
+	must(t, os.Chmod(elsewhere, 0o600))
+	must(t, os.Symlink(elsewhere, name))
+	s.apply(Options{Prove: ProveNone})
+	check(t, "mode", shape(t, filepath.Dir(elsewhere))["ca.pem"], "0600")
+}

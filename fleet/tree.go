@@ -148,9 +148,9 @@ type wrongMode struct {
 func (r *run) wrongModes(h *Holder, entries []layout.Entry) ([]wrongMode, error) {
 	var list []wrongMode
 	for _, e := range entries {
-		info, err := os.Stat(r.staged(h, e.Path))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		info, err := os.Lstat(r.staged(h, e.Path))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			continue // what a link leads to is not the tree's
 		}
 		if err != nil {
 			return nil, kindStagedUnreadable.Found(r.staged(h, e.Path), "").Unable(err)

@@ -12,12 +12,12 @@ import (
 func BenchmarkDir(b *testing.B) {
 	const hosts = 100
 	c := newCast(b)
-	f := content0{}
+	f := layer{}
 	for i := range hosts {
 		for _, r := range []layout.Role{layout.Server, layout.Client} {
 			own := leaf(b, c.root, r, keyed(newKey("ec")))
 			for _, l := range []layout.Location{qemuAt, libvirtAt} {
-				for file, data := range (content0{}).put(b, l, bundle(c.root), r, own) {
+				for file, data := range (layer{}).put(b, l, bundle(c.root), r, own) {
 					f[fmt.Sprintf("/hosts/kvm%d.example.com%s", i, file)] = data
 				}
 			}

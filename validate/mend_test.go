@@ -58,7 +58,7 @@ func TestParseFix(t *testing.T) {
 // What is wrong with the rights is mended, and nothing else is touched.
 func TestMend(t *testing.T) {
 	c := newCast(t)
-	root := content0{}.put(t, flat(layout.QEMU), bundle(c.root), layout.Server, c.oldServer).write(t)
+	root := layer{}.put(t, flat(layout.QEMU), bundle(c.root), layout.Server, c.oldServer).write(t)
 	dir := filepath.Join(root, "creds")
 	key := filepath.Join(dir, "server-key.pem")
 	if err := os.Chmod(key, 0o666); err != nil {

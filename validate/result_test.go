@@ -57,7 +57,7 @@ func mixture(t *testing.T) (root string) {
 	t.Helper()
 	c := newCast(t)
 	ca := bundle(c.root)
-	f := content0{}.put(t, libvirtAt, ca, layout.Server, leaf(t, c.root, layout.Server, usageSignature))
+	f := layer{}.put(t, libvirtAt, ca, layout.Server, leaf(t, c.root, layout.Server, usageSignature))
 	f.put(t, libvirtAt, ca, layout.Client, c.client)
 	f.put(t, qemuAt, ca, layout.Server, c.oldServer)
 	return f.write(t)
@@ -179,17 +179,17 @@ func TestRefusals(t *testing.T) {
 func TestDirs(t *testing.T) {
 	c := newCast(t)
 	ca := bundle(c.root)
-	host := func(name string) content0 {
-		f := content0{}
+	host := func(name string) layer {
+		f := layer{}
 		f.put(t, libvirtAt, ca, layout.Server, leaf(t, c.root, layout.Server, keyed(newKey("ec"))))
-		g := content0{}
+		g := layer{}
 		for file, data := range f {
 			g[name+file] = data
 		}
 		return g
 	}
-	fleet := content0{}
-	for _, part := range []content0{host("/pki/hosts/kvm1.example.com"), host("/pki/hosts/kvm2.example.com")} {
+	fleet := layer{}
+	for _, part := range []layer{host("/pki/hosts/kvm1.example.com"), host("/pki/hosts/kvm2.example.com")} {
 		for file, data := range part {
 			fleet[file] = data
 		}
@@ -238,9 +238,9 @@ func TestDirs(t *testing.T) {
 // Hosts with one key can pose as each other.
 func TestFleet(t *testing.T) {
 	c := newCast(t)
-	f := content0{}
+	f := layer{}
 	for _, host := range []string{"/h1", "/h2"} {
-		for file, data := range (content0{}).put(t, qemuAt, bundle(c.root), layout.Server, c.server) {
+		for file, data := range (layer{}).put(t, qemuAt, bundle(c.root), layout.Server, c.server) {
 			f[host+file] = data
 		}
 	}

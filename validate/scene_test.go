@@ -12,7 +12,7 @@ import (
 	"virtls/layout"
 )
 
-// A pki0 is what scenes are made of, the same for all.
+// A cast is what scenes are made of, the same for all.
 type cast struct {
 	root, other          *cert
 	server, client       *cert
@@ -39,11 +39,11 @@ func newCast(t testing.TB) *cast {
 	return &players.cast
 }
 
-// tree0 are files by their path below a root.
-type content0 map[string][]byte
+// A layer is files by their path below a root.
+type layer map[string][]byte
 
 // put adds what a location holds: CA, and a certificate with its key.
-func (f content0) put(t testing.TB, l layout.Location, ca []byte, r layout.Role, c *cert) content0 {
+func (f layer) put(t testing.TB, l layout.Location, ca []byte, r layout.Role, c *cert) layer {
 	t.Helper()
 	f[l.CA()] = ca
 	if c != nil {
@@ -54,7 +54,7 @@ func (f content0) put(t testing.TB, l layout.Location, ca []byte, r layout.Role,
 }
 
 // write writes the files below a new directory: keys for their owner alone.
-func (f content0) write(t testing.TB) string {
+func (f layer) write(t testing.TB) string {
 	t.Helper()
 	root := t.TempDir()
 	for name, data := range f {
@@ -78,7 +78,7 @@ var (
 	libvirtAt = layout.System(layout.Libvirt, "")
 )
 
-// dirOfQEMU is a flat directory of QEMU's, relative to a scene's root.
+// flat is a directory that holds all files of a service, below a scene's root.
 func flat(s layout.Service) layout.Location { return layout.System(s, "/creds") }
 
 // codes lists the codes of findings with their severities: "error cert-expired".

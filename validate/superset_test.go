@@ -18,25 +18,25 @@ func TestSuperset(t *testing.T) {
 	g.Need(t)
 	c := newCast(t)
 	const hostname = "host1.example.com"
-	good := func(more content0) content0 {
-		f := content0{}.put(t, libvirtAt, bundle(c.root), layout.Server, c.server)
+	good := func(more layer) layer {
+		f := layer{}.put(t, libvirtAt, bundle(c.root), layout.Server, c.server)
 		maps.Copy(f, more)
 		return f
 	}
 	servercert, serverkey := libvirtAt.Cert(layout.Server, layout.NoIndex), libvirtAt.Key(layout.Server, layout.NoIndex)
 	cases := []struct {
 		name  string
-		files content0
+		files layer
 		conf  string
 		code  string
 	}{
 		{"good", good(nil), "", ""},
-		{"expired server certificate", good(content0{servercert: bundle(c.oldServer), serverkey: c.oldServer.keyPEM(t)}), "", "cert-expired"},
-		{"client certificate as a server's", good(content0{servercert: bundle(clientOf(t, c)), serverkey: clientOf(t, c).keyPEM(t)}), "", "cert-purpose"},
-		{"key of another certificate", good(content0{serverkey: c.client.keyPEM(t)}), "", "private-key-mismatch"},
-		{"broken servercert0 beside a good plain one", good(content0{
+		{"expired server certificate", good(layer{servercert: bundle(c.oldServer), serverkey: c.oldServer.keyPEM(t)}), "", "cert-expired"},
+		{"client certificate as a server's", good(layer{servercert: bundle(clientOf(t, c)), serverkey: clientOf(t, c).keyPEM(t)}), "", "cert-purpose"},
+		{"key of another certificate", good(layer{serverkey: c.client.keyPEM(t)}), "", "private-key-mismatch"},
+		{"broken servercert0 beside a good plain one", good(layer{
 			libvirtAt.Cert(layout.Server, 0): []byte("broken\n"), libvirtAt.Key(layout.Server, 0): c.server.keyPEM(t)}), "", "cert-malformed"},
-		{"crl_file without ca_file", good(content0{"/etc/pki/CA/revoked.pem": crlOf(t, c.root, day)}), "crl_file = \"/etc/pki/CA/revoked.pem\"\n", "conf-crl-ignored"},
+		{"crl_file without ca_file", good(layer{"/etc/pki/CA/revoked.pem": crlOf(t, c.root, day)}), "crl_file = \"/etc/pki/CA/revoked.pem\"\n", "conf-crl-ignored"},
 	}
 	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {

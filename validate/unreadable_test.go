@@ -39,7 +39,7 @@ func TestAs(t *testing.T) {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		files := content0{}.put(t, flat(layout.QEMU), bundle(c.root), layout.Server, c.server)
+		files := layer{}.put(t, flat(layout.QEMU), bundle(c.root), layout.Server, c.server)
 		files.put(t, flat(layout.QEMU), bundle(c.root), layout.Client, c.client)
 		files["/creds/dh-params.pem"] = dhParameters
 		for name, data := range files {

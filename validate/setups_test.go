@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -17,6 +18,7 @@ type setup struct {
 	name     string
 	files    files
 	password string // of the keys; QEMU alone can be told one
+	rare     bool   // only asked about by make interop
 }
 
 // files are contents by what the file is for: ca, crl, dh, cert, key, and the
@@ -79,7 +81,17 @@ func makeSetups(t testing.TB, r layout.Role) []setup {
 		}
 		seen[s.name] = true
 	}
-	return m.list
+	if os.Getenv("VIRTLS_INTEROP") == "full" {
+		return m.list
+	}
+	return slices.DeleteFunc(m.list, func(s setup) bool { return s.rare })
+}
+
+// rarely marks what was added since there were n set-ups as rare.
+func (m *maker) rarely(n int) {
+	for i := range m.list[n:] {
+		m.list[n+i].rare = true
+	}
 }
 
 func (m *maker) leaf(issuer *cert, changes ...change) *cert {
@@ -154,11 +166,15 @@ func (m *maker) certificates() {
 		m.identity("purpose any, "+kind, purposes(critical, pki.PurposeAny))
 		m.identity("purpose any and wrong, "+kind, purposes(critical, pki.PurposeAny, wrong))
 		m.identity("purpose code signing, "+kind, purposes(critical, pki.PurposeCodeSigning))
+		common := len(m.list)
 		m.identity("purpose code signing and wrong, "+kind, purposes(critical, wrong, pki.PurposeCodeSigning))
 		m.identity("purposes empty, "+kind, with(pki.Extension{OID: pki.OIDExtKeyUsage, Critical: critical, Value: []byte{0x30, 0}}))
 		m.identity("purposes broken, "+kind, with(pki.Extension{OID: pki.OIDExtKeyUsage, Critical: critical, Value: []byte{5, 0}}))
 		m.identity("key usage broken, "+kind, with(pki.Extension{OID: pki.OIDKeyUsage, Critical: critical, Value: []byte{5, 0}}))
 		m.identity("unknown extension, "+kind, with(pki.Extension{OID: []int{1, 2, 3, 4, 5}, Critical: critical, Value: []byte{5, 0}}))
+		if !critical {
+			m.rarely(common)
+		}
 	}
 
 	m.identity("empty subject", named(nil))
@@ -305,6 +321,7 @@ func (m *maker) bundles() {
 	for _, o := range odd {
 		m.chain("unrelated CA behind: "+o.name, own, m.root, o.ca)
 		m.chain("unrelated CA before: "+o.name, own, o.ca, m.root)
+		m.rarely(len(m.list) - 1)
 	}
 	renewed := m.ca(nil, keyed(m.root.key), expired)
 	m.chain("older CA certificate behind", own, m.root, renewed)
@@ -383,6 +400,7 @@ func (m *maker) contents() {
 			of("two keys, the second right", join(keyPEM(m.t, newKey("ec")), text))
 			of("public key", publicPEM(m.t, m.good.key))
 		}
+		common := len(m.list)
 		of("text before", join([]byte("Certificate information:\n\tVersion: 3\n"), text))
 		of("text behind", join(text, []byte("the end\n")))
 		of("CRLF", replaced(text, []byte("\n"), []byte("\r\n")))
@@ -397,6 +415,9 @@ func (m *maker) contents() {
 			of(fmt.Sprintf("%d bytes", size), padded(text, size))
 		}
 		of("1 MiB", padded(text, 1<<20))
+		if f != "cert" {
+			m.rarely(common)
+		}
 	}
 }
 

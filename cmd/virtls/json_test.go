@@ -41,7 +41,7 @@ var documents = []struct {
 	{"renew admin --no-passphrase", 0},
 	{"renew nobody", 2},
 	{"bundle kvm1.example.com", 0},
-	{"bundle nobody", 3},
+	{"bundle nobody", 2},
 	{"issue --cn x --client --no-passphrase", 0},
 	{"issue --cn x --client --no-passphrase", 3},
 	{"issue --cn y", 2},

@@ -149,7 +149,7 @@ var aside = []struct {
 	{regexp.MustCompile(`(?m)^(\t+)(?:[0-9a-f]{2}:?)+$`), "$1<octets>"},
 	{regexp.MustCompile(`(\t+<octets>\n)(?:\t+<octets>\n)*(?:\t\n)?`), "$1"},
 	{regexp.MustCompile(`(?m)^(\t*)(sha1|sha256|pin-sha256):.*$`), "$1$2:<digest>"},
-	{regexp.MustCompile(`(Serial Number \(hex\): )[0-9a-f]{40}`), "$1<serial>"},
+	{regexp.MustCompile(`(Serial Number \(hex\): )[0-9a-f]{32,40}`), "$1<serial>"}, // some begin with a zero, which is left out
 	{regexp.MustCompile(`(CRL Number \(not critical\): )[0-9a-f]{38}`), "$1<number>"},
 	{regexp.MustCompile(`(default is 0x)[0-9a-f]+`), "$1<number>"},
 	{regexp.MustCompile(`\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d UTC \d{4}`), "<time>"},

@@ -18,7 +18,7 @@ type Step struct {
 	Code    string          `json:"code"`    // the finding's
 	Subject string          `json:"subject"` // the finding's
 	Command string          `json:"command"` // for a shell; empty where somebody must think first
-	Safe    bool            `json:"safe"`    // it changes modes and owners alone, so that it can be run unasked
+	Safe    bool            `json:"safe"`    // it changes modes, owners and labels alone, so that it can be run unasked
 }
 
 // commands begin the fixes that a shell can run. Others are advice.
@@ -45,11 +45,11 @@ func Steps(findings []finding.Finding) []Step {
 	return steps
 }
 
-// Script writes the steps as a shell script. What changes more than modes and
-// owners stands in it as a comment, to be judged first.
+// Script writes the steps as a shell script. What changes more than modes,
+// owners and labels stands in it as a comment, to be judged first.
 func Script(w io.Writer, steps []Step) error {
 	var b strings.Builder
-	b.WriteString("#!/bin/sh\n# Mends what virtls validate found. Read it before you run it: lines that change\n# more than modes and owners are commented out.\nset -eu\n")
+	b.WriteString("#!/bin/sh\n# Mends what virtls validate found. Read it before you run it: lines that change\n# more than modes, owners and labels are commented out.\nset -eu\n")
 	for _, s := range steps {
 		fmt.Fprintf(&b, "\n# %s: %s\n", s.Finding.Severity, comment(s.Finding.String()))
 		switch {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"slices"
 	"strconv"
@@ -21,7 +22,7 @@ var kindNotMended = finding.Define("fix-failed", finding.Error,
 	"the file's owner or mode could not be changed", "run the command as root, or mend the file by hand")
 
 // Mend makes the steps that are safe: it changes modes and owners of what is
-// there, and nothing else. Symbolic links are not followed, and a file that has
+// there, gives back the labels of the SELinux policy, and nothing else. Symbolic links are not followed, and a file that has
 // several names is left alone, so that nobody who may write into a directory
 // can have other files changed. It returns the steps it has made and what went
 // wrong.
@@ -51,22 +52,25 @@ func Mend(steps []Step) (done []Step, failed []finding.Finding) {
 
 // A modification is one command that is safe to run.
 type modification struct {
-	command string // chmod, chown or chgrp
+	command string // chmod, chown, chgrp or restorecon
 	how     string // its first argument
 	path    string
 }
 
-var errUnsafe = errors.New("the command changes more than modes and owners")
+var errUnsafe = errors.New("the command changes more than modes, owners and labels")
 
 // parseFix reads a fix made of safe commands.
 func parseFix(fix string) ([]modification, error) {
 	var list []modification
 	for part := range strings.SplitSeq(fix, " && ") {
 		words, ok := shellWords(part)
-		if !ok || len(words) != 3 || !slices.Contains([]string{"chmod", "chown", "chgrp"}, words[0]) || !path.IsAbs(words[2]) {
+		if !ok || len(words) != 3 || !slices.Contains([]string{"chmod", "chown", "chgrp", "restorecon"}, words[0]) || !path.IsAbs(words[2]) {
 			return nil, errUnsafe
 		}
 		m := modification{words[0], words[1], words[2]}
+		if m.command == "restorecon" && m.how != "-v" {
+			return nil, errUnsafe
+		}
 		if m.command == "chmod" {
 			if _, err := newMode(0, m.how); err != nil {
 				return nil, err
@@ -160,6 +164,13 @@ func (m modification) make(accounts access.Accounts) error {
 		return fmt.Errorf("%s is neither a file nor a directory", m.path)
 	case kind == unix.S_IFREG && st.Nlink > 1:
 		return fmt.Errorf("%s has %d names, so that other files could be meant", m.path, st.Nlink)
+	}
+	if m.command == "restorecon" {
+		// The policy decides by the path which label it is, so that none can be chosen.
+		if out, err := exec.Command("restorecon", m.how, "--", m.path).CombinedOutput(); err != nil {
+			return fmt.Errorf("restorecon: %w: %s", err, strings.TrimSpace(string(out)))
+		}
+		return nil
 	}
 	if m.command == "chmod" {
 		mode, err := newMode(fs.FileMode(st.Mode)&fs.ModePerm, m.how)

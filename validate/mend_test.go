@@ -43,6 +43,7 @@ func TestParseFix(t *testing.T) {
 		{"chmod 0600 /key", []modification{{"chmod", "0600", "/key"}}},
 		{"chown root:root /key && chmod go= /key", []modification{{"chown", "root:root", "/key"}, {"chmod", "go=", "/key"}}},
 		{"chgrp qemu " + layout.ShellQuote(odd), []modification{{"chgrp", "qemu", odd}}},
+		{"restorecon -v /key", []modification{{"restorecon", "-v", "/key"}}}, {"restorecon -Rv /etc", nil},
 		{"chmod 0600 key", nil}, {"chmod 0600", nil}, {"chmod -R 0600 /", nil}, {"rm /key", nil}, {"chmod 0600 /key; rm /key", nil},
 		{"chmod 0600 $(rm)", nil}, {"chmod 0600 /key && rm /key", nil}, {"chmod 0600 '/key", nil}, {"chmod what /key", nil},
 		{"give the file another name", nil},
@@ -106,7 +107,7 @@ func TestMendRefuses(t *testing.T) {
 		}
 		return len(done) == 1 && failed == nil
 	}
-	for _, fix := range []string{"chmod 0600 " + link, "chmod 0600 " + dir + "/nothing", "chown nobody-here " + file, "chgrp nobody-here " + file, "chmod 0600 /dev/null"} {
+	for _, fix := range []string{"chmod 0600 " + link, "chmod 0600 " + dir + "/nothing", "chown nobody-here " + file, "chgrp nobody-here " + file, "chmod 0600 /dev/null", "restorecon -v " + link} {
 		if try(fix) {
 			t.Errorf("%s was done", fix)
 		}

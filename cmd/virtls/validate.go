@@ -23,7 +23,7 @@ type validateCmd struct {
 	MLDSA    bool     `name:"ml-dsa" help:"The consumers' GnuTLS can compute ML-DSA; those of distributions cannot."`
 
 	Fix        bool `help:"Print a shell script that mends what was found." xor:"output"`
-	Now        bool `name:"run" help:"With --fix: do what is safe, which is modes and owners, instead of printing, then judge again."`
+	Now        bool `name:"run" help:"With --fix: do what is safe, which is modes, owners and labels, instead of printing, then judge again."`
 	Prometheus bool `help:"Print metrics for the textfile collector of Prometheus's node exporter." xor:"output"`
 }
 

@@ -605,6 +605,28 @@ func TestInterrupted(t *testing.T) {
 	checkFailure(t, err, kindInterrupted, finding.ExitUnable)
 }
 
+// A thousand hosts are made, and then nothing is left to do or to complain of.
+func TestThousandHosts(t *testing.T) {
+	s := newSite(t, parse(t, "organization: A\ndefaults: {uses: [qemu]}\nhosts: ["+hosts(1000)+"]"))
+	result, rows := s.apply(Options{Prove: ProveNone})
+	check(t, "issued", result.Issued, 1000)
+	check(t, "rows", len(rows), 1000)
+	before := tree(t, s.dir)
+	todo, findings := s.plan(Options{})
+	check(t, "plan", todo, []Change(nil))
+	check(t, "findings of the plan", findings, []finding.Finding(nil))
+	again, _ := s.apply(Options{Prove: ProveNone})
+	check(t, "done again", []int{again.Issued, again.Written}, []int{0, 0})
+	check(t, "changed", changes(before, tree(t, s.dir)), []string(nil))
+	s.open(ca.Options{ReadOnly: true}, func(state *ca.State) {
+		count := 0
+		_, findings, err := Status(t.Context(), s.file, state, nil, func(StatusRow) { count++ })
+		must(t, err)
+		check(t, "identities", count, 1000)
+		check(t, "findings of status", findings, []finding.Finding(nil))
+	})
+}
+
 // hosts writes n hosts for a fleet file.
 func hosts(n int) string {
 	var b strings.Builder

@@ -66,7 +66,7 @@ func (s *Session) checkPeer() error {
 	if err := s.checkChain(x, now); err != nil {
 		return err
 	}
-	checks := []func() error{s.checkAccess, s.checkHostname, func() error { return s.checkLeaf(now) }}
+	checks := []func() error{s.checkAccess, func() error { return s.checkHostname(x, now) }, func() error { return s.checkLeaf(now) }}
 	if s.o.Rules == Libvirt {
 		// Times come first, the rest of the leaf's own last.
 		checks = append([]func() error{s.checkSubject}, checks...)
@@ -113,11 +113,7 @@ func (s *Session) checkChain(x *creds.X509, now time.Time) error {
 	if len(chain) == 0 {
 		return kindNoPeerCertificate.Found(s.peer(), "").WithText("%s", s.text().noCertificate).Wrong()
 	}
-	_, err := pki.Verify(chain[0], pki.VerifyOptions{
-		Roots: x.Anchors, PartialChain: true, Intermediates: chain[1:], CRLs: x.CRLs, AllowStaleCRL: true,
-		Time: now, Policy: pki.GnuTLSPolicy(),
-	})
-	if err != nil {
+	if err := s.verify(x, now, ""); err != nil {
 		return s.untrusted(err)
 	}
 	for _, c := range chain {
@@ -129,6 +125,16 @@ func (s *Session) checkChain(x *creds.X509, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// verify judges the peer's chain, for a host if one is named.
+func (s *Session) verify(x *creds.X509, now time.Time, host string) error {
+	chain := s.state.PeerChain
+	_, err := pki.Verify(chain[0], pki.VerifyOptions{
+		Roots: x.Anchors, PartialChain: true, Intermediates: chain[1:], CRLs: x.CRLs, AllowStaleCRL: true,
+		Time: now, Policy: pki.GnuTLSPolicy(), Hostname: host,
+	})
+	return err
 }
 
 // untrusted turns the verifier's opinion into the rules' words, and keeps what
@@ -180,7 +186,7 @@ func (s *Session) checkAccess() error {
 }
 
 // checkHostname wants a server's certificate to be for the host that was asked for.
-func (s *Session) checkHostname() error {
+func (s *Session) checkHostname(x *creds.X509, now time.Time) error {
 	if s.o.Hostname == "" {
 		return nil
 	}
@@ -189,6 +195,11 @@ func (s *Session) checkHostname() error {
 		return wrong(kindPeerName.Found(s.peer(), err.Error()).WithText(s.text().name, s.o.Hostname), err)
 	}
 	if match == pki.ByCommonName {
+		// The authorities' name constraints hold for a common name too, once it is
+		// taken for the name of a host.
+		if err := s.verify(x, now, s.o.Hostname); err != nil {
+			return s.untrusted(err)
+		}
 		s.warn(kindNameFromCN.Found(s.peer(), s.o.Hostname))
 	}
 	return nil

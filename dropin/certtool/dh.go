@@ -6,98 +6,24 @@ import (
 	"fmt"
 	"math/big"
 
-	"golang.org/x/crypto/cryptobyte"
-	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
-
 	"virtls/pki"
 	"virtls/pki/certtext"
+	"virtls/pki/dh"
 )
-
-const pemDH = "DH PARAMETERS"
 
 // Bounds on Diffie-Hellman parameters, in bits.
 const (
 	minDHBits = 512
-	maxDHBits = 16384
+	maxDHBits = dh.MaxBits
 )
 
-// dhParams are Diffie-Hellman parameters as PKCS #3, 9 has them. Nothing of
-// them is secret.
-type dhParams struct {
-	prime, generator *big.Int
-	keyBits          int // privateValueLength, 0 if absent
-}
-
-func parseDH(der []byte) (p dhParams, err error) {
-	malformed := errors.New(certtext.Reason(der))
-	in := cryptobyte.String(der)
-	var seq cryptobyte.String
-	p.prime, p.generator = new(big.Int), new(big.Int)
-	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() || !seq.ReadASN1Integer(p.prime) || !seq.ReadASN1Integer(p.generator) {
-		return p, malformed
+// parseDH reads parameters; its error is what certtool prints.
+func parseDH(der []byte) (dh.Params, error) {
+	p, err := dh.Parse(der)
+	if errors.Is(err, dh.ErrMalformed) {
+		err = errors.New(certtext.Reason(der))
 	}
-	if !seq.Empty() && (!seq.ReadASN1Integer(&p.keyBits) || !seq.Empty()) {
-		return p, malformed
-	}
-	if p.prime.Sign() <= 0 || p.prime.BitLen() > maxDHBits || p.generator.Sign() <= 0 || p.generator.Cmp(p.prime) >= 0 ||
-		p.keyBits < 0 || p.keyBits > p.prime.BitLen() {
-		return p, errors.New("the numbers make no sense as Diffie-Hellman parameters")
-	}
-	return p, nil
-}
-
-func (p dhParams) marshal() ([]byte, error) {
-	var b cryptobyte.Builder
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1BigInt(p.prime)
-		b.AddASN1BigInt(p.generator)
-		if p.keyBits > 0 {
-			b.AddASN1Int64(int64(p.keyBits))
-		}
-	})
-	return b.Bytes()
-}
-
-// groups are those of RFC 7919, appendix A: the prime of so many bits is
-// 2^bits - 2^(bits-64) + ((2^(bits-130) e rounded down) + offset) 2^64 - 1.
-// keyBits are GnuTLS's.
-var groups = []struct {
-	bits    int
-	offset  int64
-	keyBits int
-}{
-	{2048, 560316, 256}, {3072, 2625351, 276}, {4096, 5736041, 336}, {6144, 15705020, 376}, {8192, 10965728, 512},
-}
-
-// group returns the smallest group of RFC 7919 with at least so many bits, or
-// the largest.
-func group(bits int) dhParams {
-	g := groups[0]
-	for _, next := range groups[1:] {
-		if bits > g.bits {
-			g = next
-		}
-	}
-	power := func(n int) *big.Int { return new(big.Int).Lsh(big.NewInt(1), uint(n)) }
-	p := eulerBits(g.bits - 130)
-	p.Add(p, big.NewInt(g.offset))
-	p.Lsh(p, 64)
-	p.Add(p, power(g.bits))
-	p.Sub(p, power(g.bits-64))
-	p.Sub(p, big.NewInt(1))
-	return dhParams{p, big.NewInt(2), g.keyBits}
-}
-
-// eulerBits returns 2^n e, rounded down. The series of 1/k! is summed with 64
-// bits more, which no rounding error reaches.
-func eulerBits(n int) *big.Int {
-	term := new(big.Int).Lsh(big.NewInt(1), uint(n+64))
-	sum := new(big.Int).Set(term)
-	for k := int64(1); term.Sign() > 0; k++ {
-		term.Div(term, big.NewInt(k))
-		sum.Add(sum, term)
-	}
-	return sum.Rsh(sum, 64)
+	return p, err
 }
 
 // subgroupBits returns the size that GnuTLS gives the subgroup, and so private
@@ -115,23 +41,23 @@ func subgroupBits(bits int) int {
 
 // newDH makes parameters: a prime p with a prime q that divides p-1, and a
 // generator of the subgroup of order q.
-func newDH(bits int) (p dhParams, err error) {
+func newDH(bits int) (p dh.Params, err error) {
 	if bits < minDHBits || bits > maxDHBits {
 		return p, fmt.Errorf("a prime of %d bits: want %d to %d", bits, minDHBits, maxDHBits)
 	}
 	one := big.NewInt(1)
-	p.keyBits = subgroupBits(bits)
-	q, err := rand.Prime(rand.Reader, p.keyBits)
+	p.KeyBits = subgroupBits(bits)
+	q, err := rand.Prime(rand.Reader, p.KeyBits)
 	if err != nil {
 		return p, err
 	}
-	if p.prime, err = primeAbove(q, bits); err != nil {
+	if p.Prime, err = primeAbove(q, bits); err != nil {
 		return p, err
 	}
-	cofactor := new(big.Int).Div(new(big.Int).Sub(p.prime, one), q)
-	p.generator = new(big.Int)
-	for h := int64(2); p.generator.Cmp(one) <= 0; h++ {
-		p.generator.Exp(big.NewInt(h), cofactor, p.prime)
+	cofactor := new(big.Int).Div(new(big.Int).Sub(p.Prime, one), q)
+	p.Generator = new(big.Int)
+	for h := int64(2); p.Generator.Cmp(one) <= 0; h++ {
+		p.Generator.Exp(big.NewInt(h), cofactor, p.Prime)
 	}
 	return p, nil
 }
@@ -156,20 +82,20 @@ func primeAbove(q *big.Int, bits int) (*big.Int, error) {
 
 // writeDH shows parameters and writes them. shownBits is the recommended
 // length of keys that the text speaks of, 0 for none.
-func (c *command) writeDH(p dhParams, shownBits int) error {
+func (c *command) writeDH(p dh.Params, shownBits int) error {
 	if c.text() {
-		if err := certtext.DHParameters(c.out, p.prime.Bytes(), p.generator.Bytes(), shownBits); err != nil {
+		if err := certtext.DHParameters(c.out, p.Prime.Bytes(), p.Generator.Bytes(), shownBits); err != nil {
 			return err
 		}
 	}
-	der, err := p.marshal()
+	der, err := p.Marshal()
 	if err != nil {
 		return fail("Error: %v", err)
 	}
 	if !c.Enabled("outder") {
 		fmt.Fprintln(c.out)
 	}
-	_, err = c.out.Write(c.encode(pemDH, der))
+	_, err = c.out.Write(c.encode(dh.Label, der))
 	return err
 }
 
@@ -186,7 +112,7 @@ func (c *command) generateDH() error {
 	if err != nil {
 		return fail("Error generating parameters: %v", err)
 	}
-	return c.writeDH(p, p.keyBits)
+	return c.writeDH(p, p.KeyBits)
 }
 
 func (c *command) getDH() error {
@@ -195,7 +121,7 @@ func (c *command) getDH() error {
 		return err
 	}
 	fmt.Fprintln(c.std.Err, "Retrieving DH parameters...")
-	return c.writeDH(group(bits), 0)
+	return c.writeDH(dh.Group(bits), 0)
 }
 
 func (c *command) dhInfo() error {
@@ -203,7 +129,7 @@ func (c *command) dhInfo() error {
 	if err != nil {
 		return err
 	}
-	ders, why := blocks(data, c.Enabled("inder"), pemDH)
+	ders, why := blocks(data, c.Enabled("inder"), dh.Label)
 	if why != "" {
 		return fail("Error parsing dh params: %s", why)
 	}
@@ -211,5 +137,5 @@ func (c *command) dhInfo() error {
 	if err != nil {
 		return fail("Error parsing dh params: %v", err)
 	}
-	return c.writeDH(p, p.keyBits)
+	return c.writeDH(p, p.KeyBits)
 }

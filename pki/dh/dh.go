@@ -15,8 +15,8 @@ import (
 // Label is the label of parameters in PEM files.
 const Label = "DH PARAMETERS"
 
-// maxBits bounds the size of a prime.
-const maxBits = 16384
+// MaxBits bounds the size of a prime.
+const MaxBits = 16384
 
 // Params are the parameters of a group (PKCS #3, section 9).
 type Params struct {
@@ -84,18 +84,19 @@ func Parse(der []byte) (p Params, err error) {
 	var seq cryptobyte.String
 	p.Prime, p.Generator = new(big.Int), new(big.Int)
 	if !in.ReadASN1(&seq, cbasn1.SEQUENCE) || !in.Empty() || !seq.ReadASN1Integer(p.Prime) || !seq.ReadASN1Integer(p.Generator) {
-		return p, errMalformed
+		return p, ErrMalformed
 	}
 	if !seq.Empty() && (!seq.ReadASN1Integer(&p.KeyBits) || !seq.Empty()) {
-		return p, errMalformed
+		return p, ErrMalformed
 	}
 	return p, p.check()
 }
 
-var errMalformed = errors.New("malformed Diffie-Hellman parameters")
+// ErrMalformed means that something is no DER of parameters.
+var ErrMalformed = errors.New("malformed Diffie-Hellman parameters")
 
 func (p Params) check() error {
-	if p.Prime.Sign() <= 0 || p.Prime.BitLen() > maxBits || p.Generator.Sign() <= 0 || p.Generator.Cmp(p.Prime) >= 0 ||
+	if p.Prime.Sign() <= 0 || p.Prime.BitLen() > MaxBits || p.Generator.Sign() <= 0 || p.Generator.Cmp(p.Prime) >= 0 ||
 		p.KeyBits < 0 || p.KeyBits > p.Prime.BitLen() {
 		return errors.New("the numbers make no sense as Diffie-Hellman parameters")
 	}

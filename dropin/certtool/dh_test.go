@@ -51,7 +51,7 @@ func TestParseDH(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	huge := dh.Params{new(big.Int).Lsh(big.NewInt(1), 20000), big.NewInt(2), 0}
+	huge := dh.Params{Prime: new(big.Int).Lsh(big.NewInt(1), 20000), Generator: big.NewInt(2)}
 	der, err := huge.Marshal()
 	must(t, err)
 	if _, err := parseDH(der); err == nil {

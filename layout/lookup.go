@@ -39,7 +39,7 @@ type Use struct {
 	Off bool
 	// Verify and Sanity tell whether the peer and the own files are checked.
 	Verify, Sanity bool
-	Priority       string        // empty: the build's default
+	Priority       Key[string]   // not set: the build's default
 	Secret         string        // UUID of the libvirt secret with the keys' password
 	AllowedDN      Key[[]string] // tls_allowed_dn_list of a daemon
 }
@@ -81,7 +81,7 @@ func (l Lookup) LibvirtServer() Found {
 	}
 	use.Off = conf.ListenTLS.Set && !conf.ListenTLS.Value || l.Platform.Modular && !conf.ListenTLS.Set
 	use.Verify, use.Sanity = !conf.NoVerify.Value, !conf.NoSanity.Value
-	use.Priority, use.AllowedDN = conf.Priority.Value, conf.AllowedDN
+	use.Priority, use.AllowedDN = conf.Priority, conf.AllowedDN
 	judgeDaemon(conf, &f)
 	f.Uses = []Use{use}
 	return f
@@ -115,7 +115,7 @@ func (l Lookup) LibvirtClient() Found {
 	conf, wrong := ReadClientConf(l.View, l.config(LibvirtConf))
 	f.refuse(wrong...)
 	use := l.libvirtFiles(Client, &f)
-	use.Verify, use.Sanity, use.Priority = true, true, conf.Priority.Value
+	use.Verify, use.Sanity, use.Priority = true, true, conf.Priority
 	f.Uses = []Use{use}
 	return f
 }

@@ -279,7 +279,7 @@ func TestLibvirtServer(t *testing.T) {
 	found := Lookup{View: view, Libvirt: "12.8"}.LibvirtServer()
 	use := only(t, found)
 	check(t, "files", use.Files, Files{Service: Libvirt, Role: Server, CA: "/a/ca.pem", Named: true, Pairs: []Pair{{NoIndex, "/a/1.pem", "/b/1.pem"}, {0, "/a/2.pem", "/b/2.pem"}}})
-	check(t, "rest", []any{use.Off, use.Verify, use.Sanity, use.Priority, use.AllowedDN.Value}, []any{false, true, false, "NORMAL", []string{"CN=x"}})
+	check(t, "rest", []any{use.Off, use.Verify, use.Sanity, use.Priority.Value, use.AllowedDN.Value}, []any{false, true, false, "NORMAL", []string{"CN=x"}})
 	check(t, "codes", codes(found.Findings), []string{"conf-crl-unread", "conf-paths-not-reloaded"})
 
 	modular := Platform{Modular: true}
@@ -304,7 +304,7 @@ func TestLibvirtClientConf(t *testing.T) {
 		LibvirtConf:                            "tls_priority = \"@SYSTEM\"\nuri_default = 'qemu+tls://h/system'\n",
 		"/home/u/.config/libvirt/libvirt.conf": "tls_priority = 5",
 	})
-	check(t, "root's priority", only(t, Lookup{View: view}.LibvirtClient()).Priority, "@SYSTEM")
+	check(t, "root's priority", only(t, Lookup{View: view}.LibvirtClient()).Priority.Value, "@SYSTEM")
 	check(t, "user's", Lookup{View: view, Account: user}.LibvirtClient().Refused, []string{"conf-type"})
 }
 

@@ -114,11 +114,11 @@ func (l Lookup) object(row serviceRow, c, base ServiceConf, file string, use *Us
 			WithText("%s is set, so default_tls_x509_secret_uuid is not used there", row.confKey).
 			WithFix("%s", appended(file, own, `"`+base.Secret.Value+`"`)))
 	}
-	use.Priority = c.Priority.or(base.Priority).Value
+	use.Priority = c.Priority.or(base.Priority)
 	if isVNC {
 		// Seen in 12.8: VNC's object gets the default's priority.
-		use.Priority = base.Priority.Value
-		if c.Priority.Set && c.Priority.Value != use.Priority {
+		use.Priority = base.Priority
+		if c.Priority.Set && c.Priority.Value != use.Priority.Value {
 			f.add(mended(kindPriorityUnused.Found(c.Priority.Where, c.Priority.Value), c.Priority.Drop))
 		}
 	}

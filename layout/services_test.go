@@ -14,7 +14,7 @@ func said(u Use) string {
 	if u.Off {
 		off = " off"
 	}
-	return fmt.Sprintf("%s %s %s verify=%t secret=%s priority=%s%s", u.Service, u.Role, u.Dir, u.Verify, u.Secret, u.Priority, off)
+	return fmt.Sprintf("%s %s %s verify=%t secret=%s priority=%s%s", u.Service, u.Role, u.Dir, u.Verify, u.Secret, u.Priority.Value, off)
 }
 
 const (

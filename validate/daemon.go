@@ -18,7 +18,7 @@ var kindDNListNobody = finding.Define("dn-list-matches-nobody", finding.Warning,
 
 // daemon judges what libvirt's daemon is told besides files.
 func (t *tree) daemon(use layout.Use) {
-	t.priority(use.Priority, layout.LibvirtdConf)
+	t.priority(use.Priority)
 	if list := use.AllowedDN; list.Set {
 		t.noteAll(authz.DNList(list.Value).Check(list.Where))
 	}
@@ -49,11 +49,12 @@ func (t *tree) checkClients(use layout.Use, clients []dn.Name, fleet bool) {
 // priority judges a priority string by the host's build of GnuTLS, or by all
 // builds if the host's is not known: what only some of them refuse is a
 // warning then.
-func (t *tree) priority(text, where string) {
-	if text == "" {
+func (t *tree) priority(set layout.Key[string]) {
+	if set.Value == "" {
 		return
 	}
-	parsed, err := priority.Parse(text)
+	where := set.Where
+	parsed, err := priority.Parse(set.Value)
 	if err != nil {
 		if f, ok := errors.AsType[*finding.Failure](err); ok {
 			t.note(about(f.Finding, where))

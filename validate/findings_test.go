@@ -119,6 +119,11 @@ func scenes(t *testing.T) []scene {
 		}(), "info dn-list-matches-nobody"),
 		machine("priority", libvirtd("tls_priority = \"NORMAL:+VERS-TLS9.9\"\n"), "error priority-syntax"),
 		machine("priority that the system lacks", libvirtd("tls_priority = \"@SYSTEM\"\n"), "error priority-system"),
+		machine("clients' priority", func() layer {
+			f := layer{}.put(t, libvirtAt, ca, layout.Client, c.client)
+			f[layout.LibvirtConf] = []byte("\ntls_priority = \"NORMAL:+VERS-TLS9.9\"\n")
+			return f
+		}(), "error priority-syntax"),
 		machine("pre-shared key both ways", layer{
 			"/etc/pki/qemu/psk-server/keys.psk":     []byte("rich:" + strings.Repeat("ab", 32) + "\n"),
 			"/etc/pki/qemu/psk-client/kvm/keys.psk": []byte("rich:" + strings.Repeat("ab", 32) + "\n"),

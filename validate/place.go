@@ -182,6 +182,8 @@ func (t *tree) libvirt() {
 	files := system.Files(layout.Client)
 	if t.wanted(creds.LibvirtClient, files) || !hasServer && t.view.exists(files.CA) {
 		t.judge(&set{consumer: creds.LibvirtClient, role: layout.Client, dir: system.Dir, use: client})
+		use, _, _ := client(release{})
+		t.priority(use.Priority)
 	}
 }
 
@@ -215,7 +217,7 @@ func (t *tree) qemu() {
 			continue
 		}
 		done[at] = true
-		t.priority(u.Priority, conf.File)
+		t.priority(u.Priority)
 		if t.qemuDir(u) {
 			u.Service = layout.QEMU
 			t.judge(&set{consumer: consumerOf(layout.QEMU, u.Role), role: u.Role, dir: u.Dir, who: t.qemuUser, use: alike(u)})
@@ -268,6 +270,8 @@ func (t *tree) judgeHome(loc layout.Location, who *access.Credential) {
 		s := &set{consumer: consumer, role: role, dir: loc.Dir, who: who, home: path.Dir(path.Dir(loc.Dir)), use: alike(layout.Use{Files: files, Sanity: true, Verify: true})}
 		if loc.Service == layout.Libvirt && who != nil {
 			s.use = t.homeUse(role, who, path.Dir(path.Dir(loc.Dir)))
+			use, _, _ := s.use(release{})
+			t.priority(use.Priority)
 		}
 		t.judge(s)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,8 @@ type want struct {
 	key      string // ec if empty
 	names    pki.GeneralNames
 	subject  dn.Name
+	noNames  bool           // no alternative names
+	purpose  *pki.Extension // key purposes
 	from, to time.Duration
 }
 
@@ -89,6 +92,12 @@ func (a *authority) issue(w want) (cert *pki.Certificate, certPEM, keyPEM []byte
 	s := &pki.Spec{
 		Serial: pki.NewSerial(), Subject: w.subject, PublicKey: k.Public(), NotBefore: time.Now().Add(w.from), NotAfter: time.Now().Add(w.to),
 		Extensions: pki.Extensions{pki.BasicConstraints{}.Extension(), pki.DigitalSignature.Extension(true), w.names.Extension()},
+	}
+	if w.noNames {
+		s.Extensions = s.Extensions[:len(s.Extensions)-1]
+	}
+	if w.purpose != nil {
+		s.Extensions = append(s.Extensions, *w.purpose)
 	}
 	c, err := pki.Sign(s, a.cert, a.key, pki.SignatureAlgorithm{})
 	must(a.t, err)
@@ -353,6 +362,48 @@ func mixed(trusted, issuer *authority) string {
 	issuer.t.Helper()
 	_, cert, key := issuer.issue(want{})
 	return trusted.trusting(cert, key)
+}
+
+// What libvirt refuses and QEMU lets pass: there it is a warning.
+func TestPeerUsage(t *testing.T) {
+	ca := newAuthority(t, "")
+	good := ca.dir(want{})
+	forClients := func(critical bool) string {
+		purpose, err := pki.ExtKeyUsageExtension([]asn1.ObjectIdentifier{pki.PurposeClient}, critical)
+		must(t, err)
+		return ca.dir(want{purpose: &purpose})
+	}
+	for _, tt := range []struct {
+		name, server string
+		rules        Rules
+		refused      string // code
+		warning      string // code
+	}{
+		{"nothing", good, QEMU, "", ""},
+		{"a client's, critical, QEMU", forClients(true), QEMU, "", "peer-purpose"},
+		{"a client's, critical, libvirt", forClients(true), Libvirt, "peer-usage", ""},
+		{"a client's, libvirt", forClients(false), Libvirt, "", "peer-purpose"},
+		{"a name in the CN alone", ca.dir(want{noNames: true, subject: dn.New(dn.Attr(dn.CommonNameOID, "localhost"))}), QEMU, "", "peer-name-from-cn"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, c := open(t, Options{Credentials: load(t, creds.X509Options{Dir: tt.server, Endpoint: creds.Server, NoVerifyPeer: true}), Rules: tt.rules},
+				Options{Credentials: load(t, creds.X509Options{Dir: good}), Hostname: "localhost", Rules: tt.rules})
+			if tt.refused != "" {
+				if c.err == nil || finding.Of(c.err).Code != tt.refused {
+					t.Errorf("got %v, want %s", c.err, tt.refused)
+				}
+				return
+			}
+			must(t, c.err)
+			var got string
+			for _, w := range c.State().Warnings {
+				got += w.Code
+			}
+			if got != tt.warning {
+				t.Errorf("warnings %q, want %q", got, tt.warning)
+			}
+		})
+	}
 }
 
 func TestPSKRefused(t *testing.T) {

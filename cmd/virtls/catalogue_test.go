@@ -20,6 +20,7 @@ import (
 	_ "virtls/layout/access"
 	_ "virtls/object"
 	_ "virtls/priority"
+	_ "virtls/proto/libvirt"
 	_ "virtls/session"
 )
 

@@ -28,10 +28,20 @@ type Conn struct {
 }
 
 // Open makes a session on a connection and returns it when the handshake is
-// complete and the peer has been checked. It fails when the context ends, or
-// after [DefaultHandshakeLimit] if the context has no deadline. The connection
-// stays the caller's to close if it fails.
+// complete and the peer has been checked: [NewConn] and [Conn.Handshake].
 func Open(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
+	c, err := NewConn(nc, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Handshake(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// NewConn returns a session on a connection that has said nothing yet.
+func NewConn(nc net.Conn, o Options) (*Conn, error) {
 	s, err := prepare(o)
 	if err != nil {
 		return nil, err
@@ -44,15 +54,20 @@ func Open(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 	} else {
 		c.std = s.stdConn(nc)
 	}
+	return c, nil
+}
+
+// Handshake makes the handshake and checks the peer. It fails when the context
+// ends, or after [DefaultHandshakeLimit] if the context has no deadline. The
+// connection below stays the caller's to close if it fails, and [Conn.State] has
+// what was agreed and seen until then.
+func (c *Conn) Handshake(ctx context.Context) error {
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultHandshakeLimit)
 		defer cancel()
 	}
-	if err := c.shake(ctx); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c.shake(ctx)
 }
 
 // shake makes the handshake and checks the peer within the context.
@@ -219,7 +234,8 @@ func (c *Conn) Close() error {
 	return errors.Join(err, c.s.Close(), c.nc.Close())
 }
 
-// State tells what was agreed.
+// State tells what was agreed, once the handshake is complete, and what is known
+// of a handshake that failed.
 func (c *Conn) State() State { return c.s.state }
 
 // NetConn returns the connection below. Reading from it or writing to it

@@ -2,6 +2,7 @@ package session
 
 import (
 	"crypto"
+	"errors"
 
 	"virtls/creds"
 	"virtls/pki/dh"
@@ -16,7 +17,7 @@ type nativeSession struct {
 }
 
 func newNativeEngine(p *plan) (engine, error) {
-	cfg := &tlsengine.Config{Time: p.o.Now, KeyShares: 2}
+	cfg := &tlsengine.Config{Time: p.o.Now, KeyShares: 2, Observe: p.o.Observe}
 	if p.list != nil {
 		cfg.Suites = codePoints[tlsengine.Suite](suiteCodes(p.list))
 		cfg.Groups = codePoints[tlsengine.Group](entryCodes(p.list.NegotiatedGroups))
@@ -105,6 +106,15 @@ func codePoints[T ~uint16](ids []uint16) []T {
 	return out
 }
 
+// Handshake is complete for a client that only looks when it has seen all.
+func (n *nativeSession) Handshake() (Status, error) {
+	status, err := n.Engine.Handshake()
+	if errors.Is(err, tlsengine.ErrObserved) {
+		return Complete, nil
+	}
+	return status, err
+}
+
 func (n *nativeSession) close() {}
 
 func (n *nativeSession) refuse() {
@@ -115,6 +125,9 @@ func (n *nativeSession) refuse() {
 
 func (n *nativeSession) fill(s *State) {
 	e := n.Engine.State()
+	if s.Request = e.Request; e.Version == 0 {
+		return
+	}
 	s.Version, s.Suite, s.KeySize = e.Version.String(), e.Suite.String(), e.KeySize()
 	if e.Group != 0 {
 		s.Group = e.Group.String()

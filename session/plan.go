@@ -108,6 +108,8 @@ func (p *plan) check() error {
 		return kindCredentials.Found(p.subject(), "").WithText("an access list has nothing to judge: with anonymous credentials nobody has a name").Wrong()
 	case p.o.Authorizer != nil && p.x509 != nil && !verifies:
 		return kindCredentials.Found(p.subject(), "").WithText("an access list has nothing to judge: verify-peer=off believes nobody's name").WithFix("take verify-peer=off away").Wrong()
+	case p.o.Observe && p.server():
+		return kindCredentials.Found(p.subject(), "").WithText("a server cannot merely look").Wrong()
 	case p.x509 != nil && p.server() && len(p.x509.Identities) == 0:
 		return kindCredentials.Found(p.subject(), "").WithText("a server needs a certificate").Wrong()
 	}
@@ -126,6 +128,8 @@ func (p *plan) choose() error {
 		reason = "a priority string"
 	case p.usesMLDSA():
 		reason = "ML-DSA"
+	case p.o.Observe:
+		reason = "a mere look"
 	}
 	if reason != "" && p.o.Engine == Std {
 		return kindEngine.Found(p.subject(), "").WithText("crypto/tls cannot do %s", reason).Wrong()

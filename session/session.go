@@ -73,6 +73,11 @@ type Options struct {
 	// not; with a single identity it shows it to a server that names none.
 	WithholdNames bool
 
+	// Observe has a client look at the server and judge it, and end before it has
+	// to answer: see [tlsengine.Config]. Nothing can be read or written, and the
+	// server sees a client that goes away. Our own engine does it.
+	Observe bool
+
 	Now func() time.Time // by which certificates are judged; time.Now if nil
 }
 
@@ -161,6 +166,9 @@ func (s *Session) Handshake() (Status, error) {
 func (s *Session) failed(err error) error {
 	if s.verdict != nil {
 		return s.verdict
+	}
+	if s.e != nil && s.p.native {
+		s.e.fill(&s.state) // what is known by now
 	}
 	f := kindHandshake.Found(s.state.subject(), s.p.chosen.reason).WithText("TLS handshake failed: %v", err)
 	return wrong(f, err)

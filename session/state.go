@@ -8,6 +8,7 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/pki"
+	"virtls/tlsengine"
 )
 
 // State tells what was agreed in a session.
@@ -31,6 +32,10 @@ type State struct {
 	// Authenticated tells that the peer has proved who it is, by a certificate
 	// that was judged or a pre-shared key. Without it there is only encryption.
 	Authenticated bool
+
+	// Request is what the server asked this client for, nil if it did not or the
+	// engine is crypto/tls, which does not say.
+	Request *tlsengine.CertificateRequest
 
 	// Dropped names what a keyword of the priority string brings and no engine
 	// has.

@@ -140,6 +140,7 @@ func (e *Engine) serverCertificate(m wire.Message) error {
 			return wire.Errorf(wire.IllegalParameter, "a certificate_request with a context during the handshake")
 		}
 		e.hs.request, e.hs.step = r, clientWaitRequested
+		e.state.Request = &CertificateRequest{Schemes: r.Schemes, CertSchemes: r.CertSchemes, Authorities: r.Authorities}
 		e.hs.transcript.add(m)
 		return nil
 	}

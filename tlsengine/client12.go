@@ -192,6 +192,7 @@ func (e *Engine) serverRequest12(m wire.Message) error {
 			return err
 		}
 		e.hs.v12.request, e.hs.step = r, client12Done
+		e.state.Request = &CertificateRequest{Schemes: r.Schemes, Authorities: r.Authorities}
 		e.note12(m)
 		return nil
 	}
@@ -199,6 +200,9 @@ func (e *Engine) serverRequest12(m wire.Message) error {
 		return wire.Errorf(wire.DecodeError, "malformed server_hello_done")
 	}
 	e.note12(m)
+	if e.cfg.Observe {
+		return ErrObserved
+	}
 	return e.clientFlight12()
 }
 

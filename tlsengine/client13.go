@@ -291,6 +291,9 @@ func (e *Engine) serverFinished(m wire.Message) error {
 	if err := e.checkFinished(hs.server, m); err != nil {
 		return err
 	}
+	if e.cfg.Observe {
+		return ErrObserved
+	}
 	hs.transcript.add(m)
 	hs.applicationKeys(&e.state)
 	if err := e.readKeys(hs.serverApp); err != nil {

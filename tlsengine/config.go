@@ -146,6 +146,20 @@ type Config struct {
 	// nothing but the possession of the key is checked, and the caller judges
 	// [State.PeerChain].
 	VerifyPeer func(chain []*pki.Certificate) error
+
+	// Observe has a client look at the server and no more: the handshake ends
+	// with [ErrObserved] when the server has said all it says before the client
+	// has to answer, which in TLS 1.3 is its Finished and in TLS 1.2 its
+	// ServerHelloDone. No session comes about.
+	Observe bool
+}
+
+// A CertificateRequest is what a server said of the certificate it wants (RFC
+// 8446, section 4.3.2; RFC 5246, section 7.4.4).
+type CertificateRequest struct {
+	Schemes     []SignatureScheme // that it can verify in the handshake
+	CertSchemes []SignatureScheme // and in the chain; nil if it did not say
+	Authorities [][]byte          // names as DER; none if it named nobody
 }
 
 // State tells what was agreed.
@@ -162,6 +176,8 @@ type State struct {
 	PeerChain  []*pki.Certificate
 	PeerScheme SignatureScheme
 	ServerName string // that the client asked for
+
+	Request *CertificateRequest // of the server, as its client saw it; nil if there was none
 
 	hash     crypto.Hash
 	exporter []byte           // TLS 1.3's exporter secret, or TLS 1.2's master secret

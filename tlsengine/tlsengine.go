@@ -38,6 +38,9 @@ var ErrWantInput = errors.New("tlsengine: more input is needed")
 // ErrClosed is returned by [Engine.Write] after [Engine.CloseWrite].
 var ErrClosed = errors.New("tlsengine: this side has said goodbye")
 
+// ErrObserved ends the handshake of a client that only wanted to look.
+var ErrObserved = errors.New("tlsengine: the server has said what it has to say, and this side only looks")
+
 // An AlertError is what the peer ended the connection with.
 type AlertError struct{ Alert Alert }
 

@@ -1,6 +1,7 @@
 package tlsengine
 
 import (
+	"bytes"
 	"slices"
 
 	"virtls/pki"
@@ -32,8 +33,12 @@ func init() {
 }
 
 // downgraded are the last octets of a random value by which a server of TLS 1.3
-// says that it would have spoken it (RFC 8446, section 4.1.3).
-const downgraded = "DOWNGRD\x01"
+// says that it would have spoken it (RFC 8446, section 4.1.3); downgradedFar goes
+// with versions before TLS 1.2, and is no better with this one.
+const (
+	downgraded    = "DOWNGRD\x01"
+	downgradedFar = "DOWNGRD\x00"
+)
 
 var inServerHello12 = []wire.ExtensionType{wire.ExtExtendedMasterSecret, wire.ExtRenegotiationInfo, wire.ExtPointFormats, wire.ExtRecordSizeLimit, wire.ExtServerName}
 
@@ -44,8 +49,10 @@ func (e *Engine) serverHello12(h *wire.ServerHello, m wire.Message) error {
 	}
 	s := suiteByID(h.Suite)
 	switch {
-	case slices.Contains(e.cfg.Versions, wire.TLS13) && string(h.Random[24:]) == downgraded:
+	case slices.Contains(e.cfg.Versions, wire.TLS13) && (string(h.Random[24:]) == downgraded || string(h.Random[24:]) == downgradedFar):
 		return wire.Errorf(wire.IllegalParameter, "the server speaks TLS 1.3 and was made to choose TLS 1.2: somebody is in between")
+	case len(h.SessionID) > 0 && bytes.Equal(h.SessionID, e.hs.hello.SessionID):
+		return wire.Errorf(wire.IllegalParameter, "the server resumes a session that there never was")
 	case !slices.Contains(e.cfg.Suites, h.Suite) || s.kx == nil:
 		return wire.Errorf(wire.IllegalParameter, "the server chose %s, which was not offered for TLS 1.2", h.Suite)
 	case h.Compression != 0:
@@ -72,7 +79,7 @@ func (e *Engine) serverHello12(h *wire.ServerHello, m wire.Message) error {
 		e.hs.step = client12Keys
 	}
 	if s.kx.PSK {
-		e.hs.psk, e.state.PSKIdentity = e.cfg.PSK, e.cfg.PSK.Identity
+		e.hs.psk, e.state.PSKIdentity = e.cfg.PSK.offered(0), e.cfg.PSK.Identity
 	}
 	return nil
 }
@@ -217,7 +224,7 @@ func (e *Engine) clientFlight12() error {
 		cke.Share = v.exchange.Share()
 	}
 	if hs.psk != nil {
-		cke.Identity = hs.psk.Identity
+		cke.Identity = hs.psk.user
 	}
 	e.send12(cke.Marshal(hs.suite.kx.KeyKind))
 	if err := e.keys12(); err != nil {

@@ -84,7 +84,7 @@ func (e *Engine) sendClientHello() error {
 func (e *Engine) offer(h *wire.ClientHello) {
 	e.hs.hello = h
 	if e.cfg.PSK != nil && h.Versions != nil {
-		e.offerPSK(h, e.cfg.PSK)
+		e.offerPSK(h)
 		return
 	}
 	e.send(h.Marshal())
@@ -98,19 +98,6 @@ func (e *Engine) addShare(h *wire.ClientHello, g wire.Group) error {
 	e.hs.shares[g] = x
 	h.KeyShares = append(h.KeyShares, wire.KeyShare{Group: g, Data: x.Share()})
 	return nil
-}
-
-// offerPSK sends a ClientHello with a key and its binder, which covers the
-// transcript up to the list of binders (RFC 8446, section 4.2.11.2).
-func (e *Engine) offerPSK(h *wire.ClientHello, psk *PSK) {
-	hash := psk.hash()
-	h.PSKs = []wire.PSKIdentity{{Identity: psk.Identity}}
-	h.Binders = [][]byte{make([]byte, hash.Size())}
-	m := h.Marshal()
-	covered := m[:len(m)-h.BindersSize()]
-	binder := schedule.New(hash, psk.Key).Binder(schedule.ExternalBinder, e.hs.transcript.with(hash, covered))
-	copy(m[len(m)-len(binder):], binder)
-	e.send(m)
 }
 
 // Extensions that a ServerHello and a HelloRetryRequest may have (RFC 8446,
@@ -153,9 +140,6 @@ func (e *Engine) serverHello(m wire.Message) error {
 	if err != nil {
 		return err
 	}
-	if hs.psk == nil && e.cfg.PSK != nil {
-		return wire.Errorf(wire.HandshakeFailure, "the server did not choose the pre-shared key")
-	}
 	hs.secrets = schedule.New(hs.suite.hash, hs.key())
 	hs.transcript.choose(hs.suite.hash)
 	hs.transcript.add(m)
@@ -168,9 +152,6 @@ func (e *Engine) serverHello(m wire.Message) error {
 		return err
 	}
 	e.state.Version, e.state.Suite, e.state.hash = wire.TLS13, h.Suite, hs.suite.hash
-	if hs.psk != nil {
-		e.state.PSKIdentity = hs.psk.Identity
-	}
 	hs.step = clientWaitExtensions
 	return nil
 }
@@ -202,17 +183,11 @@ func (e *Engine) checkServerHello(h *wire.ServerHello) error {
 // serverShare finishes the key exchange, and checks that the choice of a
 // pre-shared key goes with it.
 func (e *Engine) serverShare(h *wire.ServerHello) (shared []byte, err error) {
-	if h.PSK != nil {
-		if e.cfg.PSK == nil {
-			return nil, wire.Errorf(wire.UnsupportedExtension, "the server chose a pre-shared key, and none was offered")
-		}
-		if *h.PSK != 0 {
-			return nil, wire.Errorf(wire.IllegalParameter, "the server chose pre-shared key %d of one", *h.PSK)
-		}
-		if e.hs.suite.hash != e.cfg.PSK.hash() {
-			return nil, wire.Errorf(wire.IllegalParameter, "the server chose %s for a key with %s", h.Suite, e.cfg.PSK.hash())
-		}
-		e.hs.psk = e.cfg.PSK
+	if h.PSK != nil && e.cfg.PSK == nil {
+		return nil, wire.Errorf(wire.UnsupportedExtension, "the server chose a pre-shared key, and none was offered")
+	}
+	if err := e.selectedPSK(h); err != nil {
+		return nil, err
 	}
 	if h.Share == nil {
 		if h.PSK != nil && e.cfg.PSKAlone {

@@ -63,20 +63,6 @@ func Groups() []Group { return kex.Groups() }
 // Schemes lists the signature schemes.
 func Schemes() []SignatureScheme { return sigs.All() }
 
-// A PSK is an external pre-shared key.
-type PSK struct {
-	Identity []byte
-	Key      []byte
-	Hash     crypto.Hash // the key's hash; SHA-256 if 0, as for all keys of psktool
-}
-
-func (p *PSK) hash() crypto.Hash {
-	if p.Hash == 0 {
-		return crypto.SHA256
-	}
-	return p.Hash
-}
-
 // An Identity is a certificate with its issuers, its own first, and its key.
 type Identity struct {
 	Chain []*pki.Certificate
@@ -106,7 +92,7 @@ type Config struct {
 	// PSK is a client's key: one, because GnuTLS's servers look at the first only.
 	PSK *PSK
 	// FindPSK returns a server's key for an identity, nil if there is none. It
-	// may be called by several connections at once.
+	// may be called by several connections at once, and more than once by each.
 	FindPSK func(identity []byte) (*PSK, error)
 	// PSKAlone allows pre-shared keys without a key exchange (psk_ke), which
 	// have no forward secrecy. A server prefers those with one; a client offers both.

@@ -32,7 +32,9 @@ type handshake struct {
 	shares     map[wire.Group]kex.Exchange
 	suite      *suite
 	group      wire.Group
-	psk        *PSK
+	offers     []*offer // a client's keys
+	psk        *offer   // the one that was chosen
+	unfit      *offer   // a known user's, for suites that the client lacks
 	secrets    *schedule.Schedule
 	request    *wire.CertificateRequest13 // the server's, nil if there was none
 	identity   *Identity                  // what this end proves to be
@@ -58,7 +60,7 @@ func (h *handshake) key() []byte {
 	if h.psk == nil {
 		return nil
 	}
-	return h.psk.Key
+	return h.psk.key
 }
 
 // transcript hashes the handshake's messages. It keeps them until the hash is

@@ -147,10 +147,14 @@ func (e *Engine) unreadable(err error) error {
 	if e.hs == nil || e.hs.v12 == nil || e.hs.psk == nil {
 		return err
 	}
-	if e.client {
-		return wire.Errorf(wire.BadRecordMAC, "the server has another key for user %q than this side", e.hs.psk.Identity)
+	user := e.hs.psk.user
+	switch {
+	case e.client:
+		return wire.Errorf(wire.BadRecordMAC, "the server has another key for user %q than this side", user)
+	case e.hs.v12.unknown:
+		return wire.Errorf(wire.BadRecordMAC, "user %q is not known here", user)
 	}
-	return wire.Errorf(wire.BadRecordMAC, "user %q has another key than this side's, or is not known here", e.hs.psk.Identity)
+	return wire.Errorf(wire.BadRecordMAC, "user %q has another key than this side's", user)
 }
 
 // plainAlert tells whether an alert came unprotected although the server's

@@ -1,7 +1,6 @@
 package tlsengine
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"io"
 	"slices"
@@ -234,24 +233,6 @@ func (e *Engine) clientKeys12(m wire.Message) error {
 	}
 	v.keep, v.messages = false, nil
 	return nil
-}
-
-// findPSK12 returns the key of a user. One that is not known gets a key that
-// nobody has: the client's Finished then does not decrypt, as with a wrong key
-// (RFC 4279, section 2).
-func (e *Engine) findPSK12(identity []byte) (*PSK, error) {
-	psk, err := e.cfg.FindPSK(identity)
-	if err != nil {
-		return nil, err
-	}
-	if psk == nil {
-		psk = &PSK{Identity: identity, Key: make([]byte, 32)}
-		if _, err := io.ReadFull(e.cfg.Rand, psk.Key); err != nil {
-			return nil, err
-		}
-	}
-	e.state.PSKIdentity = bytes.Clone(identity)
-	return psk, nil
 }
 
 func (e *Engine) clientVerify12(m wire.Message) error {

@@ -2,7 +2,6 @@ package tlsengine
 
 import (
 	"bytes"
-	"crypto/hmac"
 	"io"
 	"slices"
 
@@ -145,13 +144,20 @@ func (e *Engine) answer(h *wire.ClientHello, m wire.Message) error {
 // of the identities.
 func (e *Engine) chooseCredential(h *wire.ClientHello, m wire.Message) (int, error) {
 	hs := e.hs
+	first := hs.psk // before a HelloRetryRequest; what was chosen then is chosen again or not at all
+	hs.psk, hs.unfit = nil, nil
 	if h.PSKs != nil && e.cfg.FindPSK != nil {
 		index, err := e.choosePSK(h, m)
-		if err != nil || hs.psk != nil {
-			return index, err
+		if err != nil {
+			return 0, err
+		}
+		if hs.psk != nil && (first == nil || bytes.Equal(first.user, hs.psk.user)) {
+			return index, nil
 		}
 	}
 	switch {
+	case first != nil: // nobody goes on with the first's proof
+		return 0, wire.Errorf(wire.IllegalParameter, "the second client_hello lacks the pre-shared key of the first")
 	case len(e.cfg.Identities) == 0 && h.PSKs == nil:
 		return 0, wire.Errorf(wire.HandshakeFailure, "the client offers no pre-shared key")
 	case len(e.cfg.Identities) == 0:
@@ -164,48 +170,6 @@ func (e *Engine) chooseCredential(h *wire.ClientHello, m wire.Message) (int, err
 	}
 	hs.secrets = schedule.New(hs.suite.hash, nil)
 	return 0, e.chooseIdentity(h)
-}
-
-// choosePSK chooses a suite and a key that go together, and checks the binder.
-// It chooses nothing if no key is known.
-func (e *Engine) choosePSK(h *wire.ClientHello, m wire.Message) (int, error) {
-	hs := e.hs
-	covered := m[:len(m)-h.BindersSize()]
-	for i, offered := range h.PSKs {
-		psk, err := e.cfg.FindPSK(offered.Identity)
-		if err != nil {
-			return 0, err
-		}
-		if psk == nil {
-			continue
-		}
-		s := e.chooseSuite(h.Suites, func(s *suite) bool { return s.kx == nil && s.hash == psk.hash() })
-		if s == nil {
-			continue
-		}
-		secrets := schedule.New(s.hash, psk.Key)
-		if !hmac.Equal(h.Binders[i], secrets.Binder(schedule.ExternalBinder, hs.transcript.with(s.hash, covered))) {
-			return 0, wire.Errorf(wire.DecryptError, "user %q has another key than this side's", offered.Identity)
-		}
-		hs.suite, hs.psk, hs.secrets = s, psk, secrets
-		return i, nil
-	}
-	return 0, nil
-}
-
-// unknownPSK refuses a ClientHello without a known key as one with a wrong key
-// is refused, after as much work, so that nobody learns which users there are.
-func (e *Engine) unknownPSK(h *wire.ClientHello, covered []byte) error {
-	s := e.chooseSuite(h.Suites, isTLS13)
-	if s == nil {
-		return wire.Errorf(wire.HandshakeFailure, "no cipher suite in common: the client offers %v", h.Suites)
-	}
-	dummy := make([]byte, 32)
-	if _, err := io.ReadFull(e.cfg.Rand, dummy); err != nil {
-		return err
-	}
-	hmac.Equal(h.Binders[0], schedule.New(s.hash, dummy).Binder(schedule.ExternalBinder, e.hs.transcript.with(s.hash, covered)))
-	return wire.Errorf(wire.DecryptError, "user %q is not known here", h.PSKs[0].Identity)
 }
 
 func isTLS13(s *suite) bool { return s.kx == nil }
@@ -284,7 +248,7 @@ func (e *Engine) serverFlight(h *wire.ClientHello, index int, share *wire.KeySha
 	sh := &wire.ServerHello{Version: wire.TLS12, SessionID: h.SessionID, Suite: hs.suite.id, Selected: wire.TLS13}
 	if hs.psk != nil {
 		selected := uint16(index)
-		sh.PSK, e.state.PSKIdentity = &selected, hs.psk.Identity
+		sh.PSK, e.state.PSKIdentity = &selected, hs.psk.user
 	}
 	if _, err := io.ReadFull(e.cfg.Rand, sh.Random[:]); err != nil {
 		return err

@@ -83,11 +83,11 @@ func suiteByID(id wire.Suite) *suite {
 func (c *Config) usable(s *suite) bool {
 	switch {
 	case s.kx == nil:
-		return slices.Contains(c.Versions, wire.TLS13) && (c.PSK == nil || s.hash == c.PSK.hash())
+		return slices.Contains(c.Versions, wire.TLS13) && (c.PSK == nil || c.PSK.fits(s))
 	case !slices.Contains(c.Versions, wire.TLS12):
 		return false
 	case s.kx.PSK:
-		return (c.PSK != nil || c.FindPSK != nil) && (c.PSKAlone || s.kx != plainPSK)
+		return (c.PSK != nil && !c.PSK.Import || c.FindPSK != nil) && (c.PSKAlone || s.kx != plainPSK)
 	case s.kx == dhAnon:
 		return c.Anonymous
 	}

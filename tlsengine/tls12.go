@@ -21,6 +21,7 @@ type handshake12 struct {
 	request  *wire.CertificateRequest12 // nil if the client's certificate is not wanted
 	messages []byte                     // all of them, for CertificateVerify
 	keep     bool                       // messages are still wanted
+	unknown  bool                       // the user has a key that nobody has
 	master   []byte
 	read     *trafficKeys // that come with the peer's change_cipher_spec; nil until it may come
 	write    *trafficKeys
@@ -69,7 +70,7 @@ func (e *Engine) premaster12() ([]byte, error) {
 		}
 	}
 	if k.PSK {
-		return schedule.PSKPremaster(secret, e.hs.psk.Key), nil
+		return schedule.PSKPremaster(secret, e.hs.psk.key), nil
 	}
 	return secret, nil
 }

@@ -123,11 +123,11 @@ func TestDowngrade(t *testing.T) {
 }
 
 func TestPSK12Refused(t *testing.T) {
-	for _, psk := range []*PSK{wrongPSK, {Identity: []byte("poor"), Key: random(32)}} {
+	for want, psk := range map[string]*PSK{`user "rich" has another key`: wrongPSK, `user "poor" is not known here`: {Identity: []byte("poor"), Key: random(32)}} {
 		p := newPair(t, Config{PSK: psk, Versions: only12}, Config{FindPSK: findPSK(testPSK)})
 		clientErr, serverErr := p.shake(1 << 20)
 		var alert *AlertError
-		if !errors.As(clientErr, &alert) || alert.Alert != wire.BadRecordMAC || serverErr == nil || !strings.Contains(serverErr.Error(), "another key") {
+		if !errors.As(clientErr, &alert) || alert.Alert != wire.BadRecordMAC || serverErr == nil || !strings.Contains(serverErr.Error(), want) {
 			t.Errorf("client %v, server %v", clientErr, serverErr)
 		}
 	}

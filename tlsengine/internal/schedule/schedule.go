@@ -128,27 +128,66 @@ func sum(h crypto.Hash, data []byte) []byte {
 	return d.Sum(nil)
 }
 
-// Target protocol and KDFs of an imported identity (RFC 9258, section 5.1).
+// Target KDFs of an imported identity (RFC 9258, section 5.1).
 const (
-	targetTLS13     = 0x0304
 	TargetKDFSHA256 = 1
 	TargetKDFSHA384 = 2
 )
 
-// Import derives a key for TLS 1.3 from an external one (RFC 9258, section 5.1):
-// the identity to offer, and the key for a suite with the target hash. keyHash
-// is the external key's own hash.
-func Import(keyHash crypto.Hash, key, identity, context []byte, target crypto.Hash) (imported, ipskx []byte) {
-	kdf := uint16(TargetKDFSHA256)
-	if target == crypto.SHA384 {
-		kdf = TargetKDFSHA384
+// An ImportedIdentity is what an imported key is offered as (RFC 9258, section
+// 5.1).
+type ImportedIdentity struct {
+	Identity []byte // of the external key
+	Context  []byte
+	Protocol uint16 // for which the key is
+	KDF      uint16
+}
+
+// TargetKDF returns the code of the KDF with a hash of TLS 1.3.
+func TargetKDF(h crypto.Hash) uint16 {
+	if h == crypto.SHA384 {
+		return TargetKDFSHA384
 	}
+	return TargetKDFSHA256
+}
+
+// TargetHash returns the hash of the identity's KDF, 0 if it is not known.
+func (id ImportedIdentity) TargetHash() crypto.Hash {
+	switch id.KDF {
+	case TargetKDFSHA256:
+		return crypto.SHA256
+	case TargetKDFSHA384:
+		return crypto.SHA384
+	}
+	return 0
+}
+
+// Marshal writes the identity.
+func (id ImportedIdentity) Marshal() []byte {
 	var b cryptobyte.Builder
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(identity) })
-	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(context) })
-	b.AddUint16(targetTLS13)
-	b.AddUint16(kdf)
-	imported = b.BytesOrPanic()
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(id.Identity) })
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(id.Context) })
+	b.AddUint16(id.Protocol)
+	b.AddUint16(id.KDF)
+	return b.BytesOrPanic()
+}
+
+// ParseImported reads an identity; it reports false if it is none.
+func ParseImported(b []byte) (id ImportedIdentity, ok bool) {
+	s := cryptobyte.String(b)
+	var identity, context cryptobyte.String
+	ok = s.ReadUint16LengthPrefixed(&identity) && len(identity) > 0 && s.ReadUint16LengthPrefixed(&context) &&
+		s.ReadUint16(&id.Protocol) && s.ReadUint16(&id.KDF) && s.Empty()
+	id.Identity, id.Context = identity, context
+	return id, ok
+}
+
+// Import derives a key for suites of TLS 1.3 with the target hash from an
+// external one (RFC 9258, section 5.1), and the identity to offer it as. keyHash is
+// the external key's own hash: GnuTLS takes the target's instead, which is another
+// key where the two differ.
+func Import(keyHash crypto.Hash, key []byte, id ImportedIdentity, target crypto.Hash) (imported, ipskx []byte) {
+	imported = id.Marshal()
 	epskx := extract(keyHash, key, nil)
 	return imported, ExpandLabel(keyHash, epskx, "derived psk", sum(keyHash, imported), target.Size())
 }

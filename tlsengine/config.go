@@ -39,9 +39,15 @@ const (
 	SecP384r1MLKEM1024 = wire.SecP384r1MLKEM1024
 )
 
-// AccessDenied is the alert for a peer that has proved its identity and may not
-// come in.
-const AccessDenied = wire.AccessDenied
+// The alerts for [Engine.Refuse].
+const (
+	AccessDenied        = wire.AccessDenied // for a peer that has proved its identity and may not come in
+	BadCertificate      = wire.BadCertificate
+	CertificateExpired  = wire.CertificateExpired
+	CertificateRevoked  = wire.CertificateRevoked
+	CertificateRequired = wire.CertificateRequired // of TLS 1.3 alone; TLS 1.2 has bad_certificate
+	UnknownCA           = wire.UnknownCA
+)
 
 // Suites lists the cipher suites that the engine has, preferred ones first.
 func Suites() (list []Suite) {

@@ -41,15 +41,32 @@ type inbound struct {
 var memories = sync.Pool{New: func() any { return new([maxBuffered]byte) }}
 
 func (in *inbound) feed(p []byte) int {
+	if len(p) == 0 {
+		return 0
+	}
+	n := copy(in.space(len(p)), p)
+	in.w += n
+	return n
+}
+
+// space returns the free memory, with room for n octets if that can be made.
+func (in *inbound) space(n int) []byte {
 	if in.mem == nil {
 		in.mem = memories.Get().(*[maxBuffered]byte)
 	}
-	if in.r > 0 && len(in.plain) == 0 && len(in.mem)-in.w < len(p) {
+	if in.r > 0 && len(in.plain) == 0 && len(in.mem)-in.w < n {
 		in.r, in.w = 0, copy(in.mem[:], in.mem[in.r:in.w])
 	}
-	n := copy(in.mem[in.w:], p)
-	in.w += n
-	return n
+	return in.mem[in.w:]
+}
+
+func (in *inbound) feedFrom(read func([]byte) (int, error)) (int, error) {
+	n, err := read(in.space(record.MaxRecord))
+	if n > 0 {
+		in.w += n
+	}
+	in.release()
+	return n, err
 }
 
 // release gives the memory back when nothing is in it.

@@ -12,14 +12,38 @@ import (
 // outbound is the half of a connection that sends.
 type outbound struct {
 	mu      sync.Mutex
-	buf     []byte // records to be sent
-	queued  []byte // handshake messages that wait for a common record
+	buf     []byte  // records to be sent
+	mem     *[]byte // of outputs, below buf; nil while there is nothing to be sent
+	queued  []byte  // handshake messages that wait for a common record
 	version wire.Version
 	limit   int // octets of content in a record
 	keys    *trafficKeys
 	answer  bool // the peer has asked for a KeyUpdate
 	open    bool // application data may be written
 	closed  bool
+}
+
+// outputs are shared by all connections, so that an idle one needs none.
+var outputs = sync.Pool{New: func() any { b := make([]byte, 0, maxBuffered); return &b }}
+
+// acquire makes sure that there is memory for output.
+func (o *outbound) acquire() {
+	if o.mem == nil {
+		o.mem = outputs.Get().(*[]byte)
+		o.buf = *o.mem
+	}
+}
+
+// sent removes octets from the front, and gives the memory back with the last.
+func (o *outbound) sent(n int) {
+	o.buf = o.buf[:copy(o.buf, o.buf[n:])]
+	if len(o.buf) == 0 && o.mem != nil {
+		if cap(o.buf) <= 2*maxBuffered {
+			*o.mem = o.buf
+			outputs.Put(o.mem)
+		}
+		o.mem, o.buf = nil, nil
+	}
 }
 
 // trafficKeys protect one direction in TLS 1.3.
@@ -79,6 +103,7 @@ func (o *outbound) compatible() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.flush()
+	o.acquire()
 	o.buf = record.AppendPlain(o.buf, wire.ChangeCipherSpec, wire.TLS12, []byte{1})
 }
 
@@ -90,13 +115,14 @@ func (o *outbound) flush() {
 	}
 	if len(o.queued) > 0 {
 		o.append(wire.HandshakeRecord, o.queued)
-		o.queued = o.queued[:0]
+		o.queued = nil
 	}
 }
 
 // append puts content into as many records as it needs. Every key is changed
 // long before its sequence number ends.
 func (o *outbound) append(t wire.ContentType, content []byte) {
+	o.acquire()
 	for first := true; first || len(content) > 0; first = false {
 		n := min(len(content), o.limit)
 		if o.keys == nil {

@@ -122,6 +122,16 @@ func (e *Engine) Feed(p []byte) int {
 	return e.in.feed(p)
 }
 
+// FeedFrom has read put bytes of the peer into the engine's own memory, which
+// saves a copy, and returns what read does. The memory is shared by all engines
+// while it is empty: an engine that waits for its peer has none. read must not
+// wait, because other methods wait for it.
+func (e *Engine) FeedFrom(read func([]byte) (int, error)) (int, error) {
+	e.in.mu.Lock()
+	defer e.in.mu.Unlock()
+	return e.in.feedFrom(read)
+}
+
 // Output returns the bytes to be sent to the peer. They are valid until the next
 // call of [Engine.Sent] or of a method that adds to them.
 func (e *Engine) Output() []byte {
@@ -135,7 +145,7 @@ func (e *Engine) Output() []byte {
 func (e *Engine) Sent(n int) {
 	e.out.mu.Lock()
 	defer e.out.mu.Unlock()
-	e.out.buf = e.out.buf[:copy(e.out.buf, e.out.buf[n:])]
+	e.out.sent(n)
 }
 
 // Handshake goes as far as the bytes that were fed allow. An error ends the
@@ -172,6 +182,7 @@ func (e *Engine) advance() error {
 			return err
 		}
 	}
+	e.in.release()
 	return nil
 }
 
@@ -183,30 +194,42 @@ func (e *Engine) Read(p []byte) (int, error) {
 	if e.hs != nil {
 		return 0, errors.New("tlsengine: Read before the handshake is complete")
 	}
-	for len(e.in.plain) == 0 {
-		if e.in.closed {
-			return 0, io.EOF
-		}
-		if err := e.Err(); err != nil {
-			return 0, err
-		}
-		more, err := e.nextRecord()
-		if err != nil {
-			return 0, e.fail(err)
-		}
-		if !more && len(e.in.plain) == 0 && !e.in.closed {
-			return 0, ErrWantInput
-		}
+	if err := e.decrypt(); err != nil {
+		return 0, err
 	}
 	n := copy(p, e.in.plain)
 	e.in.plain = e.in.plain[n:]
 	return n, nil
 }
 
-// Pending returns how many decrypted bytes a Read would return at once.
+// decrypt makes sure that there is application data.
+func (e *Engine) decrypt() error {
+	for len(e.in.plain) == 0 {
+		if e.in.closed {
+			return io.EOF
+		}
+		if err := e.Err(); err != nil {
+			return err
+		}
+		more, err := e.nextRecord()
+		if err != nil {
+			return e.fail(err)
+		}
+		if !more && len(e.in.plain) == 0 && !e.in.closed {
+			return ErrWantInput
+		}
+	}
+	return nil
+}
+
+// Pending returns how many bytes a Read would return at once. What ended the
+// connection, if it has ended, is for Read to say.
 func (e *Engine) Pending() int {
 	e.in.mu.Lock()
 	defer e.in.mu.Unlock()
+	if e.hs == nil && e.decrypt() != nil {
+		return 0
+	}
 	return len(e.in.plain)
 }
 

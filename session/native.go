@@ -115,7 +115,7 @@ func (n *nativeSession) Handshake() (Status, error) {
 	return status, err
 }
 
-func (n *nativeSession) close() {}
+func (n *nativeSession) close() { n.Engine.Close() }
 
 func (n *nativeSession) refuse() {
 	if n.p.o.Rules != Libvirt { // which closes the connection without a word

@@ -10,9 +10,6 @@ import (
 	"virtls/tlsengine/internal/wire"
 )
 
-// maxChain is how many certificates a peer may send.
-const maxChain = 16
-
 // chooseIdentity chooses the identity that a server shows: the first whose key
 // can sign and whose chain was signed as the client can verify (RFC 8446, section
 // 4.4.2.2). Chains that no identity has give way before keys do.
@@ -74,20 +71,20 @@ func (id *Identity) message() wire.Message {
 }
 
 // sendServerCertificate asks for the client's certificate, if it is wanted,
-// and proves the server's identity.
-func (e *Engine) sendServerCertificate() error {
+// proves the server's identity, and goes on with then.
+func (e *Engine) sendServerCertificate(then func() error) error {
 	if e.cfg.RequestCertificate {
 		e.hs.request = &wire.CertificateRequest13{Schemes: e.cfg.Schemes, Authorities: e.cfg.Authorities}
 		e.send(e.hs.request.Marshal())
 		e.hs.step = serverWaitCertificate
 	}
 	e.send(e.hs.identity.message())
-	return e.prove()
+	return e.prove(then)
 }
 
 // sendClientCertificate answers a server's request, with an empty list if no
-// identity fits it.
-func (e *Engine) sendClientCertificate() error {
+// identity fits it, and goes on with then.
+func (e *Engine) sendClientCertificate(then func() error) error {
 	r := e.hs.request
 	for i := range e.cfg.Identities {
 		id := &e.cfg.Identities[i]
@@ -103,11 +100,11 @@ func (e *Engine) sendClientCertificate() error {
 				e.state.Reason = ""
 			}
 			e.send(id.message())
-			return e.prove()
+			return e.prove(then)
 		}
 	}
 	e.send(e.hs.identity.message())
-	return nil
+	return then()
 }
 
 // issuedBy tells whether one of the names issued a certificate of the chain. No
@@ -118,14 +115,12 @@ func (id *Identity) issuedBy(names [][]byte) bool {
 	})
 }
 
-// prove signs the transcript.
-func (e *Engine) prove() error {
-	sig, err := sigs.Sign(e.hs.identity.Key, e.state.Scheme, sigs.Content13(e.client, e.hs.transcript.sum()))
-	if err != nil {
-		return wire.Errorf(wire.InternalError, "signing the handshake: %v", err)
-	}
-	e.send((&wire.CertificateVerify{Scheme: e.state.Scheme, Signature: sig}).Marshal())
-	return nil
+// prove signs the transcript, and goes on with then.
+func (e *Engine) prove(then func() error) error {
+	return e.sign(sigs.Content13(e.client, e.hs.transcript.sum()), func(sig []byte) error {
+		e.send((&wire.CertificateVerify{Scheme: e.state.Scheme, Signature: sig}).Marshal())
+		return then()
+	})
 }
 
 // serverCertificate takes the server's certificate, or its request for the
@@ -183,8 +178,8 @@ func (e *Engine) peerCertificate(m wire.Message) error {
 
 // takeChain reads the peer's certificates.
 func (e *Engine) takeChain(chain [][]byte) error {
-	if len(chain) > maxChain {
-		return wire.Errorf(wire.BadCertificate, "a chain of %d certificates; at most %d are taken", len(chain), maxChain)
+	if most := e.cfg.Limits.Chain; len(chain) > most {
+		return wire.Errorf(wire.BadCertificate, "a chain of %d certificates; at most %d are taken", len(chain), most)
 	}
 	for i, der := range chain {
 		cert, err := pki.ParseCertificate(der)

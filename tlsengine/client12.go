@@ -230,17 +230,20 @@ func (e *Engine) clientFlight12() error {
 	if err := e.keys12(); err != nil {
 		return err
 	}
-	if hs.identity != nil {
-		sig, err := sigs.Sign(hs.identity.Key, e.state.Scheme, v.messages)
-		if err != nil {
-			return wire.Errorf(wire.InternalError, "signing the handshake: %v", err)
-		}
-		v.keep = false
-		e.send12((&wire.CertificateVerify{Scheme: e.state.Scheme, Signature: sig}).Marshal())
-	}
+	messages := v.messages
 	v.keep, v.messages = false, nil
+	if hs.identity == nil {
+		return e.clientFinish12()
+	}
+	return e.sign(messages, func(sig []byte) error {
+		e.send12((&wire.CertificateVerify{Scheme: e.state.Scheme, Signature: sig}).Marshal())
+		return e.clientFinish12()
+	})
+}
+
+func (e *Engine) clientFinish12() error {
 	e.finish12()
-	hs.step = client12Finished
+	e.hs.step = client12Finished
 	return nil
 }
 

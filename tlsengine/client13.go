@@ -143,7 +143,9 @@ func (e *Engine) serverHello(m wire.Message) error {
 	hs.secrets = schedule.New(hs.suite.hash, hs.key())
 	hs.transcript.choose(hs.suite.hash)
 	hs.transcript.add(m)
-	hs.handshakeKeys(shared)
+	if err := e.handshakeKeys(shared); err != nil {
+		return err
+	}
 	if err := e.readKeys(hs.server); err != nil {
 		return err
 	}
@@ -151,7 +153,7 @@ func (e *Engine) serverHello(m wire.Message) error {
 	if err := e.writeKeys(hs.client); err != nil {
 		return err
 	}
-	e.state.Version, e.state.Suite, e.state.hash = wire.TLS13, h.Suite, hs.suite.hash
+	e.state.Version, e.state.Suite = wire.TLS13, h.Suite
 	hs.step = clientWaitExtensions
 	return nil
 }
@@ -270,15 +272,21 @@ func (e *Engine) serverFinished(m wire.Message) error {
 		return ErrObserved
 	}
 	hs.transcript.add(m)
-	hs.applicationKeys(&e.state)
+	if err := e.applicationKeys(); err != nil {
+		return err
+	}
 	if err := e.readKeys(hs.serverApp); err != nil {
 		return err
 	}
 	if hs.request != nil {
-		if err := e.sendClientCertificate(); err != nil {
-			return err
-		}
+		return e.sendClientCertificate(e.clientFinish)
 	}
+	return e.clientFinish()
+}
+
+// clientFinish sends the client's Finished.
+func (e *Engine) clientFinish() error {
+	hs := e.hs
 	e.send(wire.NewMessage(wire.TypeFinished, schedule.Finished(hs.suite.hash, hs.client, hs.transcript.sum())))
 	if err := e.writeKeys(hs.clientApp); err != nil {
 		return err

@@ -13,7 +13,6 @@ import (
 	"virtls/pki/dh"
 	"virtls/tlsengine/internal/kex"
 	"virtls/tlsengine/internal/record"
-	"virtls/tlsengine/internal/schedule"
 	"virtls/tlsengine/internal/sigs"
 	"virtls/tlsengine/internal/wire"
 )
@@ -77,8 +76,21 @@ type Identity struct {
 
 // Config tells what an end of a connection offers and accepts.
 type Config struct {
-	Rand io.Reader        // crypto/rand.Reader if nil
+	// Rand is crypto/rand.Reader if nil. ML-KEM's shares of a server do not come
+	// from it: crypto/mlkem takes no other source than its own.
+	Rand io.Reader
 	Time func() time.Time // time.Now if nil
+
+	// Limits bound what a peer may cost.
+	Limits Limits
+	// DeferSigning lets Handshake return [Signing] where a signature is needed,
+	// for keys that are slow or elsewhere: the caller has [Engine.Sign] called,
+	// by whatever goroutine it likes. Without it Handshake calls the key.
+	DeferSigning bool
+	// KeyLog gets the connection's secrets, in the format of
+	// draft-ietf-tls-keylogfile, for debugging: whoever has them reads and writes
+	// the session. No environment variable sets it.
+	KeyLog io.Writer
 
 	// Versions are offered, or accepted. nil stands for TLS 1.3 and 1.2.
 	Versions []Version
@@ -170,10 +182,6 @@ type State struct {
 	ServerName string // that the client asked for
 
 	Request *CertificateRequest // of the server, as its client saw it; nil if there was none
-
-	hash     crypto.Hash
-	exporter []byte           // TLS 1.3's exporter secret, or TLS 1.2's master secret
-	randoms  schedule.Randoms // TLS 1.2
 }
 
 // KeySize returns the size of the suite's key in octets, 0 before there is one.
@@ -182,17 +190,6 @@ func (s State) KeySize() int {
 		return suite.aead.KeySize()
 	}
 	return 0
-}
-
-// Export returns keying material that both ends have (RFC 8446, section 7.5).
-func (s State) Export(label string, context []byte, size int) ([]byte, error) {
-	if s.exporter == nil {
-		return nil, errors.New("tlsengine: Export before the handshake is complete")
-	}
-	if s.Version == wire.TLS12 {
-		return schedule.Export12(s.hash, s.exporter, s.randoms, label, context, size), nil
-	}
-	return schedule.Export(s.hash, s.exporter, label, context, size), nil
 }
 
 // complete checks the configuration and fills in what was left out.
@@ -204,6 +201,7 @@ func (c *Config) complete(client bool) (*Config, error) {
 	if full.Time == nil {
 		full.Time = time.Now
 	}
+	full.Limits = full.Limits.complete()
 	if full.Versions == nil {
 		full.Versions = []Version{TLS13, TLS12}
 	}

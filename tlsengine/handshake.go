@@ -2,6 +2,7 @@ package tlsengine
 
 import (
 	"crypto"
+	"errors"
 	"hash"
 	"slices"
 
@@ -44,7 +45,8 @@ type handshake struct {
 	clientApp  []byte
 	serverApp  []byte
 
-	v12 *handshake12 // nil in TLS 1.3
+	signing *signature   // that the handshake waits for; nil if it does not
+	v12     *handshake12 // nil in TLS 1.3
 }
 
 func (h *handshake) handle(e *Engine, m wire.Message) error {
@@ -126,6 +128,7 @@ func (e *Engine) complete() {
 	e.out.mu.Lock()
 	e.out.open = true
 	e.out.mu.Unlock()
+	e.hs.forget()
 	e.hs = nil
 }
 
@@ -139,18 +142,24 @@ func (e *Engine) compatibilityMode() {
 
 // handshakeKeys derives the secrets of the handshake's records, after
 // ServerHello is in the transcript.
-func (h *handshake) handshakeKeys(shared []byte) {
+func (e *Engine) handshakeKeys(shared []byte) error {
+	h := e.hs
 	h.secrets.Handshake(shared)
+	clear(shared)
 	h.client, h.server = h.secrets.HandshakeTraffic(h.transcript.sum())
+	return e.logSecrets([2]string{"CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET"}, h.client, h.server)
 }
 
 // applicationKeys derives the secrets of application data, after the server's
 // Finished is in the transcript.
-func (h *handshake) applicationKeys(s *State) {
+func (e *Engine) applicationKeys() error {
+	h := e.hs
 	h.secrets.Master()
 	sum := h.transcript.sum()
 	h.clientApp, h.serverApp = h.secrets.ApplicationTraffic(sum)
-	s.exporter = h.secrets.Exporter(sum)
+	e.exporter = exporter{version: wire.TLS13, hash: h.suite.hash, secret: h.secrets.Exporter(sum)}
+	return errors.Join(e.logSecrets([2]string{"CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"}, h.clientApp, h.serverApp),
+		e.logSecret("EXPORTER_SECRET", e.exporter.secret))
 }
 
 func (e *Engine) writeKeys(secret []byte) error {

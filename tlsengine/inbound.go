@@ -10,15 +10,8 @@ import (
 	"virtls/tlsengine/internal/wire"
 )
 
-// Bounds on what a peer may send without getting anywhere.
-const (
-	maxMessage     = 128 << 10 // a chain of three ML-DSA-87 certificates has 22 KiB
-	maxHandshake   = 512 << 10 // octets of handshake messages before application data
-	maxIdleRecords = 16        // records in a row that carry nothing
-	maxCCS         = 16        // change_cipher_spec records of the compatibility mode
-	maxKeyUpdates  = 8         // in a second, as GnuTLS has it (lib/tls13/key_update.c)
-	maxBuffered    = 4 * record.MaxRecord
-)
+// maxBuffered is how much of the peer is kept before it is looked at.
+const maxBuffered = 4 * record.MaxRecord
 
 // inbound is the half of a connection that receives.
 type inbound struct {
@@ -35,6 +28,7 @@ type inbound struct {
 	updates                   int       // KeyUpdates since
 	updatesFrom               time.Time // this time
 	heard                     bool      // a whole record has come
+	early                     int       // octets of early data that may still be skipped
 }
 
 // memories are shared by all connections, so that an idle one needs none.
@@ -75,6 +69,16 @@ func (in *inbound) release() {
 		memories.Put(in.mem)
 		in.mem, in.r, in.w, in.plain = nil, 0, 0, nil
 	}
+}
+
+// forget drops the secrets and what was received.
+func (in *inbound) forget() {
+	in.keys.forget()
+	if in.mem != nil {
+		clear(in.mem[:])
+		memories.Put(in.mem)
+	}
+	in.mem, in.r, in.w, in.plain, in.msgs = nil, 0, 0, nil, nil
 }
 
 // record takes a whole record from the memory, nil if there is none.
@@ -124,8 +128,15 @@ func looksLikeTLS(b []byte) error {
 
 func trim(b []byte) []byte { return b[:min(len(b), 16)] }
 
-// nextRecord handles one record; it reports false if there is no whole one.
+// nextRecord handles one message of those that have come, or one record; it
+// reports false if there is no whole one.
 func (e *Engine) nextRecord() (bool, error) {
+	if m, err := e.nextMessage(); m != nil || err != nil {
+		if err == nil {
+			err = e.handle(m)
+		}
+		return true, err
+	}
 	in := &e.in
 	rec, err := in.record()
 	if rec == nil || err != nil {
@@ -138,8 +149,14 @@ func (e *Engine) nextRecord() (bool, error) {
 	}
 	if in.keys != nil && !(t == wire.AlertRecord && e.plainAlert(rec)) {
 		if t, content, err = in.keys.Open(rec); err != nil {
+			if e.skipEarly(rec) {
+				return true, nil
+			}
 			return true, e.unreadable(err)
 		}
+		in.early = 0
+	} else if t == wire.ApplicationData && e.skipEarly(rec) {
+		return true, nil
 	}
 	if len(content) > in.limit {
 		return true, wire.Errorf(wire.RecordOverflow, "a record with %d octets of content, where %d were agreed", len(content), in.limit)
@@ -156,6 +173,17 @@ func (e *Engine) nextRecord() (bool, error) {
 		return true, e.dataRecord(content)
 	}
 	return true, wire.Errorf(wire.UnexpectedMessage, "a record of type %s", t)
+}
+
+// skipEarly tells whether a record that cannot be read is early data, which a
+// server that wants none passes over, up to a limit (RFC 8446, section 4.2.10).
+func (e *Engine) skipEarly(rec []byte) bool {
+	size := len(rec) - record.HeaderSize
+	if wire.ContentType(rec[0]) != wire.ApplicationData || e.in.early < size {
+		return false
+	}
+	e.in.early -= size
+	return true
 }
 
 // unreadable says what it means that the first protected record of a handshake
@@ -188,8 +216,8 @@ func (e *Engine) compatibilityRecord(content []byte) error {
 	if e.hs == nil || !e.hs.helloSeen || len(content) != 1 || content[0] != 1 || len(e.in.msgs) > 0 {
 		return wire.Errorf(wire.UnexpectedMessage, "an unexpected change_cipher_spec")
 	}
-	if e.in.ccs++; e.in.ccs > maxCCS {
-		return wire.Errorf(wire.UnexpectedMessage, "more than %d change_cipher_spec", maxCCS)
+	if e.in.ccs++; e.in.ccs > e.cfg.Limits.ChangeCipherSpecs {
+		return wire.Errorf(wire.UnexpectedMessage, "more than %d change_cipher_spec", e.cfg.Limits.ChangeCipherSpecs)
 	}
 	return nil
 }
@@ -216,8 +244,8 @@ func (e *Engine) alertRecord(content []byte) error {
 
 // nothing counts a record that carries nothing.
 func (e *Engine) nothing(what string) error {
-	if e.in.idle++; e.in.idle > maxIdleRecords {
-		return wire.Errorf(wire.UnexpectedMessage, "more than %d empty %s in a row", maxIdleRecords, what)
+	if e.in.idle++; e.in.idle > e.cfg.Limits.IdleRecords {
+		return wire.Errorf(wire.UnexpectedMessage, "more than %d %s in a row", e.cfg.Limits.IdleRecords, what)
 	}
 	return nil
 }
@@ -227,7 +255,7 @@ func (e *Engine) dataRecord(content []byte) error {
 		return wire.Errorf(wire.UnexpectedMessage, "application data during the handshake")
 	}
 	if len(content) == 0 {
-		return e.nothing("records")
+		return e.nothing("empty records")
 	}
 	e.in.idle = 0
 	e.in.plain = content
@@ -239,33 +267,38 @@ func (e *Engine) handshakeRecord(content []byte) error {
 	if len(content) == 0 {
 		return wire.Errorf(wire.UnexpectedMessage, "an empty handshake record")
 	}
-	in.idle = 0
 	in.msgs = append(in.msgs, content...)
-	if e.hs != nil {
-		if in.handshakeBytes += len(content); in.handshakeBytes > maxHandshake {
-			return wire.Errorf(wire.IllegalParameter, "a handshake of more than %d octets", maxHandshake)
-		}
+	if e.hs == nil {
+		return nil
 	}
-	for len(in.msgs) >= wire.HeaderSize {
-		m := wire.Message(in.msgs)
-		size := m.BodySize()
-		if size > maxMessage {
-			return wire.Errorf(wire.IllegalParameter, "a %s of %d octets", m.Type(), size)
-		}
-		if len(m) < wire.HeaderSize+size {
-			return nil
-		}
-		// The message is kept by the transcript and by what is parsed from it.
-		m = bytes.Clone(m[:wire.HeaderSize+size])
-		in.msgs = in.msgs[len(m):]
-		if err := e.handle(m); err != nil {
-			return err
-		}
-	}
-	if len(in.msgs) == 0 {
-		in.msgs = nil
+	in.idle = 0
+	if in.handshakeBytes += len(content); in.handshakeBytes > e.cfg.Limits.Handshake {
+		return wire.Errorf(wire.IllegalParameter, "a handshake of more than %d octets", e.cfg.Limits.Handshake)
 	}
 	return nil
+}
+
+// nextMessage takes a whole message from those that have come, nil if there is
+// none.
+func (e *Engine) nextMessage() (wire.Message, error) {
+	in := &e.in
+	if len(in.msgs) < wire.HeaderSize {
+		return nil, nil
+	}
+	m := wire.Message(in.msgs)
+	size := m.BodySize()
+	if size > e.cfg.Limits.Message {
+		return nil, wire.Errorf(wire.IllegalParameter, "a %s of %d octets", m.Type(), size)
+	}
+	if len(m) < wire.HeaderSize+size {
+		return nil, nil
+	}
+	// The message is kept by the transcript and by what is parsed from it.
+	m = bytes.Clone(m[:wire.HeaderSize+size])
+	if in.msgs = in.msgs[len(m):]; len(in.msgs) == 0 {
+		in.msgs = nil
+	}
+	return m, nil
 }
 
 // handle gives a message to the step of the handshake that waits for it, or to
@@ -276,12 +309,15 @@ func (e *Engine) handle(m wire.Message) error {
 	}
 	switch {
 	case e.state.Version == wire.TLS12 && e.client && m.Type() == wire.TypeHelloRequest:
-		return e.nothing("hello_request") // the peer may ask; there is no renegotiation
+		return e.nothing("hello_requests") // the peer may ask; there is no renegotiation
 	case e.state.Version == wire.TLS12:
 	case m.Type() == wire.TypeKeyUpdate:
 		return e.keyUpdate(m.Body())
 	case m.Type() == wire.TypeNewSessionTicket && e.client:
-		return wire.CheckNewSessionTicket(m.Body())
+		if err := wire.CheckNewSessionTicket(m.Body()); err != nil {
+			return err
+		}
+		return e.nothing("new_session_tickets")
 	}
 	return wire.Errorf(wire.UnexpectedMessage, "a %s after the handshake", m.Type())
 }
@@ -294,8 +330,8 @@ func (e *Engine) keyUpdate(body []byte) error {
 	if now := e.cfg.Time(); now.Sub(e.in.updatesFrom) >= time.Second || now.Before(e.in.updatesFrom) {
 		e.in.updates, e.in.updatesFrom = 0, now
 	}
-	if e.in.updates++; e.in.updates > maxKeyUpdates {
-		return wire.Errorf(wire.UnexpectedMessage, "more than %d key_update in a second", maxKeyUpdates)
+	if e.in.updates++; e.in.updates > e.cfg.Limits.KeyUpdates {
+		return wire.Errorf(wire.UnexpectedMessage, "more than %d key_update in a second", e.cfg.Limits.KeyUpdates)
 	}
 	next, err := e.in.keys.next()
 	if err != nil {
@@ -318,6 +354,7 @@ func (e *Engine) setReadKeys(keys *trafficKeys) error {
 	if len(e.in.msgs) > 0 {
 		return wire.Errorf(wire.UnexpectedMessage, "handshake octets behind a message that changes keys")
 	}
+	e.in.keys.forget()
 	e.in.keys = keys
 	return nil
 }

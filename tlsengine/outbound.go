@@ -17,6 +17,7 @@ type outbound struct {
 	queued  []byte  // handshake messages that wait for a common record
 	version wire.Version
 	limit   int // octets of content in a record
+	lasts   int // records under one key; 0: as the suite has it
 	keys    *trafficKeys
 	answer  bool // the peer has asked for a KeyUpdate
 	open    bool // application data may be written
@@ -56,7 +57,28 @@ type trafficKeys struct {
 func newTrafficKeys(s *suite, secret []byte) (*trafficKeys, error) {
 	key, iv := schedule.Keys(s.hash, secret, s.aead.KeySize())
 	p, err := record.NewTLS13(s.aead, key, iv)
+	clear(key)
+	clear(iv)
 	return &trafficKeys{p, s, secret}, err
+}
+
+// forget overwrites the secret and lets go of the cipher, whose copy of the key
+// is out of reach.
+func (k *trafficKeys) forget() {
+	if k != nil {
+		clear(k.secret)
+	}
+}
+
+// tired tells whether the key has protected as many records as it should.
+func (k *trafficKeys) tired(lasts int) bool {
+	if lasts == 0 {
+		lasts = defaultLimits.RecordsPerKey
+		if k.suite.aead == record.ChaCha20Poly1305 {
+			return false // RFC 8446, section 5.5
+		}
+	}
+	return k.Sealed() >= uint64(lasts)
 }
 
 // errNoUpdate is for keys of TLS 1.2, which last to the end.
@@ -149,7 +171,7 @@ func (o *outbound) write(p []byte) error {
 		return errors.New("tlsengine: Write before the handshake is complete")
 	}
 	for len(p) > 0 {
-		if o.keys.secret != nil && o.keys.Tired() {
+		if o.keys.secret != nil && o.keys.tired(o.lasts) {
 			if err := o.updateKey(false); err != nil {
 				return err
 			}
@@ -173,8 +195,18 @@ func (o *outbound) updateKey(request bool) error {
 	}
 	o.answer = false
 	o.append(wire.HandshakeRecord, wire.KeyUpdate(request))
+	o.keys.forget()
 	o.keys = next
 	return nil
+}
+
+// forget ends the sending side for good. What is in records may still be sent.
+func (o *outbound) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.flush()
+	o.keys.forget()
+	o.closed, o.answer = true, false
 }
 
 func (o *outbound) close() {

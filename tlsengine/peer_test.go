@@ -325,7 +325,7 @@ func TestPeerQemuNBD(t *testing.T) {
 		if got := listExports(t, c); got != "disk" {
 			t.Errorf("exports %q", got)
 		}
-		c.Close() // it serves one client at a time
+		c.Conn.Close() // it serves one client at a time
 		c = dial(t, server.Port, Config{PSK: wrongPSK, KeyShares: 4})
 		startTLS(t, c.Conn)
 		if err := c.handshake(); err == nil {

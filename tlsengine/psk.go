@@ -57,6 +57,8 @@ type offer struct {
 	label    string // of the binder's key
 }
 
+func (o *offer) imported() bool { return o.label == schedule.ImportedBinder }
+
 // binder returns the binder for what a ClientHello covers (RFC 8446, section 4.2.11.2).
 func (o *offer) binder(s *schedule.Schedule, t *transcript, covered []byte) []byte {
 	return s.Binder(o.label, t.with(o.hash, covered))

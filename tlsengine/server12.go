@@ -146,7 +146,7 @@ var curveGroups = map[int]wire.Group{256: wire.P256, 384: wire.P384, 521: wire.P
 
 // serverFlight12 sends everything from Certificate to ServerHelloDone.
 func (e *Engine) serverFlight12(h *wire.ClientHello) error {
-	hs, v, k := e.hs, e.hs.v12, e.hs.suite.kx
+	hs, k := e.hs, e.hs.suite.kx
 	if k.key != noCertificate {
 		i, scheme := e.identity12(hs.suite, h)
 		hs.identity, e.state.Identity, e.state.Scheme = &e.cfg.Identities[i], i, scheme
@@ -155,11 +155,15 @@ func (e *Engine) serverFlight12(h *wire.ClientHello) error {
 		}
 		e.send12(hs.identity.message12())
 	}
-	if k != plainPSK {
-		if err := e.sendKeys12(h); err != nil {
-			return err
-		}
+	if k == plainPSK {
+		return e.serverDone12()
 	}
+	return e.sendKeys12(h)
+}
+
+// serverDone12 sends what comes behind the server's share.
+func (e *Engine) serverDone12() error {
+	hs, v, k := e.hs, e.hs.v12, e.hs.suite.kx
 	hs.step = server12Keys
 	if k.key != noCertificate && e.cfg.RequestCertificate {
 		v.request = &wire.CertificateRequest12{Schemes: e.cfg.Schemes, Authorities: e.cfg.Authorities}
@@ -188,15 +192,15 @@ func (e *Engine) sendKeys12(h *wire.ClientHello) (err error) {
 	e.state.Group = v.group
 	x.Share = v.exchange.Share()
 	x.SetParams(k.KeyKind)
-	if k.Signed {
-		content := slices.Concat(v.randoms.Client[:], v.randoms.Server[:], x.Params)
-		x.Scheme = e.state.Scheme
-		if x.Signature, err = sigs.Sign(e.hs.identity.Key, x.Scheme, content); err != nil {
-			return wire.Errorf(wire.InternalError, "signing the handshake: %v", err)
-		}
+	if !k.Signed {
+		e.send12(x.Marshal(k.KeyKind))
+		return e.serverDone12()
 	}
-	e.send12(x.Marshal(k.KeyKind))
-	return nil
+	return e.sign(slices.Concat(v.randoms.Client[:], v.randoms.Server[:], x.Params), func(sig []byte) error {
+		x.Scheme, x.Signature = e.state.Scheme, sig
+		e.send12(x.Marshal(k.KeyKind))
+		return e.serverDone12()
+	})
 }
 
 func (e *Engine) clientCertificate12(m wire.Message) error {

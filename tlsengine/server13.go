@@ -44,6 +44,9 @@ func (e *Engine) clientHello(m wire.Message) error {
 	if err := checkClientHello(h); err != nil {
 		return err
 	}
+	if h.EarlyData {
+		e.in.early = e.cfg.Limits.EarlyData
+	}
 	return e.answer(h, m)
 }
 
@@ -74,6 +77,9 @@ func (e *Engine) clientHelloAgain(m wire.Message) error {
 		return err
 	}
 	first := e.hs.hello
+	if h.EarlyData {
+		return wire.Errorf(wire.IllegalParameter, "the second client_hello announces early data")
+	}
 	same := h.Version == first.Version && h.Random == first.Random && bytes.Equal(h.SessionID, first.SessionID) &&
 		slices.Equal(h.Suites, first.Suites) && slices.Equal(h.Groups, first.Groups) && slices.Equal(h.PSKModes, first.PSKModes)
 	if !same {
@@ -261,14 +267,16 @@ func (e *Engine) serverFlight(h *wire.ClientHello, index int, share *wire.KeySha
 		}
 		shared, sh.Share = secret, &wire.KeyShare{Group: share.Group, Data: own}
 	}
-	e.state.Version, e.state.Suite, e.state.Group, e.state.hash = wire.TLS13, hs.suite.id, hs.group, hs.suite.hash
+	e.state.Version, e.state.Suite, e.state.Group = wire.TLS13, hs.suite.id, hs.group
 	e.state.ServerName = h.ServerName
 	e.out.setVersion(wire.TLS12)
 	e.send(sh.Marshal())
 	if len(h.SessionID) > 0 {
 		e.compatibilityMode()
 	}
-	hs.handshakeKeys(shared)
+	if err := e.handshakeKeys(shared); err != nil {
+		return err
+	}
 	if err := e.writeKeys(hs.server); err != nil {
 		return err
 	}
@@ -279,12 +287,18 @@ func (e *Engine) serverFlight(h *wire.ClientHello, index int, share *wire.KeySha
 	e.send(ee.Marshal())
 	hs.step = serverWaitFinished
 	if hs.psk == nil {
-		if err := e.sendServerCertificate(); err != nil {
-			return err
-		}
+		return e.sendServerCertificate(e.serverFinish)
 	}
+	return e.serverFinish()
+}
+
+// serverFinish sends the server's Finished.
+func (e *Engine) serverFinish() error {
+	hs := e.hs
 	e.send(wire.NewMessage(wire.TypeFinished, schedule.Finished(hs.suite.hash, hs.server, hs.transcript.sum())))
-	hs.applicationKeys(&e.state)
+	if err := e.applicationKeys(); err != nil {
+		return err
+	}
 	if err := e.writeKeys(hs.serverApp); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (e *Engine) start12(s *suite, h *wire.ClientHello, sh *wire.ServerHello) {
 	e.hs.v12 = &handshake12{randoms: schedule.Randoms{Client: h.Random, Server: sh.Random}, extended: sh.ExtendedMasterSecret, keep: true}
 	e.hs.v12.messages = e.hs.transcript.kept
 	e.hs.transcript.choose(s.hash)
-	e.state.Version, e.state.Suite, e.state.hash = wire.TLS12, s.id, s.hash
+	e.state.Version, e.state.Suite = wire.TLS12, s.id
 	e.out.setVersion(wire.TLS12)
 }
 
@@ -101,8 +101,11 @@ func (e *Engine) keys12() error {
 	if e.client {
 		v.read, v.write = v.write, v.read
 	}
-	e.state.exporter, e.state.randoms = v.master, v.randoms
-	return nil
+	for _, b := range [][]byte{clientKey, serverKey, clientIV, serverIV} {
+		clear(b)
+	}
+	e.exporter = exporter{version: wire.TLS12, hash: s.hash, secret: v.master, randoms: v.randoms}
+	return e.logSecret("CLIENT_RANDOM", v.master)
 }
 
 // changeCipherSpec takes the peer's keys into use: the next message is its

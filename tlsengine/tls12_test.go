@@ -52,9 +52,9 @@ func TestSuites12(t *testing.T) {
 			if s.kx.key != noCertificate && (len(c.PeerChain) == 0 || len(srv.PeerChain) == 0 || c.PeerScheme != srv.Scheme) {
 				t.Error("certificates are missing")
 			}
-			x, err := c.Export("EXPERIMENTAL test", nil, 20)
+			x, err := p.client.Export("EXPERIMENTAL test", nil, 20)
 			must(t, err)
-			y, err := srv.Export("EXPERIMENTAL test", nil, 20)
+			y, err := p.server.Export("EXPERIMENTAL test", nil, 20)
 			must(t, err)
 			if string(x) != string(y) {
 				t.Error("the ends export different keys")

@@ -28,14 +28,18 @@ const (
 	Complete  Status = iota // nothing: application data may flow
 	Sending                 // for Output to be sent
 	Receiving               // for bytes of the peer
+	Signing                 // for a signature: see Config.DeferSigning
 )
 
-func (s Status) String() string { return [...]string{"complete", "sending", "receiving"}[s] }
+func (s Status) String() string {
+	return [...]string{"complete", "sending", "receiving", "signing"}[s]
+}
 
 // ErrWantInput is returned by [Engine.Read] when it needs more bytes of the peer.
 var ErrWantInput = errors.New("tlsengine: more input is needed")
 
-// ErrClosed is returned by [Engine.Write] after [Engine.CloseWrite].
+// ErrClosed is returned by [Engine.Write] after [Engine.CloseWrite], and by
+// every method that can fail after [Engine.Close].
 var ErrClosed = errors.New("tlsengine: this side has said goodbye")
 
 // ErrObserved ends the handshake of a client that only wanted to look.
@@ -60,8 +64,9 @@ type Engine struct {
 	in  inbound
 	out outbound
 
-	hs    *handshake // nil when it is complete; guarded by in.mu
-	state State      // guarded by in.mu
+	hs       *handshake // nil when it is complete; guarded by in.mu
+	state    State      // guarded by in.mu
+	exporter exporter   // guarded by in.mu
 
 	errMu sync.Mutex
 	err   error // what the connection ended with
@@ -82,6 +87,7 @@ func newEngine(cfg *Config, client bool) (*Engine, error) {
 	e := &Engine{cfg: cfg, client: client, hs: &handshake{}}
 	e.in.limit = record.MaxPlaintext
 	e.out.limit = record.MaxPlaintext
+	e.out.lasts = cfg.Limits.RecordsPerKey
 	e.state.Identity = -1
 	e.hs.step = serverStart
 	if client {
@@ -100,8 +106,12 @@ func (e *Engine) fail(err error) error {
 	}
 	e.err = err
 	var own *Error
-	if errors.As(err, &own) {
+	var peers *AlertError
+	switch {
+	case errors.As(err, &own):
 		e.out.alert(own.Alert)
+	case !errors.As(err, &peers):
+		e.out.alert(wire.InternalError)
 	}
 	return err
 }
@@ -162,6 +172,8 @@ func (e *Engine) Handshake() (Status, error) {
 	switch {
 	case e.out.pending():
 		return Sending, nil
+	case e.hs != nil && e.hs.signing != nil:
+		return Signing, nil
 	case e.hs != nil:
 		return Receiving, nil
 	}
@@ -177,6 +189,15 @@ func (e *Engine) advance() error {
 		}
 	}
 	for e.hs != nil {
+		if s := e.hs.signing; s != nil {
+			if !s.made && e.cfg.DeferSigning {
+				return nil
+			}
+			if err := e.signed(s); err != nil {
+				return err
+			}
+			continue
+		}
 		more, err := e.nextRecord()
 		if err != nil || !more {
 			return err
@@ -270,6 +291,25 @@ func (e *Engine) CloseWrite() {
 	e.out.mu.Lock()
 	defer e.out.mu.Unlock()
 	e.out.close()
+}
+
+// Close forgets the connection's secrets. It says nothing to the peer. What is in
+// the output may still be sent.
+func (e *Engine) Close() {
+	e.errMu.Lock()
+	if e.err == nil {
+		e.err = ErrClosed
+	}
+	e.errMu.Unlock()
+	e.in.mu.Lock()
+	defer e.in.mu.Unlock()
+	if e.hs != nil {
+		e.hs.forget()
+		e.hs = nil
+	}
+	e.exporter.forget()
+	e.in.forget()
+	e.out.forget()
 }
 
 // Refuse ends the connection with an alert for the peer.

@@ -65,10 +65,6 @@ func (a AEAD) new(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// rekeyAt is after how many records AES-GCM wants a new key. The limit of RFC
-// 8446, section 5.5 is 2^24.5 full records; GnuTLS's is 2^24 - 3.
-const rekeyAt = 1<<24 - 3
-
 // A Protector protects the records of one direction under one key. It is not
 // safe for concurrent use.
 type Protector struct {
@@ -99,8 +95,8 @@ func newProtector(a AEAD, key, iv []byte, tls13 bool) (*Protector, error) {
 	return p, nil
 }
 
-// Tired tells whether the key has protected as much as it should.
-func (p *Protector) Tired() bool { return p.alg != ChaCha20Poly1305 && p.seq >= rekeyAt }
+// Sealed returns how many records the key has protected or opened.
+func (p *Protector) Sealed() uint64 { return p.seq }
 
 // explicit tells whether records carry a part of their nonce.
 func (p *Protector) explicit() bool { return !p.tls13 && p.alg != ChaCha20Poly1305 }

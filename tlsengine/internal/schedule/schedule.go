@@ -46,12 +46,17 @@ func (s *Schedule) Handshake(shared []byte) { s.next(shared) }
 // Master moves on to the master secret.
 func (s *Schedule) Master() { s.next(nil) }
 
+// Forget overwrites the secret.
+func (s *Schedule) Forget() { clear(s.secret) }
+
 func (s *Schedule) next(input []byte) {
 	if input == nil {
 		input = make([]byte, s.hash.Size())
 	}
 	salt := s.derive("derived", emptyHash(s.hash))
+	clear(s.secret)
 	s.secret = extract(s.hash, input, salt)
+	clear(salt)
 }
 
 // HandshakeTraffic returns the secrets of the handshake's records for the

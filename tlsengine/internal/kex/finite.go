@@ -38,11 +38,24 @@ type finite struct {
 	m     *bigmod.Modulus
 	x     []byte
 	share []byte
+	whole bool // the peer's value is as long as the prime
 }
 
-// NewFinite makes an exchange with any parameters whose prime is odd. Those of
+// newNamed makes an exchange of TLS 1.3 in a group of RFC 7919.
+func newNamed(bits int, rand io.Reader) (Exchange, error) {
+	f, err := newFinite(dh.Group(bits), rand)
+	if err != nil {
+		return nil, err
+	}
+	f.whole = true
+	return f, nil
+}
+
+// NewFinite makes an exchange of TLS 1.2 with any parameters whose prime is odd. Those of
 // RFC 7919 have private keys as short as the group's strength allows.
-func NewFinite(p dh.Params, rand io.Reader) (Exchange, error) {
+func NewFinite(p dh.Params, rand io.Reader) (Exchange, error) { return newFinite(p, rand) }
+
+func newFinite(p dh.Params, rand io.Reader) (*finite, error) {
 	if p.Prime.Bit(0) == 0 {
 		return nil, errors.New("kex: the prime of the Diffie-Hellman parameters is even")
 	}
@@ -72,9 +85,10 @@ func NewFinite(p dh.Params, rand io.Reader) (Exchange, error) {
 func (f *finite) Share() []byte { return f.share }
 
 // Finish returns the secret, as long as the prime. The peer's value must be
-// between 1 and the prime less 1, the ends excluded (RFC 7919, section 5.1).
+// between 1 and the prime less 1, the ends excluded (RFC 7919, section 5.1). TLS
+// 1.3 has leading zeros in front of a short one, TLS 1.2 need not.
 func (f *finite) Finish(peer []byte) ([]byte, error) {
-	if len(peer) == 0 || len(peer) > f.m.Size() {
+	if len(peer) == 0 || len(peer) > f.m.Size() || f.whole && len(peer) != f.m.Size() {
 		return nil, ErrShare
 	}
 	padded := make([]byte, f.m.Size())

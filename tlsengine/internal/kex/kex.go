@@ -13,7 +13,6 @@ import (
 	"io"
 	"slices"
 
-	"virtls/pki/dh"
 	"virtls/tlsengine/internal/wire"
 )
 
@@ -48,7 +47,7 @@ func New(g wire.Group, rand io.Reader) (Exchange, error) {
 	case hybrids[g] != nil:
 		return newHybrid(hybrids[g], rand)
 	case fields[g] != 0:
-		return NewFinite(dh.Group(fields[g]), rand)
+		return newNamed(fields[g], rand)
 	}
 	return nil, fmt.Errorf("kex: %s is not there", g)
 }
@@ -74,9 +73,28 @@ var curves = map[wire.Group]ecdh.Curve{
 type curveExchange struct{ key *ecdh.PrivateKey }
 
 func newCurve(c ecdh.Curve, rand io.Reader) (Exchange, error) {
-	key, err := c.GenerateKey(rand)
-	return curveExchange{key}, err
+	// Since Go 1.26 GenerateKey takes no other randomness than its own.
+	scalar := make([]byte, scalarSizes[c])
+	defer clear(scalar)
+	for range maxScalars {
+		if _, err := io.ReadFull(rand, scalar); err != nil {
+			return nil, err
+		}
+		if c == ecdh.P521() {
+			scalar[0] &= 1
+		}
+		if key, err := c.NewPrivateKey(scalar); err == nil {
+			return curveExchange{key}, nil
+		}
+	}
+	return nil, errors.New("kex: the source of randomness has no private key")
 }
+
+// maxScalars bounds the search for a private key below the curve's order: all
+// but one number in four thousand million is one.
+const maxScalars = 16
+
+var scalarSizes = map[ecdh.Curve]int{ecdh.P256(): 32, ecdh.P384(): 48, ecdh.P521(): 66, ecdh.X25519(): 32}
 
 func (e curveExchange) Share() []byte { return e.key.PublicKey().Bytes() }
 
@@ -106,7 +124,7 @@ type hybrid struct {
 // A kem is a parameter set of ML-KEM.
 type kem struct {
 	publicSize, cipherSize int
-	generate               func() (decapsulator, error)
+	decapsulator           func(seed []byte) (decapsulator, error)
 	encapsulate            func(public []byte) (secret, cipher []byte, err error)
 }
 
@@ -125,7 +143,10 @@ func (k kem1024) public() []byte { return k.EncapsulationKey().Bytes() }
 
 var (
 	mlkem768 = kem{mlkem.EncapsulationKeySize768, mlkem.CiphertextSize768,
-		func() (decapsulator, error) { k, err := mlkem.GenerateKey768(); return kem768{k}, err },
+		func(seed []byte) (decapsulator, error) {
+			k, err := mlkem.NewDecapsulationKey768(seed)
+			return kem768{k}, err
+		},
 		func(public []byte) (secret, cipher []byte, err error) {
 			k, err := mlkem.NewEncapsulationKey768(public)
 			if err != nil {
@@ -135,7 +156,10 @@ var (
 			return secret, cipher, nil
 		}}
 	mlkem1024 = kem{mlkem.EncapsulationKeySize1024, mlkem.CiphertextSize1024,
-		func() (decapsulator, error) { k, err := mlkem.GenerateKey1024(); return kem1024{k}, err },
+		func(seed []byte) (decapsulator, error) {
+			k, err := mlkem.NewDecapsulationKey1024(seed)
+			return kem1024{k}, err
+		},
 		func(public []byte) (secret, cipher []byte, err error) {
 			k, err := mlkem.NewEncapsulationKey1024(public)
 			if err != nil {
@@ -182,7 +206,12 @@ func newHybrid(h *hybrid, rand io.Reader) (Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := h.kem.generate()
+	seed := make([]byte, mlkem.SeedSize)
+	defer clear(seed)
+	if _, err := io.ReadFull(rand, seed); err != nil {
+		return nil, err
+	}
+	key, err := h.kem.decapsulator(seed)
 	return hybridExchange{h, point, key}, err
 }
 

@@ -33,14 +33,11 @@ func TestExchange(t *testing.T) {
 				t.Errorf("a secret of %d octets in %s", len(secret), g)
 			}
 			for name, bad := range map[string][]byte{"empty": {}, "short": share[:len(share)-1], "long": append(bytes.Clone(share), 0), "zero": make([]byte, len(share))} {
-				if name == "short" && fields[g] != 0 {
-					continue // a number like any other
-				}
 				if _, err := x.Finish(bad); !errors.Is(err, ErrShare) {
 					t.Errorf("%s share: %v", name, err)
 				}
 			}
-			if _, _, err := Respond(g, x.Share()[1:], rand.Reader); err == nil && fields[g] == 0 {
+			if _, _, err := Respond(g, x.Share()[1:], rand.Reader); err == nil {
 				t.Error("a short share of the client was taken")
 			}
 		})

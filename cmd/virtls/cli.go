@@ -34,6 +34,8 @@ type cli struct {
 	Validate validateCmd `cmd:"" help:"Judge credentials as each version of QEMU and libvirt would, and say how to mend them." group:"Trouble"`
 	Explain  explainCmd  `cmd:"" help:"Say what is behind a text that QEMU, libvirt, GnuTLS or OpenSSL printed." group:"Trouble"`
 
+	Gateway gatewayCmd `cmd:"" help:"TLS in front of a service that has none, or off in front of a program that cannot speak it." group:"Network"`
+
 	Certtool    dropinCmd `cmd:"" help:"GnuTLS's certtool, word for word." group:"As other programs" passthrough:""`
 	Psktool     dropinCmd `cmd:"" help:"GnuTLS's psktool, word for word." group:"As other programs" passthrough:""`
 	PKIQueryDN  dropinCmd `cmd:"" name:"virt-pki-query-dn" help:"libvirt's virt-pki-query-dn, word for word." group:"As other programs" passthrough:""`

@@ -1,0 +1,137 @@
+package gateway
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"virtls/authz"
+	"virtls/finding"
+	"virtls/pki/dn"
+)
+
+var (
+	kindAccess = finding.Define("gateway-access", finding.Error,
+		"a rule of the access list cannot be understood, or has nothing to judge",
+		"a name is a pattern for DNs as virtls show prints them first (* any run, ? one character); an address is 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")
+	kindFrom = finding.Define("gateway-address-denied", finding.Error,
+		"the access list has no rule for the address that a client comes from",
+		"add the address to a rule, with --allow-from or from: of the configuration, if the client is to come in")
+)
+
+// A Rule lets clients in: those with the name, if it has one, that come from one
+// of the networks, if it has any. A rule with neither lets in everybody.
+type Rule struct {
+	DN   string         // pattern for the name, as libvirt's tls_allowed_dn_list has it
+	From []netip.Prefix // clients over UNIX sockets come from nowhere
+}
+
+// Access is a list of rules, one of which must let a client in. Without rules
+// everybody may come in whose certificate is good.
+type Access []Rule
+
+// ParsePrefix reads a network, or an address for a network of its own.
+func ParsePrefix(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		var a netip.Addr
+		if a, err = netip.ParseAddr(text); err == nil {
+			p, err = a.Prefix(a.BitLen())
+		}
+	}
+	if err != nil || p != p.Masked() {
+		f := kindAccess.Found(text, "").WithText("this is no network or address")
+		if err == nil {
+			f = f.WithText("there are bits set to the right of the network's").WithFix("write %s", p.Masked())
+		}
+		return p, f.Usage()
+	}
+	return p, nil
+}
+
+// comesFrom tells whether the rule is for an address.
+func (r Rule) comesFrom(addr netip.Addr) bool {
+	if len(r.From) == 0 {
+		return true
+	}
+	for _, p := range r.From {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// at returns the rules for clients that come from an address.
+func (a Access) at(addr netip.Addr) Access {
+	var rules Access
+	for _, r := range a {
+		if r.comesFrom(addr) {
+			rules = append(rules, r)
+		}
+	}
+	return rules
+}
+
+// names tells whether a rule judges names.
+func (a Access) names() bool {
+	for _, r := range a {
+		if r.DN != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Allowed implements [authz.Authorizer] for the rules that are left of a list
+// when the client's address has been judged.
+func (a Access) Allowed(identity string) (bool, error) {
+	for _, r := range a {
+		if r.DN == "" {
+			return true, nil
+		}
+	}
+	var patterns authz.DNList
+	for _, r := range a {
+		patterns = append(patterns, r.DN)
+	}
+	return patterns.Allowed(identity)
+}
+
+// both wants two lists to let a name in.
+type both [2]authz.Authorizer
+
+// Allowed implements [authz.Authorizer].
+func (b both) Allowed(identity string) (bool, error) {
+	for _, list := range b {
+		if ok, err := list.Allowed(identity); !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// addrOf returns the address that a connection comes from, the zero one for a
+// UNIX socket.
+func addrOf(c net.Conn) netip.Addr {
+	if t, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return t.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+// misordered tells of a pattern that would match the name if its parts were in
+// the other order: the one in which certtool and QEMU's documents print names.
+func (a Access) misordered(name string) bool {
+	parts := strings.Split(name, ",")
+	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
+		parts[i], parts[j] = parts[j], parts[i]
+	}
+	reversed := strings.Join(parts, ",")
+	for _, r := range a {
+		if r.DN != "" && dn.Match(r.DN, reversed) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,281 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"virtls/finding"
+	"virtls/proto/libvirt"
+	"virtls/session"
+)
+
+// A connection is one client's, from its acceptance to its end.
+type connection struct {
+	g      *Gateway
+	id     uint64
+	peer   string     // address, for people
+	addr   netip.Addr // zero for UNIX sockets
+	began  time.Time
+	relay  relay
+	passes bool // the relay has started; guarded by Gateway.mu
+
+	name     atomic.Pointer[string] // of the client, once it is known
+	up, down atomic.Int64           // octets from and to the client
+}
+
+// take begins to serve a connection, or refuses it.
+func (g *Gateway) take(ctx context.Context, nc net.Conn) {
+	c := &connection{g: g, id: g.serial.Add(1), peer: peerName(nc), addr: addrOf(nc), began: time.Now()}
+	if err := g.admit(c); err != nil {
+		c.refuse(err)
+		nc.Close()
+		return
+	}
+	g.running.Add(1)
+	go c.serve(ctx, nc)
+}
+
+// admit judges what can be judged before the client has said anything.
+func (g *Gateway) admit(c *connection) error {
+	if len(g.o.Access) > 0 && len(g.o.Access.at(c.addr)) == 0 {
+		return kindFrom.Found("client "+c.peer, "").WithFix("if it is to come in: --allow-from %s", c.addr).Wrong()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case len(g.conns) >= g.o.MaxConnections:
+		return kindFull.Found("gateway "+g.o.Name, "").WithText("there are %d connections, as many as there may be", len(g.conns)).Unable(nil)
+	case g.o.MaxPerClient > 0 && c.addr.IsValid() && g.perClient[c.addr] >= g.o.MaxPerClient:
+		return kindFull.Found("client "+c.addr.String(), "").WithText("it has %d connections, as many as one address may have", g.perClient[c.addr]).Unable(nil)
+	}
+	g.conns[c] = struct{}{}
+	if c.addr.IsValid() {
+		g.perClient[c.addr]++
+	}
+	return nil
+}
+
+// forget undoes admit.
+func (g *Gateway) forget(c *connection) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.conns, c)
+	if !c.addr.IsValid() {
+		return
+	}
+	if g.perClient[c.addr]--; g.perClient[c.addr] == 0 {
+		delete(g.perClient, c.addr)
+	}
+}
+
+// serve makes the sessions and starts the relay, which goes on by itself.
+func (c *connection) serve(ctx context.Context, nc net.Conn) {
+	err := c.open(ctx, nc)
+	if err == nil {
+		return
+	}
+	c.refuse(err)
+	c.end()
+}
+
+// end is the last thing that happens to a connection.
+func (c *connection) end() {
+	c.g.forget(c)
+	c.g.running.Done()
+}
+
+// open makes both sides of the relay and starts it.
+func (c *connection) open(ctx context.Context, nc net.Conn) (err error) {
+	o := &c.g.o
+	client, err := newSide(nc, o.KeepAlive)
+	if err != nil {
+		nc.Close()
+		return err
+	}
+	defer func() {
+		if err != nil {
+			client.Close()
+		}
+	}()
+	if err := c.greet(ctx, &client); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.ConnectLimit)
+	defer cancel()
+	server, err := c.reach(ctx, client)
+	if err != nil {
+		return err
+	}
+	if o.Protocol == Libvirt && client.tls != nil {
+		if err := libvirt.Confirm(ctx, client.tls); err != nil {
+			server.Close()
+			return err
+		}
+	}
+	c.accepted(client, server)
+	c.start(client, server)
+	return nil
+}
+
+func newSide(nc net.Conn, keepAlive time.Duration) (side, error) {
+	sc, ok := nc.(streamConn)
+	if !ok {
+		return side{}, errors.New("the connection is neither TCP nor UNIX")
+	}
+	s, err := newSocket(sc)
+	if err != nil {
+		return side{}, err
+	}
+	s.keepAlive(keepAlive)
+	return side{socket: s}, nil
+}
+
+// greet makes the session with the client, if there is to be one.
+func (c *connection) greet(ctx context.Context, client *side) error {
+	o := &c.g.o
+	if o.Listen.Credentials == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.HandshakeLimit)
+	defer cancel()
+	start := time.Now()
+	s, err := session.Open(ctx, client.socket, o.listenSession(c.addr))
+	if err != nil {
+		return err
+	}
+	c.g.stats.handshake(time.Since(start))
+	client.tls = s
+	name := s.State().PeerName
+	c.name.Store(&name)
+	return nil
+}
+
+// reach connects to the service and makes the session with it.
+func (c *connection) reach(ctx context.Context, client side) (server side, err error) {
+	o := &c.g.o
+	nc, err := o.Connect.Address.dial(ctx)
+	if err != nil {
+		return side{}, kindService.Found(o.Connect.Address.String(), "").Unable(err)
+	}
+	if server, err = newSide(nc, o.KeepAlive); err != nil {
+		nc.Close()
+		return side{}, err
+	}
+	if err = c.introduce(ctx, client, &server); err != nil {
+		server.Close()
+		return side{}, err
+	}
+	return server, nil
+}
+
+// introduce says who comes and makes the session with the service.
+func (c *connection) introduce(ctx context.Context, client side, server *side) error {
+	o := &c.g.o
+	if o.SendProxy {
+		if err := sendProxy(ctx, client, server.socket); err != nil {
+			return kindService.Found(o.Connect.Address.String(), "").Unable(err)
+		}
+	}
+	if o.Connect.Credentials == nil {
+		return nil
+	}
+	s, err := session.Open(ctx, server.socket, o.connectSession())
+	if err != nil {
+		return err
+	}
+	server.tls = s
+	if o.Protocol == Libvirt {
+		return libvirt.AwaitConfirmation(ctx, s)
+	}
+	return nil
+}
+
+// start starts the relay.
+func (c *connection) start(client, server side) {
+	o := &c.g.o
+	c.relay = relay{
+		client: client, server: server, idle: o.IdleLimit, lingering: o.LingerLimit,
+		moved: c.moved, done: c.closed,
+	}
+	g := c.g
+	g.mu.Lock()
+	c.passes = true
+	late := g.cutting
+	g.mu.Unlock()
+	c.relay.start()
+	if late {
+		c.relay.stop(errCut)
+	}
+}
+
+var errCut = errors.New("the gateway stops and waits no longer")
+
+func (c *connection) moved(up bool, n int) {
+	if up {
+		c.up.Add(int64(n))
+		c.g.stats.up.Add(int64(n))
+	} else {
+		c.down.Add(int64(n))
+		c.g.stats.down.Add(int64(n))
+	}
+}
+
+// closed is called when the relay has ended.
+func (c *connection) closed(err error) {
+	attrs := c.attrs()
+	attrs = append(attrs, slog.Int64("up", c.up.Load()), slog.Int64("down", c.down.Load()), slog.Duration("lasted", time.Since(c.began).Round(time.Millisecond)))
+	if err != nil {
+		attrs = append(attrs, slog.String("reason", err.Error()))
+	}
+	c.log(slog.LevelInfo, "closed", attrs)
+	c.end()
+}
+
+func (c *connection) log(level slog.Level, msg string, attrs []slog.Attr) {
+	c.g.log.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+func (c *connection) attrs() []slog.Attr {
+	attrs := []slog.Attr{slog.Uint64("connection", c.id), slog.String("peer", c.peer)}
+	if name := c.name.Load(); name != nil && *name != "" {
+		attrs = append(attrs, slog.String("dn", *name))
+	}
+	return attrs
+}
+
+// accepted logs the verdict on a client that was let in.
+func (c *connection) accepted(client, server side) {
+	c.g.stats.accepted.Add(1)
+	attrs := append(c.attrs(), slog.String("verdict", "accepted"))
+	for _, s := range []struct {
+		side
+		key string
+	}{{client, "tls"}, {server, "service-tls"}} {
+		if s.tls == nil {
+			continue
+		}
+		st := s.tls.State()
+		attrs = append(attrs, slog.String(s.key, st.Version+" "+st.Suite))
+		for _, w := range st.Warnings {
+			attrs = append(attrs, slog.String("warning", w.Code))
+		}
+	}
+	c.log(slog.LevelInfo, "accepted", attrs)
+}
+
+// refuse logs why a client was not let in.
+func (c *connection) refuse(err error) {
+	f := finding.Of(err)
+	c.g.stats.refuse(f.Code)
+	attrs := append(c.attrs(), slog.String("verdict", "refused"), slog.String("code", f.Code), slog.String("reason", f.String()))
+	if f.Got != "" {
+		attrs = append(attrs, slog.String("found", f.Got))
+	}
+	attrs = append(attrs, slog.String("mend", f.Fix))
+	c.log(slog.LevelWarn, "refused", attrs)
+}

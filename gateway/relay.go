@@ -1,0 +1,192 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"virtls/session"
+)
+
+// A side is one of the two connections of a relay.
+type side struct {
+	*socket
+	tls *session.Conn // nil if plain
+}
+
+// stream is where the bytes of users are read and written.
+func (s side) stream() io.ReadWriter {
+	if s.tls != nil {
+		return s.tls
+	}
+	return s.socket
+}
+
+// closeWrite tells the peer that nothing more comes: by TLS's close_notify, and
+// by TCP's FIN behind it, for peers that heed only that.
+func (s side) closeWrite() error {
+	if s.tls != nil {
+		if err := s.tls.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return s.socket.CloseWrite()
+}
+
+// A relay passes bytes both ways until both ends have ended, or one fails.
+type relay struct {
+	client, server side
+	idle           time.Duration // without a byte in either direction; 0: for ever
+	lingering      time.Duration // the same when one direction has ended
+	moved          func(up bool, n int)
+	done           func(err error) // called once, when both directions have ended
+
+	active atomic.Int64 // when a byte moved last, in nanoseconds
+	ends   atomic.Int32 // directions that have ended
+	once   sync.Once
+	err    error
+}
+
+// start begins with goroutines of its own, whose stacks have not grown in a
+// handshake, and returns.
+func (r *relay) start() {
+	r.client.lazy, r.server.lazy = true, true
+	r.active.Store(time.Now().UnixNano())
+	go r.direction(r.client, r.server, true)
+	go r.direction(r.server, r.client, false)
+}
+
+func (r *relay) direction(from, to side, up bool) {
+	err := r.pass(from, to, up)
+	if err == nil {
+		err = to.closeWrite()
+		if isGone(err) {
+			// Whoever has said everything and left need not be told.
+			err = nil
+		}
+	}
+	if err != nil {
+		r.stop(err)
+	}
+	if r.ends.Add(1) == 2 {
+		r.stop(nil)
+		r.done(r.err)
+		return
+	}
+	if r.lingering > 0 {
+		// The other direction may be waiting without a limit.
+		to.SetReadDeadline(time.Now().Add(r.lingering))
+	}
+}
+
+// isGone tells whether an error means that the peer is not there any more.
+func isGone(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ENOTCONN)
+}
+
+// stop ends both directions. After an error both ends see that the connection
+// was cut, and not an end that could be taken for the whole.
+func (r *relay) stop(err error) {
+	r.once.Do(func() {
+		r.err = err
+		for _, s := range []side{r.client, r.server} {
+			if err != nil {
+				s.abort()
+			} else {
+				s.Close()
+			}
+		}
+	})
+}
+
+var errIdle = errors.New("nothing was sent for the time that a connection may be idle")
+
+// pass passes bytes in one direction until they end.
+func (r *relay) pass(from, to side, up bool) error {
+	for {
+		err := r.burst(from.stream(), to, up)
+		switch {
+		case err == io.EOF:
+			return nil
+		case !timedOut(err):
+			return err
+		}
+		if err := r.wait(from); err != nil {
+			return err
+		}
+	}
+}
+
+// burst passes what there is, with a buffer that it gives back.
+func (r *relay) burst(from io.Reader, to side, up bool) error {
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	for {
+		n, err := from.Read(buf[:])
+		if n > 0 {
+			if err := r.send(to, buf[:n]); err != nil {
+				return err
+			}
+			r.moved(up, n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// send sends bytes, for as long as that may take.
+func (r *relay) send(to side, p []byte) error {
+	if r.idle > 0 {
+		to.SetWriteDeadline(time.Now().Add(r.idle))
+	}
+	_, err := to.stream().Write(p)
+	if r.idle > 0 {
+		if timedOut(err) {
+			err = errIdle
+		}
+		to.SetWriteDeadline(time.Time{})
+	}
+	r.active.Store(time.Now().UnixNano())
+	return err
+}
+
+// wait waits for bytes, for as long as they may be waited for.
+func (r *relay) wait(from side) error {
+	for {
+		end := r.limit()
+		if !end.IsZero() && !time.Now().Before(end) {
+			return errIdle
+		}
+		from.SetReadDeadline(end)
+		err := from.wait()
+		if err == nil {
+			from.SetReadDeadline(time.Time{})
+		}
+		if !timedOut(err) {
+			return err
+		}
+	}
+}
+
+// limit returns until when bytes may be waited for.
+func (r *relay) limit() time.Time {
+	limit := r.idle
+	if r.ends.Load() > 0 && r.lingering > 0 && (limit == 0 || r.lingering < limit) {
+		limit = r.lingering
+	}
+	if limit == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, r.active.Load()).Add(limit)
+}
+
+// timedOut tells whether nothing came, now or in time.
+func timedOut(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
+}

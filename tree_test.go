@@ -32,7 +32,7 @@ var rows = [][]string{
 	{"tlsengine/internal/wire"},
 	{"tlsengine/internal/kex", "tlsengine/internal/record", "tlsengine/internal/schedule", "tlsengine/internal/sigs"},
 	{"tlsengine"},
-	{"session"},
+	{"session", "tlsengine/scan"},
 	{"validate", "explain"},
 	{"ca/register"},
 	{"ca"},

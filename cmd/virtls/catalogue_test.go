@@ -22,6 +22,7 @@ import (
 	_ "virtls/priority"
 	_ "virtls/proto/libvirt"
 	_ "virtls/session"
+	_ "virtls/tlsengine/scan"
 )
 
 // catalogueText is docs/findings.md.

@@ -19,6 +19,8 @@ require (
 	software.sslmate.com/src/go-pkcs12 v0.7.4
 )
 
+require github.com/klauspost/compress v1.20.3
+
 require (
 	filippo.io/bigmod v0.1.0
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,15 +17,24 @@ import (
 const DefaultHandshakeLimit = 10 * time.Second
 
 // A Conn is a session on a net.Conn whose peer has been checked. Like every
-// net.Conn it may be used by several goroutines at once.
+// net.Conn it may be used by several goroutines at once. On TCP and UNIX
+// sockets it has no memory for records while it waits, if our own engine
+// serves; crypto/tls keeps that of the largest record which it has read.
 type Conn struct {
-	nc  net.Conn
-	s   *Session
-	std *tls.Conn // nil if our own engine serves
+	nc net.Conn
+	s  *Session
 
+	// One of the two: crypto/tls, or our own engine and where it reads.
+	std    *tls.Conn
+	native *nativeSession
+	in     *source
+
+	patient *patient // below crypto/tls
 	reading sync.Mutex
 	writing sync.Mutex
-	buf     []byte // guarded by reading
+	lost    error // what a write failed with, guarded by writing
+
+	cause atomic.Pointer[error] // of what Bind has ended
 }
 
 // Open makes a session on a connection and returns it when the handshake is
@@ -47,13 +57,15 @@ func NewConn(nc net.Conn, o Options) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{nc: nc, s: s}
-	if s.p.native {
-		if s.e, err = newNativeEngine(s.p); err != nil {
-			return nil, err
-		}
-	} else {
-		c.std = s.stdConn(nc)
+	if !s.p.native {
+		c.patient = &patient{Conn: nc, raw: rawConn(nc)}
+		c.std = s.stdConn(c.patient)
+		return c, nil
 	}
+	if c.native, err = newNativeEngine(s.p); err != nil {
+		return nil, err
+	}
+	s.e, c.in = c.native, newSource(nc, c.native.FeedFrom)
 	return c, nil
 }
 
@@ -70,9 +82,11 @@ func (c *Conn) Handshake(ctx context.Context) error {
 	return c.shake(ctx)
 }
 
+// past is a deadline that ends what waits.
+var past = time.Unix(1, 0)
+
 // shake makes the handshake and checks the peer within the context.
 func (c *Conn) shake(ctx context.Context) error {
-	past := time.Unix(1, 0)
 	stop := context.AfterFunc(ctx, func() { c.nc.SetDeadline(past) })
 	err := c.handshake()
 	if !stop() {
@@ -82,8 +96,9 @@ func (c *Conn) shake(ctx context.Context) error {
 		return err
 	}
 	err = c.s.CheckPeer()
-	if err != nil && c.s.e != nil {
+	if err != nil && c.native != nil {
 		// The alert is a courtesy; the refusal stands without it.
+		c.nc.SetWriteDeadline(time.Now().Add(goodbyeLimit))
 		_ = c.flush()
 	}
 	return err
@@ -117,26 +132,14 @@ func (c *Conn) handshake() error {
 	}
 }
 
-// readSize is how much is read from the connection at once: a record and more.
-const readSize = 32 << 10
-
 // fill brings bytes from the connection.
 func (c *Conn) fill() error {
-	if c.buf == nil {
-		c.buf = make([]byte, readSize)
-	}
-	n, err := c.nc.Read(c.buf)
-	for fed := 0; fed < n; {
-		took := c.s.Feed(c.buf[fed:n])
-		if took == 0 {
-			return errors.New("session: the peer sends more than the handshake needs")
-		}
-		fed += took
-	}
+	partial := c.native.Partial()
+	n, err := c.in.read(partial)
 	if n > 0 {
 		return nil
 	}
-	if err == io.EOF && (!c.s.done || c.s.e.(*nativeSession).Partial()) {
+	if err == io.EOF && (partial || !c.s.done) {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
@@ -149,56 +152,83 @@ func (c *Conn) flush() error {
 	return c.send()
 }
 
+// send is flush for who holds the lock. After an error nobody knows what has
+// arrived: it is the last one.
 func (c *Conn) send() error {
-	for out := c.s.Output(); len(out) > 0; out = c.s.Output() {
+	for out := c.s.Output(); len(out) > 0 && c.lost == nil; out = c.s.Output() {
 		n, err := c.nc.Write(out)
 		c.s.Sent(n)
 		if err != nil {
-			return err
+			c.lost = c.ended(err)
 		}
 	}
-	return nil
+	return c.lost
 }
 
 // Read reads what the peer sent. It returns io.EOF after the peer's goodbye, and
 // where the connection ends without one, as QEMU's and libvirt's do: whether
 // something is missing is for the protocol inside to tell.
-func (c *Conn) Read(p []byte) (int, error) {
-	if c.std != nil {
-		return c.std.Read(p)
+func (c *Conn) Read(p []byte) (n int, err error) {
+	if !c.s.checked() {
+		return 0, errUnchecked
 	}
 	c.reading.Lock()
 	defer c.reading.Unlock()
+	if c.std != nil {
+		n, err = c.std.Read(p)
+		return n, c.ended(err)
+	}
+	err = c.await(func() error { n, err = c.s.Read(p); return err })
+	return n, err
+}
+
+// await brings bytes until use needs no more of them.
+func (c *Conn) await(use func() error) error {
 	for {
-		n, err := c.s.Read(p)
+		err := use()
 		if !errors.Is(err, ErrWantInput) {
-			return n, err
-		}
-		// A KeyUpdate may want an answer. A writer at work sends it too.
-		if c.writing.TryLock() {
-			err := c.send()
-			c.writing.Unlock()
-			if err != nil {
-				return n, err
+			if err != nil && err != io.EOF {
+				_ = c.answer() // with the alert that says why
 			}
+			return err
+		}
+		if err := c.answer(); err != nil {
+			return err
 		}
 		if err := c.fill(); err != nil {
-			return 0, err
+			return c.ended(err)
 		}
 	}
+}
+
+// answer sends what reading has led to: the answer to a KeyUpdate, an alert. A
+// writer at work sends it too.
+func (c *Conn) answer() error {
+	if !c.writing.TryLock() {
+		return nil
+	}
+	defer c.writing.Unlock()
+	return c.send()
 }
 
 // writeSize is how much is encrypted before it is sent.
 const writeSize = 64 << 10
 
-// Write encrypts and sends p.
+// Write encrypts and sends p. After an error nothing more can be written.
 func (c *Conn) Write(p []byte) (written int, err error) {
+	if !c.s.checked() {
+		return 0, errUnchecked
+	}
 	if c.std != nil {
-		return c.std.Write(p)
+		n, err := c.std.Write(p)
+		return n, c.ended(err)
 	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	for len(p) > 0 {
+		if c.lost != nil {
+			return written, c.lost
+		}
 		n, err := c.s.Write(p[:min(len(p), writeSize)])
 		if err != nil {
 			return written, err
@@ -214,24 +244,53 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 // CloseWrite says goodbye: the peer reads io.EOF. It may still send.
 func (c *Conn) CloseWrite() error {
 	if c.std != nil {
-		return c.std.CloseWrite()
+		if !c.s.done {
+			return nil // as Session.Bye has it
+		}
+		return c.ended(c.std.CloseWrite())
 	}
 	c.s.Bye()
 	return c.flush()
 }
 
-// goodbyeLimit bounds how long Close waits to get its goodbye out.
+// goodbyeLimit bounds how long it may take to get the last words out.
 const goodbyeLimit = 5 * time.Second
 
-// Close says goodbye and closes the connection.
+// Close says goodbye and closes the connection. It waits for nobody: a write
+// that is not through yet is cut off, and then there is no goodbye.
 func (c *Conn) Close() error {
 	if c.std != nil {
 		return c.std.Close()
 	}
-	c.nc.SetWriteDeadline(time.Now().Add(goodbyeLimit))
-	c.s.Bye()
-	err := c.flush()
-	return errors.Join(err, c.s.Close(), c.nc.Close())
+	var err error
+	if c.writing.TryLock() {
+		c.nc.SetWriteDeadline(time.Now().Add(goodbyeLimit))
+		c.s.Bye()
+		err = c.send()
+		c.lost = net.ErrClosed
+		c.writing.Unlock()
+	}
+	return errors.Join(err, c.nc.Close())
+}
+
+// Bind ends all reads and writes when the context ends: they fail with its
+// cause. The function that it returns undoes that, and tells whether it came in
+// time.
+func (c *Conn) Bind(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		err := fmt.Errorf("session: %w", context.Cause(ctx))
+		c.cause.Store(&err)
+		c.nc.SetDeadline(past)
+	})
+}
+
+// ended gives the cause of what Bind has ended in the place of the error that
+// came of it.
+func (c *Conn) ended(err error) error {
+	if cause := c.cause.Load(); err != nil && err != io.EOF && cause != nil {
+		return *cause
+	}
+	return err
 }
 
 // State tells what was agreed, once the handshake is complete, and what is known
@@ -250,10 +309,19 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // SetDeadline implements net.Conn. A write that did not end in time leaves a
 // session that cannot be written to any more.
-func (c *Conn) SetDeadline(t time.Time) error { return c.nc.SetDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error { return c.setDeadline(c.nc.SetDeadline, t) }
 
 // SetReadDeadline implements net.Conn.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.nc.SetReadDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(c.nc.SetReadDeadline, t) }
 
 // SetWriteDeadline implements net.Conn.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.nc.SetWriteDeadline(t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(c.nc.SetWriteDeadline, t) }
+
+// setDeadline gives no new time to what Bind has ended.
+func (c *Conn) setDeadline(set func(time.Time) error, t time.Time) error {
+	err := set(t)
+	if c.cause.Load() != nil {
+		return set(past)
+	}
+	return err
+}

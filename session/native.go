@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"virtls/creds"
+	"virtls/finding"
 	"virtls/pki/dh"
 	"virtls/priority"
 	"virtls/tlsengine"
@@ -16,7 +17,7 @@ type nativeSession struct {
 	p *plan
 }
 
-func newNativeEngine(p *plan) (engine, error) {
+func newNativeEngine(p *plan) (*nativeSession, error) {
 	cfg := &tlsengine.Config{Time: p.o.Now, KeyShares: 2, Observe: p.o.Observe}
 	if p.list != nil {
 		cfg.Suites = codePoints[tlsengine.Suite](suiteCodes(p.list))
@@ -117,10 +118,28 @@ func (n *nativeSession) Handshake() (Status, error) {
 
 func (n *nativeSession) close() { n.Engine.Close() }
 
-func (n *nativeSession) refuse() {
-	if n.p.o.Rules != Libvirt { // which closes the connection without a word
-		n.Engine.Refuse(tlsengine.AccessDenied)
+// alerts tell a peer why it was refused.
+var alerts = map[string]tlsengine.Alert{
+	kindNoPeerCertificate.Code: tlsengine.CertificateRequired,
+	kindPeerUntrusted.Code:     tlsengine.UnknownCA,
+	kindPeerExpired.Code:       tlsengine.CertificateExpired,
+	kindPeerRevoked.Code:       tlsengine.CertificateRevoked,
+	kindPeerName.Code:          tlsengine.BadCertificate,
+	kindPeerUsage.Code:         tlsengine.BadCertificate,
+}
+
+func (n *nativeSession) refuse(verdict error) {
+	if n.p.o.Rules == Libvirt { // which closes the connection without a word
+		return
 	}
+	alert, ok := alerts[finding.Of(verdict).Code]
+	switch {
+	case !ok:
+		alert = tlsengine.AccessDenied
+	case alert == tlsengine.CertificateRequired && n.Engine.State().Version == tlsengine.TLS12:
+		alert = tlsengine.BadCertificate
+	}
+	n.Engine.Refuse(alert)
 }
 
 func (n *nativeSession) fill(s *State) {

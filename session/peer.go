@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"virtls/creds"
@@ -26,16 +27,20 @@ type words struct {
 	untrusted     string // of the chain, with the reason
 	denied        string // with the name
 	name          string // with the host
+	expired       string // of a certificate that GnuTLS had no need of
+	early         string
 }
 
 var texts = [...]words{
 	QEMU: {
 		noCertificate: "Verify failed: No certificate was found.", untrusted: "%s",
 		denied: "TLS x509 authz check for %s is denied", name: "Certificate does not match the hostname %s",
+		expired: "The certificate has expired", early: "The certificate is not yet activated",
 	},
 	Libvirt: {
 		noCertificate: "Unable to verify TLS peer: No certificate was found.", untrusted: "Certificate failed validation: %s",
 		denied: "Client's Distinguished Name is not on the list of allowed clients (tls_allowed_dn_list): %s", name: "Certificate [session] owner does not match the hostname %s",
+		expired: "The WHO certificate [session] has expired", early: "The WHO certificate [session] is not yet active",
 	},
 }
 
@@ -62,22 +67,28 @@ func (s *Session) checkPeer() error {
 	if !x.VerifyPeer() {
 		return nil
 	}
-	now := s.o.Now().Truncate(time.Second)
-	if err := s.checkChain(x, now); err != nil {
-		return err
-	}
-	checks := []func() error{s.checkAccess, func() error { return s.checkHostname(x, now) }, func() error { return s.checkLeaf(now) }}
-	if s.o.Rules == Libvirt {
-		// Times come first, the rest of the leaf's own last.
-		checks = append([]func() error{s.checkSubject}, checks...)
-	}
-	for _, check := range checks {
-		if err := check(); err != nil {
+	j := judge{s, x, s.o.Now().Truncate(time.Second)}
+	for _, check := range orders[s.o.Rules] {
+		if err := check(j); err != nil {
 			return err
 		}
 	}
 	s.state.Authenticated = true
 	return nil
+}
+
+// A judge judges a peer's certificates at a time.
+type judge struct {
+	*Session
+	x   *creds.X509
+	now time.Time
+}
+
+// orders are the checks of the rules, one after the other. What QEMU does not
+// check is a warning there.
+var orders = [...][]func(judge) error{
+	QEMU:    {judge.checkChain, judge.checkLeafTimes, judge.checkAccess, judge.checkHostname, judge.checkIssuersTimes, judge.checkUsage},
+	Libvirt: {judge.checkChain, judge.checkLeafTimes, judge.checkSubject, judge.checkAccess, judge.checkHostname, judge.checkUsage, judge.checkIssuersTimes},
 }
 
 // checkNameless judges sessions without certificates. Pre-shared keys have
@@ -108,38 +119,63 @@ func (s *Session) peer() string {
 
 // checkChain wants a chain from the peer's certificate to an authority of ours,
 // none of whose members is revoked or out of its time.
-func (s *Session) checkChain(x *creds.X509, now time.Time) error {
-	chain := s.state.PeerChain
-	if len(chain) == 0 {
-		return kindNoPeerCertificate.Found(s.peer(), "").WithText("%s", s.text().noCertificate).Wrong()
+func (j judge) checkChain() error {
+	if len(j.state.PeerChain) == 0 {
+		return kindNoPeerCertificate.Found(j.peer(), "").WithText("%s", j.text().noCertificate).Wrong()
 	}
-	if err := s.verify(x, now, ""); err != nil {
-		return s.untrusted(err)
+	if err := j.verify(""); err != nil {
+		return j.untrusted(err)
 	}
-	for _, c := range chain {
-		switch {
-		case now.After(c.NotAfter):
-			return kindPeerExpired.Found(s.peer(), c.String()+", ended "+c.NotAfter.UTC().Format(time.RFC3339)).WithText("The certificate has expired").Wrong()
-		case now.Before(c.NotBefore):
-			return kindPeerExpired.Found(s.peer(), c.String()+", begins "+c.NotBefore.UTC().Format(time.RFC3339)).WithText("The certificate is not yet activated").Wrong()
+	return nil
+}
+
+func (j judge) checkLeafTimes() error { return j.checkTimes(j.state.PeerChain[0], false) }
+
+// checkIssuersTimes looks at what the peer sent behind its certificate: at
+// those that the chain has no need of, because the others have been looked at.
+func (j judge) checkIssuersTimes() error {
+	for _, c := range j.state.PeerChain[1:] {
+		if err := j.checkTimes(c, true); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+func (j judge) checkTimes(c *pki.Certificate, issuer bool) error {
+	who := "client"
+	switch {
+	case issuer:
+		who = "CA"
+	case j.state.Endpoint == creds.Client:
+		who = "server"
+	}
+	switch {
+	case j.now.After(c.NotAfter):
+		return j.outOfTime(c, "ended "+c.NotAfter.UTC().Format(time.RFC3339), j.text().expired, who)
+	case j.now.Before(c.NotBefore):
+		return j.outOfTime(c, "begins "+c.NotBefore.UTC().Format(time.RFC3339), j.text().early, who)
+	}
+	return nil
+}
+
+func (j judge) outOfTime(c *pki.Certificate, when, text, who string) error {
+	return kindPeerExpired.Found(j.peer(), c.String()+", "+when).WithText("%s", strings.ReplaceAll(text, "WHO", who)).Wrong()
+}
+
 // verify judges the peer's chain, for a host if one is named.
-func (s *Session) verify(x *creds.X509, now time.Time, host string) error {
-	chain := s.state.PeerChain
+func (j judge) verify(host string) error {
+	chain := j.state.PeerChain
 	_, err := pki.Verify(chain[0], pki.VerifyOptions{
-		Roots: x.Anchors, PartialChain: true, Intermediates: chain[1:], CRLs: x.CRLs, AllowStaleCRL: true,
-		Time: now, Policy: pki.GnuTLSPolicy(), Hostname: host,
+		Roots: j.x.Anchors, PartialChain: true, Intermediates: chain[1:], CRLs: j.x.CRLs, AllowStaleCRL: true,
+		Time: j.now, Policy: pki.GnuTLSPolicy(), Hostname: host,
 	})
 	return err
 }
 
 // untrusted turns the verifier's opinion into the rules' words, and keeps what
 // it says: GnuTLS's own reasons tell little.
-func (s *Session) untrusted(err error) error {
+func (j judge) untrusted(err error) error {
 	kind, reason := kindPeerUntrusted, "The certificate is not trusted."
 	var v *pki.VerifyError
 	if errors.As(err, &v) {
@@ -155,14 +191,14 @@ func (s *Session) untrusted(err error) error {
 			kind = kindPeerExpired
 		}
 	}
-	return wrong(kind.Found(s.peer(), err.Error()).WithText(s.text().untrusted, reason), err)
+	return wrong(kind.Found(j.peer(), err.Error()).WithText(j.text().untrusted, reason), err)
 }
 
 // checkSubject wants a name: libvirt cannot do without one
 // (virNetTLSContextCheckCertDN).
-func (s *Session) checkSubject() error {
-	if len(s.state.PeerChain[0].Subject) == 0 {
-		return kindPeerUntrusted.Found(s.peer(), "an empty subject").WithWant("a subject with a name", "libvirt").
+func (j judge) checkSubject() error {
+	if len(j.state.PeerChain[0].Subject) == 0 {
+		return kindPeerUntrusted.Found(j.peer(), "an empty subject").WithWant("a subject with a name", "libvirt").
 			WithText("Failed to get certificate [session] distinguished name: The requested data were not available.").Wrong()
 	}
 	return nil
@@ -186,41 +222,41 @@ func (s *Session) checkAccess() error {
 }
 
 // checkHostname wants a server's certificate to be for the host that was asked for.
-func (s *Session) checkHostname(x *creds.X509, now time.Time) error {
-	if s.o.Hostname == "" {
+func (j judge) checkHostname() error {
+	if j.o.Hostname == "" {
 		return nil
 	}
-	match, err := pki.MatchHostname(s.state.PeerChain[0], s.o.Hostname)
+	match, err := pki.MatchHostname(j.state.PeerChain[0], j.o.Hostname)
 	if err != nil {
-		return wrong(kindPeerName.Found(s.peer(), err.Error()).WithText(s.text().name, s.o.Hostname), err)
+		return wrong(kindPeerName.Found(j.peer(), err.Error()).WithText(j.text().name, j.o.Hostname), err)
 	}
 	if match == pki.ByCommonName {
 		// The authorities' name constraints hold for a common name too, once it is
 		// taken for the name of a host.
-		if err := s.verify(x, now, s.o.Hostname); err != nil {
-			return s.untrusted(err)
+		if err := j.verify(j.o.Hostname); err != nil {
+			return j.untrusted(err)
 		}
-		s.warn(kindNameFromCN.Found(s.peer(), s.o.Hostname))
+		j.warn(kindNameFromCN.Found(j.peer(), j.o.Hostname))
 	}
 	return nil
 }
 
-// checkLeaf makes the checks of the peer's certificate by itself that libvirt
+// checkUsage makes the checks of the peer's certificate by itself that libvirt
 // makes; where QEMU makes none, what is wrong is a warning.
-func (s *Session) checkLeaf(now time.Time) error {
+func (j judge) checkUsage() error {
 	name := creds.LibvirtServer
-	if s.state.Endpoint == creds.Client {
+	if j.state.Endpoint == creds.Client {
 		name = creds.LibvirtClient
 	}
 	consumer, err := creds.ConsumerFor(name, "")
 	if err != nil {
 		return err
 	}
-	for _, p := range consumer.JudgePeer(s.state.PeerChain[0], now).Problems {
-		if s.o.Rules == Libvirt && p.Finding.Severity == finding.Error {
-			return kindPeerUsage.Found(s.peer(), p.Finding.Got).WithWant(p.Finding.Want, consumer.String()).WithText("%s", p.Text).Wrong()
+	for _, p := range consumer.JudgePeer(j.state.PeerChain[0], j.now).Problems {
+		if j.o.Rules == Libvirt && p.Finding.Severity == finding.Error {
+			return kindPeerUsage.Found(j.peer(), p.Finding.Got).WithWant(p.Finding.Want, consumer.String()).WithText("%s", p.Text).Wrong()
 		}
-		s.warn(kindPeerPurpose.Found(s.peer(), p.Finding.Got).WithWant(p.Finding.Want, consumer.String()))
+		j.warn(kindPeerPurpose.Found(j.peer(), p.Finding.Got).WithWant(p.Finding.Want, consumer.String()))
 	}
 	return nil
 }

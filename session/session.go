@@ -68,9 +68,8 @@ type Options struct {
 	System priority.SystemConfig
 
 	// WithholdNames keeps a server from naming its authorities when it asks for
-	// a certificate. GnuTLS before 3.8.13 keeps an RSA certificate back from a
-	// server that names them but offers no PKCS #1 signatures, as crypto/tls does
-	// not; with a single identity it shows it to a server that names none.
+	// a certificate, to all its clients. Without it crypto/tls withholds them
+	// from those clients of GnuTLS that would keep back an RSA certificate.
 	WithholdNames bool
 
 	// Observe has a client look at the server and judge it, and end before it has
@@ -93,7 +92,7 @@ type engine interface {
 	Pending() int
 	CloseWrite()
 	fill(s *State) // enters what was agreed
-	refuse()       // tells the peer that it was refused, if it was not told yet
+	refuse(error)  // tells the peer why it was refused, if it was not told yet
 	close()        // ends what the engine runs
 }
 
@@ -117,12 +116,16 @@ func New(o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.p.native {
-		s.e, err = newNativeEngine(s.p)
-	} else {
+	if !s.p.native {
 		s.e = newStdEngine(s)
+		return s, nil
 	}
-	return s, err
+	e, err := newNativeEngine(s.p)
+	if err != nil {
+		return nil, err
+	}
+	s.e = e
+	return s, nil
 }
 
 // prepare makes a session without an engine.
@@ -182,7 +185,7 @@ func (s *Session) CheckPeer() error {
 		return errors.New("session: CheckPeer before the handshake is complete")
 	}
 	if s.judge(); s.verdict != nil && s.e != nil {
-		s.e.refuse()
+		s.e.refuse(s.verdict)
 	}
 	return s.verdict
 }
@@ -217,7 +220,12 @@ func (s *Session) Write(p []byte) (int, error) {
 
 // Pending returns how many decrypted bytes Read would return at once: event
 // loops must look here before they wait for the transport.
-func (s *Session) Pending() int { return s.e.Pending() }
+func (s *Session) Pending() int {
+	if !s.checked() {
+		return 0
+	}
+	return s.e.Pending()
+}
 
 // Bye says goodbye: it puts close_notify into the output and reports Sending
 // until it is gone. The peer may still send. Before the handshake is complete

@@ -202,8 +202,13 @@ func open(t testing.TB, server, client Options) (s, c outcome) {
 
 func exchange(t testing.TB, a, b io.ReadWriter) {
 	t.Helper()
+	exchangeSome(t, a, b, 200_000)
+}
+
+func exchangeSome(t testing.TB, a, b io.ReadWriter, size int) {
+	t.Helper()
 	for _, end := range []struct{ from, to io.ReadWriter }{{a, b}, {b, a}} {
-		data := make([]byte, 200_000)
+		data := make([]byte, size)
 		rand.Read(data)
 		done := make(chan error, 1)
 		go func() { _, err := end.from.Write(data); done <- err }()

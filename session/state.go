@@ -11,6 +11,10 @@ import (
 	"virtls/tlsengine"
 )
 
+// UnknownScheme is the scheme of a signature that was made by crypto/tls, which
+// does not say.
+const UnknownScheme = "unknown"
+
 // State tells what was agreed in a session.
 type State struct {
 	Engine   string         // "crypto/tls" or "virtls"
@@ -21,7 +25,7 @@ type State struct {
 	Suite   string // "TLS_AES_128_GCM_SHA256"
 	KeySize int    // of the cipher's key, in octets
 	Group   string // of the key exchange, empty without one
-	Scheme  string // of this end's signature; empty if there was none or the engine does not say
+	Scheme  string // of this end's signature; empty if there was none
 
 	Identity *creds.Identity // that this end showed, nil if none
 	Reason   string          // why it was not the first one

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,9 +45,6 @@ func (s *Session) stdConfig() *tls.Config {
 		return cfg
 	}
 	cfg.ClientAuth = tls.RequestClientCert
-	if !p.o.WithholdNames {
-		cfg.ClientCAs = pool(p.x509.Anchors)
-	}
 	cfg.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		hello := *h
 		hello.ServerName = "" // names decide nothing: there is one set of credentials
@@ -55,8 +53,38 @@ func (s *Session) stdConfig() *tls.Config {
 		}
 		return nil, errors.New("the client cannot verify the key of any of this side's certificates")
 	}
+	if !p.o.WithholdNames {
+		named := cfg.Clone()
+		named.ClientCAs = pool(p.x509.Anchors)
+		cfg.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			if needsNoNames(h) {
+				return nil, nil
+			}
+			return named, nil
+		}
+	}
 	return cfg
 }
+
+// Extensions of a ClientHello that GnuTLS sends and hardly anybody else: both of
+// them nobody (RFC 7366, RFC 8449).
+const (
+	encryptThenMAC  = 22
+	recordSizeLimit = 28
+)
+
+// needsNoNames tells whether a client may keep back an RSA certificate from a
+// server that names authorities: GnuTLS before 3.8.13 does in TLS 1.3, because
+// crypto/tls does not ask for PKCS #1 signatures there (GnuTLS issue 1842). The
+// first that does not is the first that knows ML-DSA. Without names a client
+// shows the one certificate that it has; of several it would show none.
+func needsNoNames(h *tls.ClientHelloInfo) bool {
+	return slices.Contains(h.Extensions, encryptThenMAC) && slices.Contains(h.Extensions, recordSizeLimit) &&
+		slices.Contains(h.SupportedVersions, tls.VersionTLS13) &&
+		!slices.ContainsFunc(h.SignatureSchemes, func(s tls.SignatureScheme) bool { return s == mldsa65 })
+}
+
+const mldsa65 tls.SignatureScheme = 0x0905
 
 // pick takes the first certificate that the peer can verify, an empty one if
 // there is none.
@@ -79,6 +107,12 @@ func (p *plan) pick(certs []tls.Certificate, fits func(*tls.Certificate) error) 
 func (p *plan) fillStd(s *State, c tls.ConnectionState) {
 	s.Version, s.Suite, s.KeySize, s.Group = tls.VersionName(c.Version), tls.CipherSuiteName(c.CipherSuite), keySize(c.CipherSuite), groupName(c.CurveID)
 	s.Identity, s.Reason, s.PeerChain = p.chosen.identity, p.chosen.reason, nil
+	if s.Identity != nil {
+		s.Scheme = UnknownScheme
+	}
+	if len(c.PeerCertificates) > 0 {
+		s.PeerScheme = UnknownScheme
+	}
 	for _, cert := range c.PeerCertificates {
 		parsed, err := pki.ParseCertificate(cert.Raw)
 		if err != nil {
@@ -94,9 +128,11 @@ func (p *plan) fillStd(s *State, c tls.ConnectionState) {
 // goroutine of its own, because its state is on its stack; what comes later
 // does not.
 type stdEngine struct {
-	p    *plan
-	conn *tls.Conn
-	b    *bridge
+	p     *plan
+	conn  *tls.Conn
+	b     *bridge
+	mem   *[copySize]byte // nil without plain
+	plain []byte          // what Pending has found
 }
 
 func newStdEngine(s *Session) *stdEngine {
@@ -115,7 +151,7 @@ func (e *stdEngine) Feed(b []byte) int { return e.b.feed(b) }
 func (e *stdEngine) Output() []byte    { return e.b.output() }
 func (e *stdEngine) Sent(n int)        { e.b.sent(n) }
 func (e *stdEngine) close()            { e.b.end() }
-func (e *stdEngine) refuse()           {}
+func (e *stdEngine) refuse(error)      {}
 func (e *stdEngine) fill(s *State)     { e.p.fillStd(s, e.conn.ConnectionState()) }
 
 func (e *stdEngine) Handshake() (Status, error) {
@@ -132,8 +168,20 @@ func (e *stdEngine) Handshake() (Status, error) {
 }
 
 func (e *stdEngine) Read(p []byte) (int, error) {
+	if len(e.plain) == 0 {
+		return e.read(p)
+	}
+	n := copy(p, e.plain)
+	if e.plain = e.plain[n:]; len(e.plain) == 0 {
+		copies.Put(e.mem)
+		e.mem = nil
+	}
+	return n, nil
+}
+
+func (e *stdEngine) read(p []byte) (int, error) {
 	n, err := e.conn.Read(p)
-	if errors.Is(err, errNoInput) {
+	if errors.Is(err, errNothing) {
 		err = ErrWantInput
 	}
 	return n, err
@@ -141,24 +189,25 @@ func (e *stdEngine) Read(p []byte) (int, error) {
 
 func (e *stdEngine) Write(p []byte) (int, error) { return e.conn.Write(p) }
 
-// Pending is 0: crypto/tls does not tell. A record is read as a whole, so there
-// is something only after a Read with too small a buffer.
-func (e *stdEngine) Pending() int { return 0 }
+// Pending has to read, because crypto/tls does not tell. Errors come again.
+func (e *stdEngine) Pending() int {
+	if len(e.plain) > 0 {
+		return len(e.plain)
+	}
+	mem := copies.Get().(*[copySize]byte)
+	n, _ := e.read(mem[:])
+	if n == 0 {
+		copies.Put(mem)
+		return 0
+	}
+	e.mem, e.plain = mem, mem[:n]
+	return n
+}
 
 func (e *stdEngine) CloseWrite() {
 	// It fails only after an error that the caller has been told.
 	_ = e.conn.CloseWrite()
 }
-
-// errNoInput is what crypto/tls gets when there is nothing to read. It counts
-// as temporary, so that the read can be tried again.
-var errNoInput net.Error = noInput{}
-
-type noInput struct{}
-
-func (noInput) Error() string   { return "no input yet" }
-func (noInput) Timeout() bool   { return true }
-func (noInput) Temporary() bool { return true }
 
 // A bridge is a net.Conn in memory between crypto/tls and a session.
 type bridge struct {
@@ -222,7 +271,16 @@ func (b *bridge) output() []byte {
 func (b *bridge) sent(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.out = b.out[:copy(b.out, b.out[n:])]
+	b.out = without(b.out, n)
+}
+
+// without removes octets from the front, and the memory with the last of many.
+func without(b []byte, n int) []byte {
+	b = b[:copy(b, b[n:])]
+	if len(b) == 0 && cap(b) > 4<<10 {
+		return nil
+	}
+	return b
 }
 
 // end makes a handshake return that waits.
@@ -242,7 +300,7 @@ func (b *bridge) Read(p []byte) (int, error) {
 		case b.ended:
 			return 0, io.ErrClosedPipe
 		case b.over:
-			return 0, errNoInput
+			return 0, errNothing
 		}
 		b.waiting = true
 		b.changed.Broadcast()
@@ -250,7 +308,7 @@ func (b *bridge) Read(p []byte) (int, error) {
 	}
 	b.waiting = false
 	n := copy(p, b.in)
-	b.in = b.in[:copy(b.in, b.in[n:])]
+	b.in = without(b.in, n)
 	return n, nil
 }
 

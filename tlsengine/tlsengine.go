@@ -223,6 +223,28 @@ func (e *Engine) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Peek returns application data where it is, for who passes it on and needs no
+// copy, and the errors of Read. It is valid until the next call of Discard, Feed,
+// FeedFrom or Read.
+func (e *Engine) Peek() ([]byte, error) {
+	e.in.mu.Lock()
+	defer e.in.mu.Unlock()
+	if e.hs != nil {
+		return nil, errors.New("tlsengine: Peek before the handshake is complete")
+	}
+	if err := e.decrypt(); err != nil {
+		return nil, err
+	}
+	return e.in.plain, nil
+}
+
+// Discard removes the first n octets of what Peek returned.
+func (e *Engine) Discard(n int) {
+	e.in.mu.Lock()
+	defer e.in.mu.Unlock()
+	e.in.plain = e.in.plain[n:]
+}
+
 // decrypt makes sure that there is application data.
 func (e *Engine) decrypt() error {
 	for len(e.in.plain) == 0 {

@@ -178,11 +178,10 @@ func (e *Engine) nextRecord() (bool, error) {
 // skipEarly tells whether a record that cannot be read is early data, which a
 // server that wants none passes over, up to a limit (RFC 8446, section 4.2.10).
 func (e *Engine) skipEarly(rec []byte) bool {
-	size := len(rec) - record.HeaderSize
-	if wire.ContentType(rec[0]) != wire.ApplicationData || e.in.early < size {
+	if wire.ContentType(rec[0]) != wire.ApplicationData || e.in.early < len(rec) {
 		return false
 	}
-	e.in.early -= size
+	e.in.early -= len(rec)
 	return true
 }
 

@@ -20,7 +20,7 @@ type Limits struct {
 	// (lib/tls13/key_update.c).
 	KeyUpdates int
 	// EarlyData is how much of a client's early data a server skips, in octets
-	// of its records' content: 64 KiB. It is never read.
+	// of its records: 64 KiB. It is never read.
 	EarlyData int
 	// RecordsPerKey is after how many records this side changes its key in TLS
 	// 1.3: 2^24 - 3 with AES-GCM, as GnuTLS has it (RFC 8446, section 5.5 allows

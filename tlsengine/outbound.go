@@ -19,8 +19,9 @@ type outbound struct {
 	limit   int // octets of content in a record
 	lasts   int // records under one key; 0: as the suite has it
 	keys    *trafficKeys
-	answer  bool // the peer has asked for a KeyUpdate
-	open    bool // application data may be written
+	answer  bool                      // the peer has asked for a KeyUpdate
+	open    bool                      // application data may be written
+	twist   func(wire.Message) []byte // in tests: what is sent instead of a message
 	closed  bool
 }
 
@@ -108,6 +109,9 @@ func (o *outbound) setVersion(v wire.Version) {
 func (o *outbound) message(m wire.Message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.twist != nil {
+		m = o.twist(m)
+	}
 	o.queued = append(o.queued, m...)
 }
 

@@ -98,6 +98,9 @@ func newProtector(a AEAD, key, iv []byte, tls13 bool) (*Protector, error) {
 // Sealed returns how many records the key has protected or opened.
 func (p *Protector) Sealed() uint64 { return p.seq }
 
+// SetSealed makes n records pass: both ends of a test come near a limit by it.
+func (p *Protector) SetSealed(n uint64) { p.seq = n }
+
 // explicit tells whether records carry a part of their nonce.
 func (p *Protector) explicit() bool { return !p.tls13 && p.alg != ChaCha20Poly1305 }
 

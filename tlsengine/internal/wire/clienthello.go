@@ -275,6 +275,9 @@ func (h *ClientHello) extensions() (exts Extensions) {
 			})
 		})
 	}
+	if h.EarlyData {
+		exts.add(ExtEarlyData, nil)
+	}
 	if h.PSKs != nil {
 		exts.add(ExtPreSharedKey, h.addPSKs)
 	}

@@ -72,7 +72,8 @@ func (m *Image) readSnapshots() (list []Snapshot, size int64, err error) {
 }
 
 // show replaces the current state by that of a snapshot. An id counts more than
-// a name, as in QEMU.
+// a name, as in QEMU. A disk that has grown since keeps its size, with zeros at
+// the end, as QEMU has it; where one has shrunk, QEMU cuts the snapshot off.
 func (m *Image) show(snapshot string) error {
 	list, err := m.Snapshots()
 	if err != nil {
@@ -100,7 +101,7 @@ func (m *Image) use(s Snapshot) error {
 	}
 	var err error
 	m.l1, err = readTable(m.file, s.l1Offset, s.l1Entries)
-	m.diskSize = s.DiskSize
+	m.diskSize = max(m.diskSize, s.DiskSize)
 	return err
 }
 

@@ -35,7 +35,7 @@ func newNativeEngine(p *plan) (*nativeSession, error) {
 		cfg.Anonymous, cfg.DH = true, params(p.anon.DH)
 	case p.x509 != nil:
 		for _, id := range p.x509.Identities {
-			cfg.Identities = append(cfg.Identities, tlsengine.Identity{Chain: id.Chain, Key: id.Key.(crypto.Signer)})
+			cfg.Identities = append(cfg.Identities, tlsengine.Identity{Chain: id.Chain, Key: id.Key.(crypto.Signer), MatchIssuer: !p.server()})
 		}
 		cfg.RequestCertificate, cfg.DH = true, params(p.x509.DH)
 		if !p.o.WithholdNames {

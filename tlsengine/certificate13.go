@@ -24,12 +24,14 @@ func (e *Engine) chooseIdentity(h *wire.ClientHello) error {
 	for _, anyChain := range []bool{false, true} {
 		for i := range e.cfg.Identities {
 			id := &e.cfg.Identities[i]
-			scheme := sigs.Choose(id.Key.Public(), wire.TLS13, e.cfg.Schemes, h.Schemes)
+			scheme := id.scheme(e.cfg, wire.TLS13, h.Schemes)
 			switch {
 			case scheme == 0:
 				why = "the client cannot verify the key of those before it"
 			case careful && id.isPQC():
 				why = "the client offers ML-DSA without ML-KEM, as GnuTLS builds do that cannot verify it"
+			case !id.issuedBy(h.Authorities):
+				why = "the client names authorities, and those before it are of others"
 			case !anyChain && !id.signedWith(chains):
 				why = "the client cannot verify the chain of those before it"
 			default:
@@ -41,7 +43,7 @@ func (e *Engine) chooseIdentity(h *wire.ClientHello) error {
 			}
 		}
 	}
-	return wire.Errorf(wire.HandshakeFailure, "none of the %d identities has a key that the client can verify: it offers %v", len(e.cfg.Identities), h.Schemes)
+	return wire.Errorf(wire.HandshakeFailure, "none of the %d identities has a key that the client can verify, and the issuer it wants: it offers %v", len(e.cfg.Identities), h.Schemes)
 }
 
 func (id *Identity) isPQC() bool { return pki.AlgorithmOf(id.Key.Public()).IsMLDSA() }
@@ -86,31 +88,39 @@ func (e *Engine) sendServerCertificate(then func() error) error {
 // identity fits it, and goes on with then.
 func (e *Engine) sendClientCertificate(then func() error) error {
 	r := e.hs.request
+	e.chooseClientIdentity(wire.TLS13, r.Schemes, r.Authorities, func(*Identity) bool { return true })
+	e.send(e.hs.identity.message())
+	if e.hs.identity == nil {
+		return then()
+	}
+	return e.prove(then)
+}
+
+// chooseClientIdentity chooses the first identity that fits a server's request;
+// there may be none. hasType tells whether the server takes the type of its key.
+func (e *Engine) chooseClientIdentity(v wire.Version, schemes []wire.SignatureScheme, authorities [][]byte, hasType func(*Identity) bool) {
 	for i := range e.cfg.Identities {
 		id := &e.cfg.Identities[i]
-		scheme := sigs.Choose(id.Key.Public(), wire.TLS13, e.cfg.Schemes, r.Schemes)
+		scheme := id.scheme(e.cfg, v, schemes)
 		switch {
-		case scheme == 0:
+		case scheme == 0 || !hasType(id):
 			e.state.Reason = "the server cannot verify the key of those before it"
-		case !id.issuedBy(r.Authorities):
+		case !id.issuedBy(authorities):
 			e.state.Reason = "the server names authorities, and those before it are of others"
 		default:
 			e.hs.identity, e.state.Identity, e.state.Scheme = id, i, scheme
 			if i == 0 {
 				e.state.Reason = ""
 			}
-			e.send(id.message())
-			return e.prove(then)
+			return
 		}
 	}
-	e.send(e.hs.identity.message())
-	return then()
 }
 
-// issuedBy tells whether one of the names issued a certificate of the chain. No
-// names stand for all.
+// issuedBy tells whether one of the names issued a certificate of the chain, if
+// that matters. No names stand for all.
 func (id *Identity) issuedBy(names [][]byte) bool {
-	return len(names) == 0 || slices.ContainsFunc(id.Chain, func(c *pki.Certificate) bool {
+	return !id.MatchIssuer || len(names) == 0 || slices.ContainsFunc(id.Chain, func(c *pki.Certificate) bool {
 		return slices.ContainsFunc(names, func(n []byte) bool { return bytes.Equal(n, c.RawIssuer) })
 	})
 }
@@ -184,7 +194,7 @@ func (e *Engine) takeChain(chain [][]byte) error {
 	for i, der := range chain {
 		cert, err := pki.ParseCertificate(der)
 		if err != nil {
-			return wire.Errorf(wire.BadCertificate, "certificate %d of the peer's chain: %v", i+1, err)
+			return wire.Errorf(wire.DecodeError, "certificate %d of the peer's chain: %v", i+1, err)
 		}
 		e.state.PeerChain = append(e.state.PeerChain, cert)
 	}
@@ -201,6 +211,8 @@ func (e *Engine) verifyPeer() error {
 	switch {
 	case err == nil || errors.As(err, &own):
 		return err
+	case e.state.PeerChain == nil && e.isTLS12():
+		return wire.Errorf(wire.HandshakeFailure, "%v", err) // RFC 5246, section 7.4.6
 	case e.state.PeerChain == nil:
 		return wire.Errorf(wire.CertificateRequired, "%v", err)
 	}
@@ -214,9 +226,8 @@ func (e *Engine) certificateVerify(m wire.Message) error {
 	if err != nil {
 		return err
 	}
-	pub := e.state.PeerChain[0].PublicKey.Key
 	content := sigs.Content13(!e.client, e.hs.transcript.sum())
-	if err := sigs.Verify(pub, v.Scheme, wire.TLS13, e.cfg.Schemes, content, v.Signature); err != nil {
+	if err := e.checkSignature(wire.TLS13, v.Scheme, content, v.Signature); err != nil {
 		return err
 	}
 	if err := e.verifyPeer(); err != nil {
@@ -229,4 +240,18 @@ func (e *Engine) certificateVerify(m wire.Message) error {
 		e.hs.step = clientWaitFinished
 	}
 	return nil
+}
+
+// checkSignature checks a signature by the peer's certificate, which must be one
+// for signatures (RFC 8446, section 4.4.2.2; RFC 5246, section 7.4.2).
+func (e *Engine) checkSignature(v wire.Version, scheme wire.SignatureScheme, content, signature []byte) error {
+	leaf := e.state.PeerChain[0]
+	usage, present, err := leaf.Extensions.KeyUsage()
+	if err != nil {
+		return wire.Errorf(wire.BadCertificate, "the peer's certificate: %v", err)
+	}
+	if present && usage&pki.DigitalSignature == 0 {
+		return wire.Errorf(wire.BadCertificate, "the key usage of the peer's certificate (%s) lacks digitalSignature, and every handshake here is signed", usage)
+	}
+	return sigs.Verify(leaf.PublicKey.Key, scheme, v, e.cfg.Schemes, content, signature)
 }

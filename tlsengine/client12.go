@@ -7,7 +7,6 @@ import (
 	"virtls/pki"
 	"virtls/pki/dh"
 	"virtls/tlsengine/internal/kex"
-	"virtls/tlsengine/internal/sigs"
 	"virtls/tlsengine/internal/wire"
 )
 
@@ -40,7 +39,9 @@ const (
 	downgradedFar = "DOWNGRD\x00"
 )
 
-var inServerHello12 = []wire.ExtensionType{wire.ExtExtendedMasterSecret, wire.ExtRenegotiationInfo, wire.ExtPointFormats, wire.ExtRecordSizeLimit, wire.ExtServerName}
+var inServerHello12 = []wire.ExtensionType{wire.ExtExtendedMasterSecret, wire.ExtRenegotiationInfo, wire.ExtPointFormats, wire.ExtRecordSizeLimit,
+	wire.ExtSupportedGroups, // against RFC 8422, section 5.2, but some servers send it
+	wire.ExtServerName}
 
 func (e *Engine) serverHello12(h *wire.ServerHello, m wire.Message) error {
 	allowed := inServerHello12
@@ -59,6 +60,8 @@ func (e *Engine) serverHello12(h *wire.ServerHello, m wire.Message) error {
 		return wire.Errorf(wire.IllegalParameter, "a server_hello with compression")
 	case len(h.RenegotiationInfo) > 0:
 		return wire.Errorf(wire.HandshakeFailure, "a server_hello of a renegotiation")
+	case h.PointFormats != nil && !slices.Contains(h.PointFormats, 0):
+		return wire.Errorf(wire.IllegalParameter, "a server_hello without uncompressed points") // RFC 8422, section 5.1.2
 	case s.needExtended() && !h.ExtendedMasterSecret:
 		return wire.Errorf(wire.HandshakeFailure, "the server lacks the extended master secret, without which %s is not safe", s.id)
 	}
@@ -94,6 +97,9 @@ func (e *Engine) serverCertificate12(m wire.Message) error {
 	if got := keyOf(e.state.PeerChain[0]); got != e.hs.suite.kx.key {
 		return wire.Errorf(wire.IllegalParameter, "the server's certificate has a key of type %s, which is not for %s", e.state.PeerChain[0].PublicKey.Algorithm, e.hs.suite.id)
 	}
+	if g := curveOf(e.state.PeerChain[0].PublicKey.Key); g != 0 && !slices.Contains(e.hs.hello.Groups, g) {
+		return wire.Errorf(wire.IllegalParameter, "the server's certificate has a key on %s, which was not offered", g) // RFC 8422, section 5.1
+	}
 	e.hs.step = client12Keys
 	return nil
 }
@@ -108,6 +114,10 @@ func keyOf(c *pki.Certificate) certKey {
 	}
 	return noCertificate
 }
+
+// certificateTypes are what a server asks for keys by (RFC 5246, section 7.4.4;
+// RFC 8422, section 5.5).
+var certificateTypes = map[certKey]byte{rsaKey: wire.RSASign, ecKey: wire.ECDSASign}
 
 func (e *Engine) peerCertificate12(m wire.Message) error {
 	c, err := wire.ParseCertificate12(m.Body())
@@ -148,8 +158,7 @@ func (e *Engine) serverKeys12(m wire.Message) error {
 func (e *Engine) checkKeys12(x *wire.ServerKeyExchange) error {
 	r := e.hs.v12.randoms
 	content := slices.Concat(r.Client[:], r.Server[:], x.Params)
-	chain := e.state.PeerChain
-	if err := sigs.Verify(chain[0].PublicKey.Key, x.Scheme, wire.TLS12, e.cfg.Schemes, content, x.Signature); err != nil {
+	if err := e.checkSignature(wire.TLS12, x.Scheme, content, x.Signature); err != nil {
 		return err
 	}
 	e.state.PeerScheme = x.Scheme
@@ -249,22 +258,9 @@ func (e *Engine) clientFinish12() error {
 
 func (e *Engine) chooseClientIdentity12() {
 	r := e.hs.v12.request
-	for i := range e.cfg.Identities {
-		id := &e.cfg.Identities[i]
-		scheme := sigs.Choose(id.Key.Public(), wire.TLS12, e.cfg.Schemes, r.Schemes)
-		switch {
-		case scheme == 0:
-			e.state.Reason = "the server cannot verify the key of those before it"
-		case !id.issuedBy(r.Authorities):
-			e.state.Reason = "the server names authorities, and those before it are of others"
-		default:
-			e.hs.identity, e.state.Identity, e.state.Scheme = id, i, scheme
-			if i == 0 {
-				e.state.Reason = ""
-			}
-			return
-		}
-	}
+	e.chooseClientIdentity(wire.TLS12, r.Schemes, r.Authorities, func(id *Identity) bool {
+		return slices.Contains(r.Types, certificateTypes[keyOf(id.Chain[0])])
+	})
 }
 
 func (id *Identity) message12() wire.Message {

@@ -38,11 +38,13 @@ func init() {
 
 func (e *Engine) sendClientHello() error {
 	h := &wire.ClientHello{
-		Version: wire.TLS12, SessionID: make([]byte, 32), Suites: e.cfg.Suites, Compression: []byte{0},
-		RecordSizeLimit: ownRecordLimit,
+		Version: wire.TLS12, Suites: e.cfg.Suites, Compression: []byte{0}, RecordSizeLimit: ownRecordLimit,
 	}
+	groups := e.cfg.Groups
 	if slices.Contains(e.cfg.Versions, wire.TLS13) {
-		h.Versions = e.cfg.Versions
+		h.Versions, h.SessionID = e.cfg.Versions, make([]byte, 32) // of the compatibility mode
+	} else {
+		groups = slices.DeleteFunc(slices.Clone(groups), wire.Group.IsHybrid)
 	}
 	if slices.Contains(e.cfg.Versions, wire.TLS12) {
 		h.ExtendedMasterSecret, h.RenegotiationInfo, h.PointFormats = true, []byte{}, []byte{0}
@@ -52,8 +54,8 @@ func (e *Engine) sendClientHello() error {
 			return err
 		}
 	}
-	if len(e.cfg.Groups) > 0 {
-		h.Groups, h.HasKeyShares = e.cfg.Groups, h.Versions != nil
+	if len(groups) > 0 {
+		h.Groups, h.HasKeyShares = groups, h.Versions != nil
 		h.PSKModes = append(h.PSKModes, wire.PSKWithDHE)
 	}
 	if e.cfg.PSKAlone {
@@ -175,7 +177,7 @@ func (e *Engine) checkServerHello(h *wire.ServerHello) error {
 	case !bytes.Equal(h.SessionID, e.hs.hello.SessionID):
 		return wire.Errorf(wire.IllegalParameter, "%s with another session id", where)
 	case h.Compression != 0:
-		return wire.Errorf(wire.IllegalParameter, "%s with compression", where)
+		return wire.Errorf(wire.DecodeError, "%s with compression", where)
 	case !slices.Contains(e.cfg.Suites, h.Suite) || suiteByID(h.Suite).kx != nil:
 		return wire.Errorf(wire.IllegalParameter, "the server chose %s, which was not offered", h.Suite)
 	}
@@ -235,6 +237,7 @@ func (e *Engine) retryRequest(r *wire.ServerHello, m wire.Message) error {
 	hs.transcript.retried(suiteByID(r.Suite).hash)
 	hs.transcript.add(m)
 	e.state.Retried = true
+	e.out.setVersion(wire.TLS12)
 	e.compatibilityMode()
 	e.offer(&h)
 	return nil

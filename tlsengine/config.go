@@ -72,6 +72,22 @@ func Schemes() []SignatureScheme { return sigs.All() }
 type Identity struct {
 	Chain []*pki.Certificate
 	Key   crypto.Signer
+	// Schemes are what the key signs with, in this order: TPMs and tokens lack
+	// some. nil stands for those of [Config.Schemes].
+	Schemes []SignatureScheme
+	// MatchIssuer keeps the identity for peers that name one of the chain's
+	// issuers, or none (RFC 8446, section 4.2.4), as GnuTLS's clients do.
+	MatchIssuer bool
+}
+
+// scheme returns what the identity signs with for a peer, 0 if there is
+// nothing in common.
+func (id *Identity) scheme(c *Config, v Version, peers []SignatureScheme) SignatureScheme {
+	own := id.Schemes
+	if own == nil {
+		own = c.Schemes
+	}
+	return sigs.Choose(id.Key.Public(), v, own, peers)
 }
 
 // Config tells what an end of a connection offers and accepts.
@@ -173,6 +189,9 @@ type State struct {
 	Group       Group // 0 without a key exchange
 	PSKIdentity []byte
 	Retried     bool // by a HelloRetryRequest
+	// ExtendedMasterSecret ties the keys of TLS 1.2 to the handshake (RFC 7627), as
+	// those of TLS 1.3 always are.
+	ExtendedMasterSecret bool
 
 	Identity   int             // which of the configured ones was used; -1 if none was
 	Reason     string          // why it was that one, where it was not the first
@@ -229,6 +248,11 @@ func (c *Config) complete(client bool) (*Config, error) {
 		if len(id.Chain) == 0 || id.Key == nil {
 			return nil, fmt.Errorf("tlsengine: identity %d lacks a certificate or a key", i)
 		}
+		for _, s := range id.Schemes {
+			if !sigs.Known(s) {
+				return nil, fmt.Errorf("tlsengine: %s of identity %d is not there", s, i)
+			}
+		}
 	}
 	for _, id := range full.Suites {
 		if suiteByID(id) == nil {
@@ -244,6 +268,9 @@ func (c *Config) complete(client bool) (*Config, error) {
 	if len(full.Suites) == 0 {
 		return nil, errors.New("tlsengine: no suite is left for the versions and credentials")
 	}
+	full.Versions = slices.DeleteFunc(slices.Clone(full.Versions), func(v Version) bool {
+		return !slices.ContainsFunc(full.Suites, func(id Suite) bool { return isTLS13(suiteByID(id)) == (v == TLS13) })
+	})
 	if client {
 		return full.completeClient()
 	}

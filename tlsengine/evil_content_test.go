@@ -124,7 +124,7 @@ func TestEvilContent(t *testing.T) {
 		{"a key without exchange", psk(Config{}), pskServer, false, sh, replyTwist(t, func(h *wire.ServerHello) { h.Share = nil }), []Alert{wire.MissingExtension}},
 		{"a key that nobody has", cert, cert, false, sh, replyTwist(t, func(h *wire.ServerHello) { var zero uint16; h.PSK = &zero }), []Alert{wire.UnsupportedExtension}},
 		{"another session", psk(Config{}), pskServer, false, sh, replyTwist(t, func(h *wire.ServerHello) { h.SessionID = make([]byte, 32) }), illegal},
-		{"compression of the server", psk(Config{}), pskServer, false, sh, replyTwist(t, func(h *wire.ServerHello) { h.Compression = 1 }), illegal},
+		{"compression of the server", psk(Config{}), pskServer, false, sh, replyTwist(t, func(h *wire.ServerHello) { h.Compression = 1 }), []Alert{wire.DecodeError}},
 		{"TLS 1.4", psk(Config{}), pskServer, false, sh, replyTwist(t, func(h *wire.ServerHello) { h.Selected = 0x0305 }), illegal},
 		{"TLS 1.1", psk(Config{}), pskServer, false, sh, replyTwist(t, func(h *wire.ServerHello) { h.Selected, h.Version = 0, wire.TLS11 }), []Alert{wire.ProtocolVersion}},
 		{"an extension of another message", psk(Config{}), pskServer, false, sh, replyTwist(t, func(h *wire.ServerHello) { h.ExtendedMasterSecret = true }), []Alert{wire.UnsupportedExtension}},
@@ -266,8 +266,8 @@ func TestEvilFloods(t *testing.T) {
 	}{
 		{"empty records", TLS13, true, wire.ApplicationData, nil, func(l *Limits) *int { return &l.IdleRecords }},
 		{"empty records, TLS 1.2", TLS12, true, wire.ApplicationData, nil, func(l *Limits) *int { return &l.IdleRecords }},
-		{"user_canceled", TLS13, true, wire.AlertRecord, []byte{1, 90}, func(l *Limits) *int { return &l.IdleRecords }},
-		{"warnings, TLS 1.2", TLS12, true, wire.AlertRecord, []byte{1, 100}, func(l *Limits) *int { return &l.IdleRecords }},
+		{"user_canceled", TLS13, true, wire.AlertRecord, []byte{1, 90}, func(l *Limits) *int { return &l.Warnings }},
+		{"warnings, TLS 1.2", TLS12, true, wire.AlertRecord, []byte{1, 100}, func(l *Limits) *int { return &l.Warnings }},
 		{"hello_request", TLS12, false, wire.HandshakeRecord, wire.NewMessage(wire.TypeHelloRequest, nil), func(l *Limits) *int { return &l.IdleRecords }},
 		{"tickets", TLS13, false, wire.HandshakeRecord, ticket, func(l *Limits) *int { return &l.IdleRecords }},
 		{"key_update", TLS13, true, wire.HandshakeRecord, nil, func(l *Limits) *int { return &l.KeyUpdates }},
@@ -310,8 +310,12 @@ func TestEvilAfterwards(t *testing.T) {
 				typ := wire.HandshakeType(n)
 				p := finished(t, v, evilClient, Limits{})
 				p.inject(wire.HandshakeRecord, wire.NewMessage(typ, nil))
+				want := wire.UnexpectedMessage
+				if v == TLS12 && evilClient && typ == wire.TypeClientHello {
+					want = wire.NoRenegotiation
+				}
 				if err := p.read(); !may(v, evilClient, typ) {
-					p.check(t, typ.String(), err, wire.UnexpectedMessage)
+					p.check(t, typ.String(), err, want)
 				}
 			}
 			for _, tt := range []struct {

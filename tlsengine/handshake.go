@@ -27,6 +27,7 @@ type handshake struct {
 	helloSeen  bool // a ClientHello has been sent or received: change_cipher_spec may come
 	protected  bool // a protected record has come
 	compatible bool // change_cipher_spec has been sent
+	answered   bool // the message at hand has led to an answer: it ended the peer's flight
 
 	hello      *wire.ClientHello // ours or the client's, the last one
 	retry      *wire.ServerHello // the HelloRetryRequest, nil if there was none
@@ -54,6 +55,7 @@ func (h *handshake) handle(e *Engine, m wire.Message) error {
 		return wire.Errorf(wire.UnexpectedMessage, "a %s, where %s waits for %v", m.Type(), h.step.name, h.step.want)
 	}
 	h.protected = h.protected || e.in.keys != nil
+	h.answered = false
 	return h.step.handle(e, m)
 }
 
@@ -119,6 +121,7 @@ func (t *transcript) with(h crypto.Hash, data []byte) []byte {
 
 // send adds a message to the transcript and to what goes out.
 func (e *Engine) send(m wire.Message) {
+	e.hs.answered = true
 	e.hs.transcript.add(m)
 	e.out.message(m)
 }

@@ -24,11 +24,12 @@ type inbound struct {
 	keys   *trafficKeys
 	closed bool // close_notify has come
 
-	idle, ccs, handshakeBytes int
-	updates                   int       // KeyUpdates since
-	updatesFrom               time.Time // this time
-	heard                     bool      // a whole record has come
-	early                     int       // octets of early data that may still be skipped
+	idle, warnings      int // in a row
+	ccs, handshakeBytes int
+	updates             int       // KeyUpdates since
+	updatesFrom         time.Time // this time
+	heard               bool      // a whole record has come
+	early               int       // octets of early data that may still be skipped
 }
 
 // memories are shared by all connections, so that an idle one needs none.
@@ -135,6 +136,9 @@ func (e *Engine) nextRecord() (bool, error) {
 		if err == nil {
 			err = e.handle(m)
 		}
+		if err == nil && e.hs != nil && e.hs.answered && len(e.in.msgs) > 0 {
+			err = wire.Errorf(wire.UnexpectedMessage, "handshake octets behind the %s that ends a flight", m.Type())
+		}
 		return true, err
 	}
 	in := &e.in
@@ -225,9 +229,14 @@ func (e *Engine) alertRecord(content []byte) error {
 	if len(content) != 2 {
 		return wire.Errorf(wire.DecodeError, "an alert of %d octets", len(content))
 	}
-	switch a := wire.Alert(content[1]); {
-	case a != wire.CloseNotify && e.isTLS12() && content[0] == 1:
-		return e.nothing("warnings")
+	const warning, fatal = 1, 2
+	a, level := wire.Alert(content[1]), content[0]
+	if level != warning && level != fatal {
+		return wire.Errorf(wire.IllegalParameter, "the alert %s with level %d", a, level)
+	}
+	switch {
+	case level == warning && a != wire.CloseNotify && !e.isTLS13():
+		return e.warning()
 	case a == wire.CloseNotify:
 		if e.hs != nil {
 			return &AlertError{a}
@@ -235,7 +244,9 @@ func (e *Engine) alertRecord(content []byte) error {
 		e.in.closed = true
 		return nil
 	case a == wire.UserCanceled:
-		return e.nothing("alerts")
+		return e.warning()
+	case level == warning:
+		return wire.Errorf(wire.DecodeError, "the alert %s as a warning, which TLS 1.3 does not have", a)
 	default:
 		return &AlertError{a}
 	}
@@ -249,6 +260,14 @@ func (e *Engine) nothing(what string) error {
 	return nil
 }
 
+// warning counts an alert that ends nothing.
+func (e *Engine) warning() error {
+	if e.in.warnings++; e.in.warnings > e.cfg.Limits.Warnings {
+		return wire.Errorf(wire.UnexpectedMessage, "more than %d warnings in a row", e.cfg.Limits.Warnings)
+	}
+	return nil
+}
+
 func (e *Engine) dataRecord(content []byte) error {
 	if e.hs != nil || e.in.keys == nil {
 		return wire.Errorf(wire.UnexpectedMessage, "application data during the handshake")
@@ -256,7 +275,7 @@ func (e *Engine) dataRecord(content []byte) error {
 	if len(content) == 0 {
 		return e.nothing("empty records")
 	}
-	e.in.idle = 0
+	e.in.idle, e.in.warnings = 0, 0
 	e.in.plain = content
 	return nil
 }
@@ -270,7 +289,7 @@ func (e *Engine) handshakeRecord(content []byte) error {
 	if e.hs == nil {
 		return nil
 	}
-	in.idle = 0
+	in.idle, in.warnings = 0, 0
 	if in.handshakeBytes += len(content); in.handshakeBytes > e.cfg.Limits.Handshake {
 		return wire.Errorf(wire.IllegalParameter, "a handshake of more than %d octets", e.cfg.Limits.Handshake)
 	}
@@ -309,6 +328,8 @@ func (e *Engine) handle(m wire.Message) error {
 	switch {
 	case e.state.Version == wire.TLS12 && e.client && m.Type() == wire.TypeHelloRequest:
 		return e.nothing("hello_requests") // the peer may ask; there is no renegotiation
+	case e.state.Version == wire.TLS12 && !e.client && m.Type() == wire.TypeClientHello:
+		return wire.Errorf(wire.NoRenegotiation, "the client wants to renegotiate")
 	case e.state.Version == wire.TLS12:
 	case m.Type() == wire.TypeKeyUpdate:
 		return e.keyUpdate(m.Body())

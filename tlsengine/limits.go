@@ -8,15 +8,17 @@ type Limits struct {
 	Message int
 	// Handshake is the size of all messages of a handshake, in octets: 512 KiB.
 	Handshake int
-	// Chain is the largest number of certificates: 16.
+	// Chain is the largest number of certificates: 64.
 	Chain int
 	// IdleRecords is how many records in a row may carry nothing: empty ones,
-	// warnings, tickets, requests to renegotiate. 16.
+	// tickets, requests to renegotiate. 32.
 	IdleRecords int
+	// Warnings is how many alerts in a row may end nothing: 4.
+	Warnings int
 	// ChangeCipherSpecs is how many of them may come in TLS 1.3's compatibility
 	// mode: 16.
 	ChangeCipherSpecs int
-	// KeyUpdates is how many the peer may send in a second: 8, as in GnuTLS
+	// KeyUpdates is how many the peer may send in a second: 32. GnuTLS takes 8
 	// (lib/tls13/key_update.c).
 	KeyUpdates int
 	// EarlyData is how much of a client's early data a server skips, in octets
@@ -29,8 +31,8 @@ type Limits struct {
 }
 
 var defaultLimits = Limits{
-	Message: 128 << 10, Handshake: 512 << 10, Chain: 16, IdleRecords: 16, ChangeCipherSpecs: 16, KeyUpdates: 8, EarlyData: 64 << 10,
-	RecordsPerKey: 1<<24 - 3,
+	Message: 128 << 10, Handshake: 512 << 10, Chain: 64, IdleRecords: 32, Warnings: 4, ChangeCipherSpecs: 16, KeyUpdates: 32,
+	EarlyData: 64 << 10, RecordsPerKey: 1<<24 - 3,
 }
 
 // complete fills in the defaults. RecordsPerKey stays 0: its default depends on
@@ -46,6 +48,7 @@ func (l Limits) complete() Limits {
 	lower(&l.Handshake, d.Handshake)
 	lower(&l.Chain, d.Chain)
 	lower(&l.IdleRecords, d.IdleRecords)
+	lower(&l.Warnings, d.Warnings)
 	lower(&l.ChangeCipherSpecs, d.ChangeCipherSpecs)
 	lower(&l.KeyUpdates, d.KeyUpdates)
 	lower(&l.EarlyData, d.EarlyData)

@@ -15,10 +15,10 @@ func TestLimits(t *testing.T) {
 		t.Errorf("the defaults are %+v", got)
 	}
 	most := 1 << 30
-	if got, want := (Limits{most, most, most, most, most, most, most, most}).complete(), (Limits{}).complete(); got != want {
+	if got, want := (Limits{most, most, most, most, most, most, most, most, most}).complete(), (Limits{}).complete(); got != want {
 		t.Errorf("raised to %+v", got)
 	}
-	low := Limits{1, 2, 3, 4, 5, 6, 7, 8}
+	low := Limits{1, 2, 3, 4, 3, 6, 7, 8, 9}
 	if got := low.complete(); got != low {
 		t.Errorf("lowered to %+v, want %+v", got, low)
 	}

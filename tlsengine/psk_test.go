@@ -72,11 +72,12 @@ func TestPSKIsProvedAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(*wire.ClientHello)
+		want   Alert
 	}{
-		{"no key", func(h *wire.ClientHello) { h.PSKs, h.Binders = nil, nil }},
-		{"an unknown user", func(h *wire.ClientHello) { h.PSKs[0].Identity = []byte("poor") }},
-		{"another user", func(h *wire.ClientHello) { h.PSKs[0].Identity = jane.Identity }},
-		{"a stale binder", func(*wire.ClientHello) {}},
+		{"no key", func(h *wire.ClientHello) { h.PSKs, h.Binders = nil, nil }, wire.MissingExtension},
+		{"an unknown user", func(h *wire.ClientHello) { h.PSKs[0].Identity = []byte("poor") }, wire.IllegalParameter},
+		{"another user", func(h *wire.ClientHello) { h.PSKs[0].Identity = jane.Identity }, wire.DecryptError},
+		{"a stale binder", func(*wire.ClientHello) {}, wire.DecryptError},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			id := newCA(t, "ec").newLeaf(t, "ec").Identity
@@ -97,8 +98,8 @@ func TestPSKIsProvedAgain(t *testing.T) {
 			tt.change(h)
 			p.server.Feed(record.AppendPlain(nil, wire.HandshakeRecord, wire.TLS12, h.Marshal()))
 			var own *Error
-			if _, err := p.server.Handshake(); !errors.As(err, &own) || own.Alert != wire.IllegalParameter && own.Alert != wire.DecryptError {
-				t.Errorf("got %v", err)
+			if _, err := p.server.Handshake(); !errors.As(err, &own) || own.Alert != tt.want {
+				t.Errorf("got %v, want %s", err, tt.want)
 			}
 		})
 	}

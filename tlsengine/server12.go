@@ -1,13 +1,13 @@
 package tlsengine
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"io"
 	"slices"
 
 	"virtls/pki/dh"
 	"virtls/tlsengine/internal/kex"
-	"virtls/tlsengine/internal/sigs"
 	"virtls/tlsengine/internal/wire"
 )
 
@@ -34,8 +34,8 @@ func (e *Engine) answer12(h *wire.ClientHello, m wire.Message) error {
 		return wire.Errorf(wire.IllegalParameter, "a client_hello without the null compression")
 	case len(h.RenegotiationInfo) > 0:
 		return wire.Errorf(wire.HandshakeFailure, "a client_hello of a renegotiation")
-	case slices.Contains(h.Suites, wire.FallbackSCSV) && slices.Contains(e.cfg.Versions, wire.TLS13):
-		return wire.Errorf(wire.InappropriateFallback, "the client fell back to TLS 1.2, and this side speaks TLS 1.3")
+	case h.PointFormats != nil && !slices.Contains(h.PointFormats, 0):
+		return wire.Errorf(wire.IllegalParameter, "a client_hello without uncompressed points") // RFC 8422, section 5.1.2
 	}
 	s := e.chooseSuite(h.Suites, func(s *suite) bool { return s.kx != nil && e.fits12(s, h) })
 	if s == nil {
@@ -131,18 +131,23 @@ func (e *Engine) identity12(s *suite, h *wire.ClientHello) (int, wire.SignatureS
 		if keyOf(id.Chain[0]) != s.kx.key {
 			continue
 		}
-		if k, ok := id.Key.Public().(*ecdsa.PublicKey); ok && h.Groups != nil && !slices.Contains(h.Groups, curveGroups[k.Curve.Params().BitSize]) {
+		if g := curveOf(id.Key.Public()); g != 0 && h.Groups != nil && !slices.Contains(h.Groups, g) || !id.issuedBy(h.Authorities) {
 			continue
 		}
-		if scheme := sigs.Choose(id.Key.Public(), wire.TLS12, e.cfg.Schemes, h.Schemes); scheme != 0 {
+		if scheme := id.scheme(e.cfg, wire.TLS12, h.Schemes); scheme != 0 {
 			return i, scheme
 		}
 	}
 	return -1, 0
 }
 
-// curveGroups are the groups of the curves of keys, by their size in bits.
-var curveGroups = map[int]wire.Group{256: wire.P256, 384: wire.P384, 521: wire.P521}
+// curveOf returns the group with the curve of an ECDSA key, 0 for other keys.
+func curveOf(pub crypto.PublicKey) wire.Group {
+	if k, ok := pub.(*ecdsa.PublicKey); ok {
+		return map[int]wire.Group{256: wire.P256, 384: wire.P384, 521: wire.P521}[k.Curve.Params().BitSize]
+	}
+	return 0
+}
 
 // serverFlight12 sends everything from Certificate to ServerHelloDone.
 func (e *Engine) serverFlight12(h *wire.ClientHello) error {
@@ -245,7 +250,7 @@ func (e *Engine) clientVerify12(m wire.Message) error {
 	if err != nil {
 		return err
 	}
-	if err := sigs.Verify(e.state.PeerChain[0].PublicKey.Key, c.Scheme, wire.TLS12, e.cfg.Schemes, v.messages, c.Signature); err != nil {
+	if err := e.checkSignature(wire.TLS12, c.Scheme, v.messages, c.Signature); err != nil {
 		return err
 	}
 	e.state.PeerScheme = c.Scheme

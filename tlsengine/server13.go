@@ -34,6 +34,9 @@ func (e *Engine) clientHello(m wire.Message) error {
 		return err
 	}
 	e.hs.hello, e.hs.helloSeen = h, true
+	if own := slices.Max(e.cfg.Versions); slices.Contains(h.Suites, wire.FallbackSCSV) && h.Best() < own {
+		return wire.Errorf(wire.InappropriateFallback, "the client fell back to %s, and this side speaks %s", h.Best(), own)
+	}
 	switch v := e.chooseVersion(h); v {
 	case wire.TLS13:
 	case wire.TLS12:
@@ -98,8 +101,6 @@ func checkClientHello(h *wire.ClientHello) error {
 	switch {
 	case !slices.Contains(h.Versions, wire.TLS13):
 		return wire.Errorf(wire.ProtocolVersion, "the client does not offer TLS 1.3")
-	case h.Version != wire.TLS12:
-		return wire.Errorf(wire.IllegalParameter, "a client_hello for TLS 1.3 with the legacy version %s", h.Version)
 	case !bytes.Equal(h.Compression, []byte{0}):
 		return wire.Errorf(wire.IllegalParameter, "a client_hello for TLS 1.3 with compression")
 	case h.Groups != nil && !h.HasKeyShares, h.Groups == nil && len(h.KeyShares) > 0:
@@ -152,7 +153,7 @@ func (e *Engine) chooseCredential(h *wire.ClientHello, m wire.Message) (int, err
 	hs := e.hs
 	first := hs.psk // before a HelloRetryRequest; what was chosen then is chosen again or not at all
 	hs.psk, hs.unfit = nil, nil
-	if h.PSKs != nil && e.cfg.FindPSK != nil {
+	if h.PSKs != nil && e.cfg.FindPSK != nil && (len(e.cfg.Identities) == 0 || e.takesMode(h)) {
 		index, err := e.choosePSK(h, m)
 		if err != nil {
 			return 0, err
@@ -163,6 +164,9 @@ func (e *Engine) chooseCredential(h *wire.ClientHello, m wire.Message) (int, err
 	}
 	switch {
 	case first != nil: // nobody goes on with the first's proof
+		if h.PSKs == nil {
+			return 0, wire.Errorf(wire.MissingExtension, "the second client_hello has no pre-shared key")
+		}
 		return 0, wire.Errorf(wire.IllegalParameter, "the second client_hello lacks the pre-shared key of the first")
 	case len(e.cfg.Identities) == 0 && h.PSKs == nil:
 		return 0, wire.Errorf(wire.HandshakeFailure, "the client offers no pre-shared key")
@@ -176,6 +180,11 @@ func (e *Engine) chooseCredential(h *wire.ClientHello, m wire.Message) (int, err
 	}
 	hs.secrets = schedule.New(hs.suite.hash, nil)
 	return 0, e.chooseIdentity(h)
+}
+
+// takesMode tells whether one of the client's ways to use keys is allowed here.
+func (e *Engine) takesMode(h *wire.ClientHello) bool {
+	return slices.Contains(h.PSKModes, wire.PSKWithDHE) || e.cfg.PSKAlone && slices.Contains(h.PSKModes, wire.PSKAlone)
 }
 
 func isTLS13(s *suite) bool { return s.kx == nil }
@@ -223,6 +232,9 @@ func (e *Engine) chooseGroup(h *wire.ClientHello) (*wire.KeyShare, error) {
 	}
 	if hs.psk != nil && e.cfg.PSKAlone && slices.Contains(h.PSKModes, wire.PSKAlone) {
 		return nil, nil
+	}
+	if h.Groups == nil && hs.psk == nil {
+		return nil, wire.Errorf(wire.MissingExtension, "a client_hello without supported_groups")
 	}
 	return nil, wire.Errorf(wire.HandshakeFailure, "no key exchange in common: the client offers %v with the modes %v", h.Groups, h.PSKModes)
 }

@@ -56,7 +56,7 @@ func TestDeferredSigning(t *testing.T) {
 	for _, v := range []Version{TLS13, TLS12} {
 		t.Run(v.String(), func(t *testing.T) {
 			key := &slowKey{id.Key, make(chan struct{}), make(chan error)}
-			slow := []Identity{{id.Chain, key}}
+			slow := []Identity{{Chain: id.Chain, Key: key}}
 			p := newPair(t, Config{Identities: slow, DeferSigning: true, Versions: []Version{v}},
 				Config{Identities: slow, DeferSigning: true, RequestCertificate: true})
 			for _, want := range []*Engine{p.server, p.client} {
@@ -111,7 +111,7 @@ func TestSigningFails(t *testing.T) {
 	for _, deferred := range []bool{false, true} {
 		key := &slowKey{id.Key, make(chan struct{}, 1), make(chan error, 1)}
 		key.go_ <- broken
-		p := newPair(t, Config{}, Config{Identities: []Identity{{id.Chain, key}}, DeferSigning: deferred})
+		p := newPair(t, Config{}, Config{Identities: []Identity{{Chain: id.Chain, Key: key}}, DeferSigning: deferred})
 		p.client.Handshake()
 		carry(p.client, p.server, 1<<20)
 		_, err := p.server.Handshake()

@@ -31,6 +31,9 @@ func (e *Engine) isTLS12() bool {
 	return e.state.Version == wire.TLS12 || e.hs != nil && e.hs.v12 != nil
 }
 
+// isTLS13 tells whether that version has been agreed on.
+func (e *Engine) isTLS13() bool { return e.state.Version == wire.TLS13 }
+
 // start12 begins a handshake of TLS 1.2.
 func (e *Engine) start12(s *suite, h *wire.ClientHello, sh *wire.ServerHello) {
 	e.hs.suite = s
@@ -38,6 +41,7 @@ func (e *Engine) start12(s *suite, h *wire.ClientHello, sh *wire.ServerHello) {
 	e.hs.v12.messages = e.hs.transcript.kept
 	e.hs.transcript.choose(s.hash)
 	e.state.Version, e.state.Suite = wire.TLS12, s.id
+	e.state.ExtendedMasterSecret = sh.ExtendedMasterSecret
 	e.out.setVersion(wire.TLS12)
 }
 
@@ -50,6 +54,7 @@ func (e *Engine) note12(m wire.Message) {
 }
 
 func (e *Engine) send12(m wire.Message) {
+	e.hs.answered = true
 	e.note12(m)
 	e.out.message(m)
 }
@@ -133,9 +138,6 @@ func (e *Engine) peerFinished12(m wire.Message) error {
 	}
 	if !hmac.Equal(m.Body(), schedule.Finished12(e.hs.suite.hash, e.hs.v12.master, !e.client, e.hs.transcript.sum())) {
 		return wire.Errorf(wire.DecryptError, "the peer's finished does not fit the handshake")
-	}
-	if len(e.in.msgs) > 0 {
-		return wire.Errorf(wire.UnexpectedMessage, "handshake octets behind a finished")
 	}
 	e.note12(m)
 	return nil

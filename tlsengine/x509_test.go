@@ -65,7 +65,7 @@ func newCertificate(t testing.TB, spec string, ca *issued) issued {
 	}
 	c, err := pki.Sign(s, parent, by, pki.SignatureAlgorithm{})
 	must(t, err)
-	return issued{Identity{[]*pki.Certificate{c}, signer}, key}
+	return issued{Identity{Chain: []*pki.Certificate{c}, Key: signer}, key}
 }
 
 // files writes the identity and its authority where programs can read them.
@@ -145,6 +145,7 @@ func TestIdentityChoice(t *testing.T) {
 func TestClientIdentityChoice(t *testing.T) {
 	ours, theirs := newCA(t, "ec"), newCA(t, "p384")
 	a, b := theirs.newLeaf(t, "ec").Identity, ours.newLeaf(t, "ec").Identity
+	a.MatchIssuer, b.MatchIssuer = true, true
 	server := Config{Identities: []Identity{b}, RequestCertificate: true, Authorities: [][]byte{ours.Chain[0].RawSubject}}
 	for _, tt := range []struct {
 		name   string

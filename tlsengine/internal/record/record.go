@@ -198,8 +198,11 @@ func (p *Protector) Open(rec []byte) (wire.ContentType, []byte, error) {
 }
 
 func (p *Protector) open13(t wire.ContentType, head, body []byte) (wire.ContentType, []byte, error) {
+	if head[1] != 3 || head[2] != 3 {
+		return 0, nil, wire.Errorf(wire.ProtocolVersion, "a record of version 0x%02x%02x in TLS 1.3", head[1], head[2])
+	}
 	if t != wire.ApplicationData {
-		return 0, nil, wire.Errorf(wire.UnexpectedMessage, "an unprotected record of type %s", t)
+		return 0, nil, wire.Errorf(wire.BadRecordMAC, "an unprotected record of type %s", t)
 	}
 	p.setNonce()
 	plain, err := p.aead.Open(body[:0], p.nonce[:], body, head)

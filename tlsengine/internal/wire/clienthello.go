@@ -139,6 +139,20 @@ func (h *ClientHello) read(e Extension) error {
 	return r.end("extension " + e.Type.String())
 }
 
+// Best returns the highest version that the client offers.
+func (h *ClientHello) Best() Version {
+	if h.Versions == nil {
+		return min(h.Version, TLS12)
+	}
+	best := Version(0)
+	for _, v := range h.Versions {
+		if v <= TLS13 { // others are reserved values and drafts
+			best = max(best, v)
+		}
+	}
+	return best
+}
+
 // readServerName takes the one host name that RFC 6066, section 3 allows.
 func (h *ClientHello) readServerName(r *reader) {
 	list := reader{String: r.vector16(1)}
@@ -162,12 +176,12 @@ func (h *ClientHello) readKeyShares(r *reader) {
 }
 
 func (h *ClientHello) readPSKs(r *reader) {
-	ids, binders := reader{String: r.vector16(7)}, reader{String: r.vector16(33)}
+	ids, binders := reader{String: r.vector16(7)}, reader{String: r.vector16(2)}
 	for !ids.bad && !ids.Empty() {
 		h.PSKs = append(h.PSKs, PSKIdentity{ids.vector16(1), ids.uint32()})
 	}
 	for !binders.bad && !binders.Empty() {
-		h.Binders = append(h.Binders, binders.vector8(32))
+		h.Binders = append(h.Binders, binders.vector8(1)) // a short one is just wrong
 	}
 	r.ok(!ids.bad && !binders.bad)
 }

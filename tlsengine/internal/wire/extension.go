@@ -73,7 +73,7 @@ func parseExtensions(list []byte, what string) (Extensions, error) {
 			return nil, Errorf(DecodeError, "%s with more than %d extensions", what, maxExtensions)
 		}
 		if exts.Has(e.Type) {
-			return nil, Errorf(IllegalParameter, "%s with two %s extensions", what, e.Type)
+			return nil, Errorf(DecodeError, "%s with two %s extensions", what, e.Type)
 		}
 		exts = append(exts, e)
 	}

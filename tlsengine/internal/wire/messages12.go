@@ -38,8 +38,8 @@ func (m *Certificate12) Marshal() Message {
 
 // Types of certificates that a server can ask for (RFC 5246, section 7.4.4).
 const (
-	rsaSign   = 1
-	ecdsaSign = 64 // RFC 8422, section 5.5
+	RSASign   = 1
+	ECDSASign = 64 // RFC 8422, section 5.5
 )
 
 // CertificateRequest12 asks a client for a certificate (RFC 5246, section 7.4.4).
@@ -62,7 +62,7 @@ func ParseCertificateRequest12(body []byte) (*CertificateRequest12, error) {
 func (m *CertificateRequest12) Marshal() Message {
 	types := m.Types
 	if types == nil {
-		types = []byte{rsaSign, ecdsaSign}
+		types = []byte{RSASign, ECDSASign}
 	}
 	return build(TypeCertificateRequest, func(b *cryptobyte.Builder) {
 		addVector8(b, types)

@@ -28,6 +28,7 @@ func ParseEncryptedExtensions(body []byte) (*EncryptedExtensions, error) {
 	for _, e := range m.Extensions {
 		r := reader{String: e.Data}
 		switch e.Type {
+		case ExtServerName: // an acknowledgement: empty (RFC 6066, section 3)
 		case ExtRecordSizeLimit:
 			m.RecordSizeLimit = r.uint16()
 		case ExtSupportedGroups:

@@ -87,6 +87,7 @@ func (h *ServerHello) read(e Extension) error {
 	case ExtPreSharedKey:
 		i := r.uint16()
 		h.PSK = &i
+	case ExtServerName: // an acknowledgement: empty (RFC 6066, section 3)
 	case ExtExtendedMasterSecret:
 		h.ExtendedMasterSecret = true
 	case ExtRenegotiationInfo:

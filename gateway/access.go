@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"virtls/authz"
@@ -120,18 +122,22 @@ func addrOf(c net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-// misordered tells of a pattern that would match the name if its parts were in
-// the other order: the one in which certtool and QEMU's documents print names.
-func (a Access) misordered(name string) bool {
-	parts := strings.Split(name, ",")
-	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-		parts[i], parts[j] = parts[j], parts[i]
+// explain says more of a refusal if a pattern would match the name with its parts
+// in the other order: the one in which certtool and QEMU's documents print names.
+func (a Access) explain(err error) error {
+	var denied *finding.Failure
+	if !errors.As(err, &denied) || denied.Code != "peer-denied" {
+		return err
 	}
+	parts := strings.Split(denied.Got, ",")
+	slices.Reverse(parts)
 	reversed := strings.Join(parts, ",")
 	for _, r := range a {
-		if r.DN != "" && dn.Match(r.DN, reversed) {
-			return true
+		if r.DN != "" && r.DN != denied.Got && dn.Match(r.DN, reversed) {
+			better := *denied
+			better.Finding = denied.WithFix("turn the pattern %s round: names are compared in the order of the certificate, which is %s", r.DN, denied.Got)
+			return &better
 		}
 	}
-	return false
+	return err
 }

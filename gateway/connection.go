@@ -21,6 +21,7 @@ type connection struct {
 	peer   string     // address, for people
 	addr   netip.Addr // zero for UNIX sockets
 	began  time.Time
+	turn   *place // to be connected to the service
 	relay  relay
 	passes bool // the relay has started; guarded by Gateway.mu
 
@@ -36,6 +37,7 @@ func (g *Gateway) take(ctx context.Context, nc net.Conn) {
 		nc.Close()
 		return
 	}
+	c.turn = g.queue.enter(c.addr)
 	g.running.Add(1)
 	go c.serve(ctx, nc)
 }
@@ -76,6 +78,7 @@ func (g *Gateway) forget(c *connection) {
 // serve makes the sessions and starts the relay, which goes on by itself.
 func (c *connection) serve(ctx context.Context, nc net.Conn) {
 	err := c.open(ctx, nc)
+	c.turn.pass()
 	if err == nil {
 		return
 	}
@@ -146,7 +149,7 @@ func (c *connection) greet(ctx context.Context, client *side) error {
 	start := time.Now()
 	s, err := session.Open(ctx, client.socket, o.listenSession(c.addr))
 	if err != nil {
-		return err
+		return o.Access.explain(err)
 	}
 	c.g.stats.handshake(time.Since(start))
 	client.tls = s
@@ -158,6 +161,7 @@ func (c *connection) greet(ctx context.Context, client *side) error {
 // reach connects to the service and makes the session with it.
 func (c *connection) reach(ctx context.Context, client side) (server side, err error) {
 	o := &c.g.o
+	c.turn.await(ctx)
 	nc, err := o.Connect.Address.dial(ctx)
 	if err != nil {
 		return side{}, kindService.Found(o.Connect.Address.String(), "").Unable(err)

@@ -108,6 +108,7 @@ type Gateway struct {
 	o     Options
 	log   *slog.Logger
 	stats stats
+	queue queue
 
 	mu        sync.Mutex
 	conns     map[*connection]struct{}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -98,6 +99,18 @@ func (a *authority) renew(t testing.TB, dir, cn, keyType string) *pki.Certificat
 		must(t, os.WriteFile(filepath.Join(dir, role+"-cert.pem"), cert.PEM(), 0o644))
 	}
 	return cert
+}
+
+// revoke puts certificates on a list beside a server's credentials.
+func (a *authority) revoke(t testing.TB, dir string, certs ...*pki.Certificate) {
+	t.Helper()
+	spec := &pki.CRLSpec{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(100 * time.Hour)}
+	for _, c := range certs {
+		spec.Revoked = append(spec.Revoked, pki.RevokedCertificate{Serial: c.Serial, RevokedAt: time.Now().Add(-time.Minute)})
+	}
+	crl, err := pki.SignCRL(spec, a.cert, a.key, pki.SignatureAlgorithm{})
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "ca-crl.pem"), crl.PEM(), 0o644))
 }
 
 // shared are made once for all tests.

@@ -1,6 +1,6 @@
 module virtls
 
-go 1.26.0
+go 1.26.4
 
 require (
 	filippo.io/mldsa v1.0.0
@@ -20,6 +20,8 @@ require (
 )
 
 require github.com/klauspost/compress v1.20.3
+
+require github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 
 require (
 	filippo.io/bigmod v0.1.0

@@ -139,6 +139,9 @@ func (e *Engine) peerFinished12(m wire.Message) error {
 	if !hmac.Equal(m.Body(), schedule.Finished12(e.hs.suite.hash, e.hs.v12.master, !e.client, e.hs.transcript.sum())) {
 		return wire.Errorf(wire.DecryptError, "the peer's finished does not fit the handshake")
 	}
+	if len(e.in.msgs) > 0 {
+		return wire.Errorf(wire.UnexpectedMessage, "handshake octets behind a finished")
+	}
 	e.note12(m)
 	return nil
 }

@@ -110,7 +110,9 @@ func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
 			total += int64(n)
 			err = cmp.Or(writeErr, err)
 		}
-		copies.Put(buf)
+		if buf != nil {
+			copies.Put(buf)
+		}
 	}
 	if err == io.EOF {
 		err = nil

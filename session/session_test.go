@@ -48,6 +48,7 @@ type want struct {
 	names    pki.GeneralNames
 	subject  dn.Name
 	noNames  bool           // no alternative names
+	encipher bool           // key usage as libvirt 9.0 wants it
 	purpose  *pki.Extension // key purposes
 	from, to time.Duration
 }
@@ -92,6 +93,9 @@ func (a *authority) issue(w want) (cert *pki.Certificate, certPEM, keyPEM []byte
 	s := &pki.Spec{
 		Serial: pki.NewSerial(), Subject: w.subject, PublicKey: k.Public(), NotBefore: time.Now().Add(w.from), NotAfter: time.Now().Add(w.to),
 		Extensions: pki.Extensions{pki.BasicConstraints{}.Extension(), pki.DigitalSignature.Extension(true), w.names.Extension()},
+	}
+	if w.encipher {
+		s.Extensions[1] = (pki.DigitalSignature | pki.KeyEncipherment).Extension(true)
 	}
 	if w.noNames {
 		s.Extensions = s.Extensions[:len(s.Extensions)-1]

@@ -134,6 +134,7 @@ func TestPeerGnutlsServer(t *testing.T) {
 		server := g.GnutlsServ(t, peertest.Options{}, "--echo", "--pskpasswd", dir+"/keys.psk", "--priority", qemuPriority).Ready()
 		for _, v := range variants {
 			t.Run(v.name, func(t *testing.T) {
+				met(t, g, peertest.GnuTLS, "gnutls-serv", "client", "TLS 1.3 PSK "+v.name)
 				v.cfg.PSK = testPSK
 				c := dial(t, server.Port, v.cfg)
 				must(t, c.handshake())
@@ -144,11 +145,13 @@ func TestPeerGnutlsServer(t *testing.T) {
 			})
 		}
 		t.Run("alone", func(t *testing.T) {
+			met(t, g, peertest.GnuTLS, "gnutls-serv", "client", "TLS 1.3 PSK alone")
 			c := dial(t, server.Port, Config{PSK: testPSK, PSKAlone: true, Groups: []Group{}})
 			must(t, c.handshake())
 			echo(t, c)
 		})
 		t.Run("wrong key", func(t *testing.T) {
+			met(t, g, peertest.GnuTLS, "gnutls-serv", "client", "TLS 1.3 PSK wrong key")
 			var alert *AlertError
 			if err := dial(t, server.Port, Config{PSK: wrongPSK, KeyShares: 4}).handshake(); !errors.As(err, &alert) || alert.Alert != wire.IllegalParameter {
 				t.Errorf("got %v, want the alert illegal_parameter", err)
@@ -183,6 +186,7 @@ func TestPeerOpensslServer(t *testing.T) {
 			"-ciphersuites", "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256").Ready()
 		for _, v := range variants {
 			t.Run(v.name, func(t *testing.T) {
+				met(t, g, peertest.OpenSSL, "openssl s_server", "client", "TLS 1.3 PSK "+v.name)
 				v.cfg.PSK = testPSK
 				c := dial(t, server.Port, v.cfg)
 				must(t, c.handshake())
@@ -248,6 +252,7 @@ func TestPeerGnutlsClient(t *testing.T) {
 			{"wrong key", hex.EncodeToString(wrongPSK.Key), qemuPriority, "has another key"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
+				met(t, g, peertest.GnuTLS, "gnutls-cli", "server", "TLS 1.3 PSK "+tt.name)
 				r := g.Run(t, peertest.Options{Stdin: strings.NewReader(greeting)}, "gnutls-cli", "--pskusername", string(testPSK.Identity), "--pskkey", tt.key,
 					"--priority", tt.priority, "-p", fmt.Sprint(port), "127.0.0.1")
 				err := <-errs
@@ -268,6 +273,7 @@ func TestPeerGnutlsClient(t *testing.T) {
 func TestPeerOpensslClient(t *testing.T) {
 	port, errs := serve(t, Config{FindPSK: findPSK(testPSK)})
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		met(t, g, peertest.OpenSSL, "openssl s_client", "server", "TLS 1.3 PSK")
 		r := g.Run(t, peertest.Options{Stdin: strings.NewReader(greeting)}, "openssl", "s_client", "-connect", fmt.Sprintf("127.0.0.1:%d", port), "-tls1_3", "-ign_eof",
 			"-psk_identity", string(testPSK.Identity), "-psk", hex.EncodeToString(testPSK.Key))
 		if err := <-errs; err != nil || !strings.Contains(r.Stdout, greeting) {
@@ -316,6 +322,7 @@ func TestPeerQemuNBD(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "image")
 	must(t, os.WriteFile(image, make([]byte, 1<<20), 0o644))
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		met(t, g, peertest.QEMU, "qemu-nbd", "client", "PSK, and a wrong key")
 		server := g.QemuNBD(t, peertest.Options{}, "--object", "tls-creds-psk,id=tls0,endpoint=server,dir="+dir, "--tls-creds", "tls0",
 			"--format=raw", "--export-name", "disk", "--persistent", image).Ready()
 		c := dial(t, server.Port, Config{PSK: testPSK, KeyShares: 4})

@@ -232,6 +232,7 @@ func TestPeerGnutlsServer12(t *testing.T) {
 					if !hasSuite(kx.name, cipher) {
 						continue
 					}
+					met(t, g, peertest.GnuTLS, "gnutls-serv", "client", "TLS 1.2 "+kx.name+" "+cipher)
 					priority := "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:" + kx.kx + ":-CIPHER-ALL:+" + cipher
 					server := g.GnutlsServ(t, peertest.Options{}, append([]string{"--echo", "--priority", priority}, flags...)...).Ready()
 					c := dial(t, server.Port, cfg)
@@ -256,6 +257,7 @@ func TestPeerGnutlsClient12(t *testing.T) {
 					if !hasSuite(kx.name, cipher) {
 						continue
 					}
+					met(t, g, peertest.GnuTLS, "gnutls-cli", "server", "TLS 1.2 "+kx.name+" "+cipher)
 					priority := "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:" + kx.kx + ":-CIPHER-ALL:+" + cipher
 					args := append([]string{"--priority", priority, "-p", fmt.Sprint(port), "localhost"}, flags...)
 					r := g.Run(t, peertest.Options{Stdin: strings.NewReader(greeting)}, "gnutls-cli", args...)
@@ -275,6 +277,7 @@ func TestPeerGnutlsClient12(t *testing.T) {
 func TestPeerOpenssl12(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		for _, spec := range []string{"ec", "rsa2048"} {
+			met(t, g, peertest.OpenSSL, "openssl", "both", "TLS 1.2 certificates of both "+spec)
 			ca := newCA(t, spec)
 			id := ca.newLeaf(t, spec)
 			cert, key, anchor := id.files(t, ca)

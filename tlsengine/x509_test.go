@@ -259,6 +259,7 @@ func TestPeerX509GnutlsServer(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		for _, spec := range keySpecs[:5] {
 			t.Run(spec, func(t *testing.T) {
+				met(t, g, peertest.GnuTLS, "gnutls-serv", "client", "TLS 1.3 certificates "+spec)
 				cert, key, anchor := ca.newLeaf(t, spec).files(t, ca)
 				server := g.GnutlsServ(t, peertest.Options{}, "--echo", "--x509certfile", cert, "--x509keyfile", key, "--x509cafile", anchor, "--require-client-cert").Ready()
 				c := dial(t, server.Port, Config{Identities: []Identity{ca.newLeaf(t, spec).Identity}, KeyShares: 4})
@@ -274,6 +275,7 @@ func TestPeerX509GnutlsClient(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		for _, spec := range keySpecs[:5] {
 			t.Run(spec, func(t *testing.T) {
+				met(t, g, peertest.GnuTLS, "gnutls-cli", "server", "TLS 1.3 certificates "+spec)
 				id := ca.newLeaf(t, spec)
 				cert, key, anchor := id.files(t, ca)
 				port, errs := serve(t, Config{Identities: []Identity{id.Identity}, RequestCertificate: true, VerifyPeer: wantChain})
@@ -306,6 +308,7 @@ func TestPeerX509OpensslServer(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		for _, spec := range opensslSpecs(t, g) {
 			t.Run(spec, func(t *testing.T) {
+				met(t, g, peertest.OpenSSL, "openssl s_server", "client", "TLS 1.3 certificates "+spec)
 				ca := newCA(t, spec)
 				cert, key, anchor := ca.newLeaf(t, spec).files(t, ca)
 				server := g.OpensslSServer(t, peertest.Options{}, "-cert", cert, "-key", key, "-CAfile", anchor, "-Verify", "3", "-verify_return_error", "-tls1_3", "-rev").Ready()
@@ -328,6 +331,7 @@ func TestPeerX509OpensslClient(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		for _, spec := range opensslSpecs(t, g) {
 			t.Run(spec, func(t *testing.T) {
+				met(t, g, peertest.OpenSSL, "openssl s_client", "server", "TLS 1.3 certificates "+spec)
 				ca := newCA(t, spec)
 				id := ca.newLeaf(t, spec)
 				cert, key, anchor := id.files(t, ca)

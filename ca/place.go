@@ -16,9 +16,9 @@ import (
 	"virtls/pki"
 )
 
-// publicMode is the mode of what placements hold beside keys: certificates,
+// PublicMode is the mode of what placements hold beside keys: certificates,
 // requests and revocation lists. Keys keep the mode they were staged with.
-const publicMode = 0o644
+const PublicMode = 0o644
 
 // Place brings journalled files to their places, durably, and removes them
 // from the journal. Their directories must exist. After an error the journal
@@ -62,7 +62,7 @@ func stage(p *register.Placement) (files []*atomicfile.Staged, err error) {
 		}
 	}
 	for _, path := range p.Paths {
-		f, err := atomicfile.Stage(path, p.Content, publicMode)
+		f, err := atomicfile.Stage(path, p.Content, PublicMode)
 		if err != nil {
 			return files, err
 		}

@@ -168,7 +168,7 @@ func (s *State) unpack(ctx context.Context, backup string, list []byte, in *tar.
 func (s *State) unpackFile(name string, in io.Reader) (string, error) {
 	mode := fs.FileMode(0o600)
 	if name != registerFile && !strings.HasSuffix(name, "-key.pem") {
-		mode = publicMode
+		mode = PublicMode
 	}
 	out, err := os.OpenFile(s.path(unpackDir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {

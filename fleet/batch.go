@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"virtls/ca"
@@ -206,7 +208,7 @@ func (r *run) order(i issuing) (ca.Order, *atomicfile.Staged, error) {
 		return ca.Order{}, nil, err
 	}
 	defer clear(pem)
-	staged, err := atomicfile.Stage(place.KeyPaths[0], pem, id.Places[0].Key.Mode)
+	staged, err := atomicfile.Stage(place.KeyPaths[0], pem, id.Places[0].Key.Mode, r.how(h)...)
 	if err != nil {
 		return ca.Order{}, nil, err
 	}
@@ -235,39 +237,60 @@ func (r *run) makeDirs(list []issuing) error {
 // makeDir makes the directories that lead to a staged file, with the modes
 // they have on the host.
 func (r *run) makeDir(h *Holder, loc layout.Location, p string) error {
-	parent := filepath.Dir(r.staged(h, p))
+	parent := r.staged(h, path.Dir(p))
 	if r.dirs[parent] {
 		return nil
 	}
-	r.dirs[parent] = true
-	if _, err := os.Stat(parent); err == nil {
+	if !r.empty[h.Dir()] {
+		if _, err := os.Stat(parent); err == nil {
+			r.dirs[parent] = true
+			return nil
+		}
+	}
+	if root := r.staged(h, ""); !r.dirs[root] {
+		if err := os.MkdirAll(root, 0o700); err != nil {
+			return err
+		}
+		r.dirs[root] = true
+	}
+	rights := loc.Directories(p)
+	for i := 1; i <= len(p); i++ { // each directory above p, from the top
+		end := strings.IndexByte(p[i:], '/')
+		if end < 0 {
+			break
+		}
+		i += end
+		mode := fs.FileMode(0o755)
+		if at := slices.IndexFunc(rights, func(e layout.Entry) bool { return e.Path == p[:i] }); at >= 0 {
+			mode = rights[at].Mode
+		}
+		if err := r.makeOne(r.staged(h, p[:i]), mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeOne makes a directory unless it is there.
+func (r *run) makeOne(dir string, mode fs.FileMode) error {
+	if r.dirs[dir] {
 		return nil
 	}
-	root := r.staged(h, "")
-	if err := os.MkdirAll(root, 0o700); err != nil {
+	err := os.Mkdir(dir, mode)
+	if err == nil {
+		err = os.Chmod(dir, mode) // the umask may have kept it from that
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	modes := map[string]fs.FileMode{}
-	for _, d := range loc.Directories(p) {
-		modes[strings.TrimPrefix(d.Path, "/")] = d.Mode
-	}
-	dir := ""
-	for _, part := range strings.Split(strings.TrimPrefix(filepath.Dir(p), "/"), "/") {
-		dir = filepath.Join(dir, part)
-		mode, ok := modes[dir]
-		if !ok {
-			mode = 0o755
-		}
-		err := os.Mkdir(filepath.Join(root, dir), mode)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := os.Chmod(filepath.Join(root, dir), mode); err != nil {
-			return err
-		}
+	r.dirs[dir] = true
+	return nil
+}
+
+// how tells how a holder's file is to be staged.
+func (r *run) how(h *Holder) []atomicfile.Option {
+	if r.empty[h.Dir()] {
+		return []atomicfile.Option{atomicfile.Absent()}
 	}
 	return nil
 }
@@ -298,13 +321,16 @@ func (b *batch) finish() error {
 }
 
 // stageRest stages what a holder lacks besides the certificates just issued,
-// and returns how all of its files are to be.
+// and returns how those of its files are to be whose modes may be others.
 func (r *run) stageRest(w *work) (files []*atomicfile.Staged, entries []layout.Entry, err error) {
 	docs, err := r.documents(w.holder)
 	if err != nil {
 		return nil, nil, err
 	}
 	entries = w.holder.entries(docs)
+	if r.empty[w.holder.Dir()] {
+		entries = w.holder.privateCertificates() // all others are made with their modes
+	}
 	if docs, err = r.changed(w.holder, docs); err != nil {
 		return nil, nil, err
 	}
@@ -314,6 +340,19 @@ func (r *run) stageRest(w *work) (files []*atomicfile.Staged, entries []layout.E
 	}
 	files, err = r.stage(w.holder, append(docs, copies...))
 	return files, entries, err
+}
+
+// privateCertificates returns the certificates that are not for everybody, as
+// package ca makes them.
+func (h *Holder) privateCertificates() (list []layout.Entry) {
+	for _, id := range h.Identities {
+		for _, p := range id.Places {
+			if p.Cert.Mode != ca.PublicMode {
+				list = append(list, p.Cert)
+			}
+		}
+	}
+	return list
 }
 
 // copies returns the files of identities that lack one of their places.
@@ -353,7 +392,7 @@ func (r *run) stage(h *Holder, docs []document) ([]*atomicfile.Staged, error) {
 		if err := r.makeDir(h, d.loc, d.entry.Path); err != nil {
 			return staged, err
 		}
-		s, err := atomicfile.Stage(r.staged(h, d.entry.Path), d.data, d.mode())
+		s, err := atomicfile.Stage(r.staged(h, d.entry.Path), d.data, d.mode(), r.how(h)...)
 		if err != nil {
 			return staged, err
 		}

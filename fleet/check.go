@@ -136,9 +136,10 @@ func (c *checker) host(h *Host, path string) {
 	h.Key = c.key(h.Key, c.f.Defaults.Key, path+".key")
 	h.Days = c.days(h.Days, c.f.Defaults.Days, path+".days")
 	if h.Uses == nil {
-		h.Uses = c.f.Defaults.Uses
+		h.Uses = c.f.Defaults.Uses // which have been checked
+	} else {
+		c.uses(h.Uses, path+".uses")
 	}
-	c.uses(h.Uses, path+".uses")
 	if h.Platform == "" {
 		h.Platform = c.f.Defaults.Platform
 	}

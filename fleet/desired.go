@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -47,7 +46,7 @@ type Holder struct {
 func (h *Holder) ID() string { return h.Kind + ":" + h.Name }
 
 // Dir is the holder's directory below the state directory.
-func (h *Holder) Dir() string { return path.Join(h.Kind+"s", h.Name) }
+func (h *Holder) Dir() string { return h.Kind + "s/" + h.Name }
 
 // mldsaLevel is the parameter set of the ML-DSA keys: category 3, which
 // QEMU's and libvirt's documentation use.

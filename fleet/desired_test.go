@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -87,7 +88,7 @@ func TestManifest(t *testing.T) {
 // A manifest reads as it was written, and refuses what is no mode.
 func TestManifestJSON(t *testing.T) {
 	e := ManifestEntry{Entry: layout.System(layout.QEMU, "").Secret("/etc/pki/qemu/server-key.pem"), ModeText: "0640"}
-	data, err := e.MarshalJSON()
+	data, err := json.Marshal(e)
 	must(t, err)
 	check(t, "JSON", string(data), `{"path":"/etc/pki/qemu/server-key.pem","type":"file","owner":"root","group":"@qemu","selinux":"cert_t","secret":true,"mode":"0640"}`)
 	var back ManifestEntry

@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -216,9 +215,18 @@ func (r *run) missingCopies(h *Holder, id *Identity, source *Place) ([]Place, er
 	return missing, nil
 }
 
-// staged returns where a holder's file is staged.
+// staged returns where a holder's file is staged, whose path is one of package
+// layout's and thus clean; empty for the holder's directory. It is asked for
+// some dozens of times for each host.
 func (r *run) staged(h *Holder, path string) string {
-	return filepath.Join(r.dir, h.Dir(), filepath.FromSlash(path))
+	at := h.Dir()
+	if r.dir != "" {
+		at = r.dir + "/" + at
+	}
+	if path = strings.Trim(path, "/"); path == "" {
+		return at
+	}
+	return at + "/" + path
 }
 
 // markNew notes a holder that has no directory, so that nothing is looked for

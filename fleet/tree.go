@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,7 +26,8 @@ type Manifest struct {
 	Entries []ManifestEntry `json:"entries"`
 }
 
-// A ManifestEntry is a layout.Entry whose mode is text, such as "0640".
+// A ManifestEntry is a layout.Entry whose mode is text, such as "0640". In JSON
+// the fields of both are those of one object.
 type ManifestEntry struct {
 	layout.Entry
 	ModeText string `json:"mode"`
@@ -182,15 +182,6 @@ func (h *Holder) resolved(e layout.Entry) ManifestEntry {
 		e.Group = h.Platform.QEMUGroup
 	}
 	return ManifestEntry{e, fmt.Sprintf("%04o", e.Mode)}
-}
-
-// MarshalJSON keeps the fields of both parts in one object.
-func (e ManifestEntry) MarshalJSON() ([]byte, error) {
-	type plain layout.Entry
-	return json.Marshal(struct {
-		plain
-		Mode string `json:"mode"`
-	}{plain(e.Entry), e.ModeText})
 }
 
 // changed returns the documents that are not staged as they should be.

@@ -40,6 +40,12 @@ func Owner(uid, gid int) Option {
 	return func(s *Staged) { s.uid, s.gid = uid, gid }
 }
 
+// Absent says that there is nothing at the path: the caller has just made the
+// directory, and nobody else writes there. Stage then does not look.
+func Absent() Option {
+	return func(s *Staged) { s.absent = true }
+}
+
 // Write replaces the file at path by data with the given permissions, whatever
 // the umask, and returns when that is on the disk. An error names the path and
 // the step that failed; the old file is then still in place and nothing is left
@@ -60,6 +66,8 @@ type Staged struct {
 	path      string // what it will replace
 	temp      string // where its content is now
 	uid, gid  int    // new owner, -1 for the process's own
+	absent    bool   // there is no old file
+	device    uint64 // file system that it is in; 0 if unknown
 	synced    bool
 	committed bool
 }
@@ -76,10 +84,16 @@ func Stage(path string, data []byte, mode fs.FileMode, opts ...Option) (*Staged,
 	if mode&^fs.ModePerm != 0 {
 		return nil, s.failed("set mode", fmt.Errorf("%v is more than permissions", mode))
 	}
-	if err := replaceable(path); err != nil {
-		return nil, s.failed("look at the target", err)
+	if !s.absent {
+		if err := replaceable(path); err != nil {
+			return nil, s.failed("look at the target", err)
+		}
 	}
-	fd, err := s.create(mode & 0o700)
+	first := mode
+	if s.newOwner() {
+		first &= 0o700 // group bits never apply to a group that is not the final one
+	}
+	fd, err := s.create(first)
 	if err != nil {
 		return nil, s.failed("create a temporary file in "+filepath.Dir(path), err)
 	}
@@ -94,19 +108,21 @@ func Stage(path string, data []byte, mode fs.FileMode, opts ...Option) (*Staged,
 	return s, nil
 }
 
-// fill gives the new file its owner, mode and content, in this order: group
-// bits never apply to a group that is not the final one. It works on the bare
-// descriptor, because an os.File costs four more system calls, which a fleet of
-// thousands of small files pays dearly.
+// newOwner tells whether the file is for another user or group than the process's.
+func (s *Staged) newOwner() bool { return s.uid != -1 || s.gid != -1 }
+
+// fill gives the new file its owner, mode and content, in this order. It works
+// on the bare descriptor, because an os.File costs four more system calls, which
+// a fleet of thousands of small files pays dearly.
 func (s *Staged) fill(fd int, data []byte, mode fs.FileMode) error {
 	took(StepCreate, s.path)
-	if s.uid != -1 || s.gid != -1 {
+	if s.newOwner() {
 		if err := unix.Fchown(fd, s.uid, s.gid); err != nil {
 			return s.failed(fmt.Sprintf("set owner %d:%d", s.uid, s.gid), err)
 		}
 		took(StepOwner, s.path)
 	}
-	if err := unix.Fchmod(fd, uint32(mode)); err != nil {
+	if err := s.setMode(fd, mode); err != nil {
 		return s.failed(fmt.Sprintf("set mode %04o", mode), err)
 	}
 	took(StepMode, s.path)
@@ -122,6 +138,21 @@ func (s *Staged) fill(fd int, data []byte, mode fs.FileMode) error {
 	}
 	took(StepWrite, s.path)
 	return nil
+}
+
+// setMode gives the file the mode that the umask, or the directory's default
+// ACL, kept it from being made with. A look is cheaper than a change, which the
+// file system must write down.
+func (s *Staged) setMode(fd int, mode fs.FileMode) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return err
+	}
+	s.device = stat.Dev
+	if fs.FileMode(stat.Mode&0o7777) == mode {
+		return nil
+	}
+	return unix.Fchmod(fd, uint32(mode))
 }
 
 // Resume returns the staged file that a journal remembers by its temporary

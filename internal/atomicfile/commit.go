@@ -22,24 +22,30 @@ func CommitAll(batch []*Staged) error {
 	if err := Sync(batch); err != nil {
 		return err
 	}
-	var dirs []string
-	seen := map[string]bool{}
+	var renamed []*Staged
 	for _, s := range batch {
 		if s.committed {
 			continue
 		}
-		if err := os.Rename(s.temp, s.path); err != nil {
+		if err := s.rename(); err != nil {
 			// What is renamed already is synced all the same.
-			return errors.Join(s.failed("rename over the old file", err), syncDirs(dirs))
+			return errors.Join(s.failed("rename over the old file", err), syncDirs(renamed))
 		}
 		s.committed = true
 		took(StepRename, s.path)
-		if dir := filepath.Dir(s.path); !seen[dir] {
-			seen[dir] = true
-			dirs = append(dirs, dir)
+		renamed = append(renamed, s)
+	}
+	return syncDirs(renamed)
+}
+
+// rename has the staged file take its place. os.Rename would look first whether
+// that is a directory, which the system call refuses too.
+func (s *Staged) rename() error {
+	for {
+		if err := unix.Rename(s.temp, s.path); err != unix.EINTR {
+			return err
 		}
 	}
-	return syncDirs(dirs)
 }
 
 // Sync brings the content of the staged files to the disk without renaming
@@ -47,15 +53,13 @@ func CommitAll(batch []*Staged) error {
 // sync them again.
 func Sync(batch []*Staged) error {
 	var pending []*Staged
-	var temps []string
 	for _, s := range batch {
 		if !s.synced && !s.committed {
 			pending = append(pending, s)
-			temps = append(temps, s.temp)
 		}
 	}
 	if len(pending) >= manyFiles {
-		if err := syncFilesystems(temps); err != nil {
+		if err := syncFilesystems(pending); err != nil {
 			return fmt.Errorf("write %s and %d more files: sync: %w", pending[0].path, len(pending)-1, err)
 		}
 	}
@@ -81,7 +85,16 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-func syncDirs(dirs []string) error {
+// syncDirs syncs the directories of files that have taken their places.
+func syncDirs(renamed []*Staged) error {
+	var dirs []string
+	seen := map[string]bool{}
+	for _, s := range renamed {
+		if dir := filepath.Dir(s.path); !seen[dir] {
+			seen[dir] = true
+			dirs = append(dirs, dir)
+		}
+	}
 	if len(dirs) < manyFiles {
 		for _, dir := range dirs {
 			if err := SyncDir(dir); err != nil {
@@ -90,7 +103,7 @@ func syncDirs(dirs []string) error {
 		}
 		return nil
 	}
-	if err := syncFilesystems(dirs); err != nil {
+	if err := syncFilesystems(renamed); err != nil {
 		return fmt.Errorf("sync directory %s and %d more: %w", dirs[0], len(dirs)-1, err)
 	}
 	for _, dir := range dirs {
@@ -110,19 +123,26 @@ func syncPath(path string) error {
 	return reason(f.Sync())
 }
 
-// syncFilesystems is syncfs(2) on each filesystem that holds one of paths.
-func syncFilesystems(paths []string) error {
+// syncFilesystems is syncfs(2) on each filesystem that holds one of the files.
+func syncFilesystems(files []*Staged) error {
 	done := map[uint64]bool{}
-	for _, path := range paths {
-		var stat unix.Stat_t
-		if err := unix.Lstat(path, &stat); err != nil {
-			return err
+	for _, s := range files {
+		at := s.temp
+		if s.committed {
+			at = s.path
 		}
-		if done[stat.Dev] {
+		if s.device == 0 {
+			var stat unix.Stat_t
+			if err := unix.Lstat(at, &stat); err != nil {
+				return err
+			}
+			s.device = stat.Dev
+		}
+		if done[s.device] {
 			continue
 		}
-		done[stat.Dev] = true
-		f, err := os.Open(path)
+		done[s.device] = true
+		f, err := os.Open(filepath.Dir(at))
 		if err != nil {
 			return reason(err)
 		}

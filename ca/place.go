@@ -72,14 +72,14 @@ func stage(p *register.Placement) (files []*atomicfile.Staged, err error) {
 }
 
 func stageKey(p *register.Placement) (files []*atomicfile.Staged, err error) {
-	info, err := os.Stat(p.Key)
-	if err != nil {
-		return nil, err
-	}
 	own := ownPlace(p)
 	for _, path := range p.KeyPaths {
 		if path == own {
 			continue
+		}
+		info, err := os.Stat(p.Key)
+		if err != nil {
+			return files, err
 		}
 		key, err := os.ReadFile(p.Key)
 		if err != nil {

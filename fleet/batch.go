@@ -248,10 +248,12 @@ func (r *run) makeDir(h *Holder, loc layout.Location, p string) error {
 		}
 	}
 	if root := r.staged(h, ""); !r.dirs[root] {
-		if err := os.MkdirAll(root, 0o700); err != nil {
+		if err := r.makeOne(filepath.Dir(root), 0o700); err != nil {
 			return err
 		}
-		r.dirs[root] = true
+		if err := r.makeOne(root, 0o700); err != nil {
+			return err
+		}
 	}
 	rights := loc.Directories(p)
 	for i := 1; i <= len(p); i++ { // each directory above p, from the top

@@ -438,6 +438,11 @@ func (k *PSSKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 // SameKey tells whether a public key is the one that belongs to a private key.
 // What a key made for PSS is restricted to does not matter.
 func SameKey(pub crypto.PublicKey, key PrivateKey) bool {
+	if a, ok := pub.(*ecdsa.PublicKey); ok { // as most are, and asked for each
+		if b, ok := key.Public().(*ecdsa.PublicKey); ok {
+			return a.Equal(b)
+		}
+	}
 	a, errA := MarshalPublicKey(unrestricted(pub))
 	b, errB := MarshalPublicKey(unrestricted(key.Public()))
 	return errA == nil && errB == nil && string(a) == string(b)

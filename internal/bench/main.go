@@ -5,6 +5,8 @@
 //	go run ./internal/bench            everything
 //	go run ./internal/bench -only pki  one part
 //	go run ./internal/bench -quick     small samples, for trying it out
+//
+// It works in the directory for temporary files: TMPDIR chooses the file system.
 package main
 
 import (
@@ -25,6 +27,7 @@ type bench struct {
 	dir    string // scratch
 	virtls string // the binary, built as users build it
 	quick  bool
+	waited time.Duration // for the file system to settle
 }
 
 // parts are the tables, in the order in which they are printed.
@@ -58,7 +61,7 @@ func run(only string, quick bool) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	fmt.Printf("%d cores, %s, load %s\n", runtime.NumCPU(), runtime.Version(), load())
+	fmt.Printf("%d cores, %s, load %s, files on %s\n", runtime.NumCPU(), runtime.Version(), load(), fileSystem(dir))
 	for _, p := range parts {
 		if only != "" && only != p.name {
 			continue

@@ -57,6 +57,12 @@ type BlockSizer interface {
 	BlockSize() BlockSize
 }
 
+// A Flagger is a device that has the methods of interfaces whose work it cannot
+// always do, such as a [Client]: it tells by flags what it can.
+type Flagger interface {
+	Flags() Flags
+}
+
 // An Extent is a part of a device that is alike throughout.
 type Extent struct {
 	Length int64
@@ -132,7 +138,29 @@ func (e *Export) abilities() *abilities {
 		a.trim, _ = e.Device.(Trimmer)
 		a.zero, _ = e.Device.(Zeroer)
 	}
+	if f, ok := e.Device.(Flagger); ok {
+		a.restrict(f.Flags())
+	}
 	return a
+}
+
+// restrict takes away what the device itself cannot do now.
+func (a *abilities) restrict(f Flags) {
+	if f.Has(ReadOnly) {
+		a.write, a.flush, a.trim, a.zero = nil, nil, nil, nil
+	}
+	if !f.Has(SendFlush) {
+		a.flush = nil
+	}
+	if !f.Has(SendTrim) {
+		a.trim = nil
+	}
+	if !f.Has(SendWriteZeroes) {
+		a.zero = nil
+	}
+	if !f.Has(SendCache) {
+		a.cache = nil
+	}
 }
 
 // flags returns what a client of the export is told. All connections share one

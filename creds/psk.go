@@ -1,6 +1,7 @@
 package creds
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -15,6 +16,7 @@ import (
 // each is QEMU's default.
 type PSKOptions struct {
 	Dir          string // of keys.psk
+	File         string // of any name, in the place of Dir, as libnbd's addresses name it
 	Endpoint     Endpoint
 	Username     string // a client's; "qemu" if empty
 	NoVerifyPeer bool   // verify-peer=off, which changes nothing
@@ -48,10 +50,13 @@ func LoadPSK(o PSKOptions) (*PSK, []finding.Finding, error) {
 	if o.Endpoint == Server && o.Username != "" {
 		return nil, nil, failure(Problem{kindServerUsername.Found("username", o.Username), "username should not be set when endpoint=server"})
 	}
-	if o.Dir == "" {
+	if o.File != "" {
+		p.Options.Dir = path.Dir(o.File)
+	}
+	if p.Options.Dir == "" {
 		return nil, nil, failure(noDir())
 	}
-	l := newObjectLoader(o.Endpoint, o.Dir)
+	l := newObjectLoader(o.Endpoint, p.Options.Dir)
 	l.dh()
 	l.present(p.file(), true)
 	if err := l.failure(); err != nil {
@@ -96,7 +101,7 @@ func pskFailure(err error, text string) error {
 	return &finding.Failure{Finding: f.Finding.WithText("%s", text), Exit: f.Exit, Cause: f.Cause}
 }
 
-func (p *PSK) file() string { return path.Join(p.Options.Dir, layout.PSKFile) }
+func (p *PSK) file() string { return cmp.Or(p.Options.File, path.Join(p.Options.Dir, layout.PSKFile)) }
 
 // Username returns a client's identity; servers have none.
 func (p *PSK) Username() string { return p.Options.Username }

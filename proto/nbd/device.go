@@ -130,10 +130,8 @@ func (e *Export) abilities() *abilities {
 		a.sizes = b.BlockSize()
 		a.sizes.Max = min(a.sizes.Max, maxPayload)
 	}
-	if e.ReadOnly {
-		return a
-	}
-	if a.write, _ = e.Device.(io.WriterAt); a.write != nil {
+	if w, ok := e.Device.(io.WriterAt); ok && !e.ReadOnly {
+		a.write = w
 		a.flush, _ = e.Device.(Flusher)
 		a.trim, _ = e.Device.(Trimmer)
 		a.zero, _ = e.Device.(Zeroer)

@@ -197,6 +197,7 @@ func (a *asker) refused(o Option, r answer) error {
 	case RepErrUnknown:
 		kind = kindUnknown
 	}
+	a.abort()
 	return a.said(kind.Found(a.subject, "").WithText("%s", refusalText(o, r.kind)), r).Wrong()
 }
 

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,7 +40,7 @@ func (u unimplemented) Error() string { return string(u) }
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
-	if len(args) == 1 && args[0] == "-is-handshaker-supported" {
+	if slices.Contains(args, "-is-handshaker-supported") {
 		fmt.Println("No")
 		return 0
 	}

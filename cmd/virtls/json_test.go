@@ -77,6 +77,11 @@ var documents = []struct {
 	{"explain text-unknown", 0},
 	{"explain it does not work", 1},
 	{"explain --list", 0},
+	{"probe", 2},
+	{"probe tls://nowhere", 2},
+	{"probe --prometheus tls://127.0.0.1:1", 2},
+	{"probe --timeout 2s tls://127.0.0.1:1", 3},
+	{"probe --timeout 2s qemu+tls://127.0.0.1:1/system?pkipath=/nonexistent", 3},
 	{"certtool", 2},
 }
 

@@ -174,13 +174,17 @@ func commandName(parsed *kong.Context) string {
 // at least is an error.
 var errWrong = errors.New("something is wrong")
 
+// errUnable is returned by a command that has printed why something could not be
+// done.
+var errUnable = errors.New("it could not be done")
+
 // finish reports how a command ended, after what it had found until then, and
 // returns the exit code.
 func (a *app) finish(err error) int {
 	if err != nil && a.ctx.Err() != nil {
 		err = fleet.Interrupted()
 	}
-	if lost := a.stdout.err; lost != nil && (err == nil || errors.Is(err, errWrong) || errors.Is(err, lost)) {
+	if lost := a.stdout.err; lost != nil && (err == nil || errors.Is(err, errWrong) || errors.Is(err, errUnable) || errors.Is(err, lost)) {
 		err = kindUnwritable.Found("standard output", "").Unable(lost)
 	}
 	switch {
@@ -188,6 +192,8 @@ func (a *app) finish(err error) int {
 		return finding.ExitOK
 	case errors.Is(err, errWrong):
 		return finding.ExitWrong
+	case errors.Is(err, errUnable):
+		return finding.ExitUnable
 	case errors.Is(err, syscall.EPIPE):
 		return finding.ExitUnable
 	}

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
+	"virtls/tlsengine/internal/kex"
 	"virtls/tlsengine/internal/record"
 	"virtls/tlsengine/internal/wire"
 )
@@ -43,7 +45,7 @@ type Offer struct {
 type Answer struct {
 	Accepted bool
 	Suite    uint16
-	Group    Group // asked for by a TLS 1.3 server
+	Group    Group // that a TLS 1.3 server chose
 
 	// Of a refusal: an alert, or what else the server did.
 	Alert   Alert
@@ -83,8 +85,12 @@ func Try(ctx context.Context, dial Dialer, o Offer) (Answer, error) {
 	return readAnswer(nc, o)
 }
 
-// hello returns a record with the ClientHello. In TLS 1.3 it brings no key
-// share: a server that likes the offer asks for one (RFC 8446, section 4.2.8).
+// withShare are the groups for which a hello of TLS 1.3 brings a share. A server
+// that takes another asks for its share by a HelloRetryRequest, which counts as
+// accepting; but GnuTLS also does so where it has no certificate in the end.
+var withShare = []Group{wire.X25519, wire.P256, wire.P384}
+
+// hello returns a record with the ClientHello.
 func (o Offer) hello() ([]byte, error) {
 	h := &wire.ClientHello{
 		Version: min(o.Version, TLS12), SessionID: make([]byte, 32), Compression: []byte{0},
@@ -104,6 +110,16 @@ func (o Offer) hello() ([]byte, error) {
 	switch {
 	case o.Version == TLS13:
 		h.Versions, h.HasKeyShares = []Version{TLS13}, true
+		for _, g := range withShare {
+			if !slices.Contains(o.Groups, g) {
+				continue
+			}
+			x, err := kex.New(g, rand.Reader)
+			if err != nil {
+				return nil, err
+			}
+			h.KeyShares = append(h.KeyShares, wire.KeyShare{Group: g, Data: x.Share()})
+		}
 		h.PSKModes = []wire.PSKMode{wire.PSKWithDHE, wire.PSKAlone}
 	case o.Version > SSL30:
 		h.ExtendedMasterSecret, h.RenegotiationInfo, h.PointFormats = true, []byte{}, []byte{0}
@@ -206,6 +222,8 @@ func (o Offer) judge(m wire.Message) (Answer, error) {
 	if !a.Accepted {
 		return Answer{}, fmt.Errorf("the server chose the suite 0x%04x, which was not offered", a.Suite)
 	}
-	a.Group = h.RetryGroup
+	if a.Group = h.RetryGroup; h.Share != nil {
+		a.Group = h.Share.Group
+	}
 	return a, nil
 }

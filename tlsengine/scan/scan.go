@@ -205,3 +205,6 @@ func (s *scanner) groups(ctx context.Context, v Version, r *VersionResult) error
 	}
 	return nil
 }
+
+// Groups lists the groups that a scan offers.
+func Groups() []Group { return slices.Clone(groups) }

@@ -1,0 +1,141 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// An Exporter answers /probe?target=URL with the metrics of a probe, as
+// Prometheus's own exporters do, and /metrics with its own. Whoever can reach it
+// has this machine connect to addresses: it probes only what is allowed.
+type Exporter struct {
+	Options Options // of every probe
+	// Allow lists the networks that may be probed; none if it is empty.
+	Allow []netip.Prefix
+	// Schemes lists what targets may begin with, such as "tls" or "qemu+tls"; if
+	// it is empty, those of tls:// and of libvirt's URIs with TLS, without
+	// parameters that name files.
+	Schemes []string
+	// Limit is how many probes may run at once; 8 if 0. More are refused.
+	Limit int
+	// Timeout bounds a probe as a whole; 30 seconds if 0.
+	Timeout time.Duration
+
+	running, done, refused atomic.Int64
+}
+
+const (
+	defaultLimit        = 8
+	defaultProbeTimeout = 30 * time.Second
+	maxTarget           = 2000 // octets of a target
+)
+
+// Serve answers requests until the context ends, and then what it has begun.
+func (e *Exporter) Serve(ctx context.Context, l net.Listener) error {
+	s := &http.Server{
+		Handler: e, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		WriteTimeout: e.timeout() + 10*time.Second, MaxHeaderBytes: 16 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() {
+		limited, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		s.Shutdown(limited)
+	})
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (e *Exporter) timeout() time.Duration {
+	if e.Timeout == 0 {
+		return defaultProbeTimeout
+	}
+	return e.Timeout
+}
+
+// ServeHTTP implements http.Handler.
+func (e *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		http.Error(w, "only GET is understood", http.StatusMethodNotAllowed)
+		return
+	}
+	switch r.URL.Path {
+	case "/probe":
+		e.probe(w, r)
+	case "/metrics":
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		fmt.Fprintf(w, "# HELP virtls_exporter_probes_total Probes made.\n# TYPE virtls_exporter_probes_total counter\nvirtls_exporter_probes_total %d\n", e.done.Load())
+		fmt.Fprintf(w, "# HELP virtls_exporter_refused_total Requests refused: too many at once, or not allowed.\n# TYPE virtls_exporter_refused_total counter\nvirtls_exporter_refused_total %d\n", e.refused.Load())
+		fmt.Fprintf(w, "# HELP virtls_exporter_running Probes that are running.\n# TYPE virtls_exporter_running gauge\nvirtls_exporter_running %d\n", e.running.Load())
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func (e *Exporter) probe(w http.ResponseWriter, r *http.Request) {
+	refuse := func(status int, text string) {
+		e.refused.Add(1)
+		http.Error(w, text, status)
+	}
+	text := r.URL.Query().Get("target")
+	if text == "" || len(text) > maxTarget {
+		refuse(http.StatusBadRequest, "/probe?target=URL names one target")
+		return
+	}
+	t, err := ParseTarget(text)
+	if err != nil {
+		refuse(http.StatusBadRequest, err.Error())
+		return
+	}
+	if why := e.forbids(t); why != "" {
+		refuse(http.StatusForbidden, why)
+		return
+	}
+	limit := int64(e.Limit)
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	defer e.running.Add(-1)
+	if e.running.Add(1) > limit {
+		refuse(http.StatusServiceUnavailable, fmt.Sprintf("%d probes are running already", limit))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), e.timeout())
+	defer cancel()
+	o := e.Options
+	o.Progress = nil
+	o.Allowed = e.allows
+	result := Run(ctx, t, o)
+	e.done.Add(1)
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_ = Prometheus(w, []*Result{result}) // the client has gone if it fails
+}
+
+// forbids says why a target may not be probed whatever its address is.
+func (e *Exporter) forbids(t Target) string {
+	switch {
+	case len(e.Schemes) > 0 && !slices.Contains(e.Schemes, t.Scheme()):
+		return fmt.Sprintf("targets of %s:// are not allowed here", t.Scheme())
+	case t.URI == nil:
+		return ""
+	case t.URI.PKIPath != "" || t.URI.NoVerify || t.URI.NoSanity || t.URI.Priority != "":
+		return "a target's parameters may not choose files or turn checks off here"
+	}
+	return ""
+}
+
+// allows tells whether an address may be connected to. Names are judged by what
+// they resolve to, in the same look-up by which the connection is made.
+func (e *Exporter) allows(a netip.Addr) bool {
+	return slices.ContainsFunc(e.Allow, func(p netip.Prefix) bool { return p.Contains(a) })
+}

@@ -1,0 +1,58 @@
+package probe
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+
+	"virtls/proto/libvirt"
+)
+
+// A Target is a service to be probed.
+type Target struct {
+	Host string // name or address
+	Port int
+	URI  *libvirt.URI // nil unless it is libvirt's
+	text string
+}
+
+// String returns the target as it was written.
+func (t Target) String() string { return t.text }
+
+// Scheme returns what stands before "://".
+func (t Target) Scheme() string {
+	scheme, _, _ := strings.Cut(t.text, "://")
+	return scheme
+}
+
+// ParseTarget reads tls://HOST:PORT or a URI of libvirt's. The error is a
+// *[finding.Failure].
+func ParseTarget(text string) (Target, error) {
+	if !strings.HasPrefix(text, "tls://") {
+		u, err := libvirt.ParseURI(text)
+		if err != nil {
+			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("%v", err).Usage()
+		}
+		if u.Transport != libvirt.TLS && u.Transport != libvirt.TCP {
+			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("its transport is %s, which has no TLS to be probed", u.Transport).Usage()
+		}
+		return Target{Host: u.Host, Port: u.Port, URI: u, text: text}, nil
+	}
+	bad := func(why string) (Target, error) {
+		return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("%s", why).Usage()
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return bad(err.Error())
+	case u.Hostname() == "" || u.Port() == "":
+		return bad("a tls:// target has a host and a port")
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
+		return bad("a tls:// target has a host and a port, and nothing else")
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil || port == 0 {
+		return bad("the port is not between 1 and 65535")
+	}
+	return Target{Host: u.Hostname(), Port: int(port), text: text}, nil
+}

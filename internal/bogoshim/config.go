@@ -19,7 +19,7 @@ func (t *test) engine() (*tlsengine.Engine, error) {
 	cfg := &tlsengine.Config{ServerName: t.hostName, PreferPeer: t.cipher == "" && !t.serverPreference, DeferSigning: t.async}
 	cfg.Limits.EarlyData = 16384 // as BoringSSL
 	for _, set := range []func(*tlsengine.Config) error{
-		t.setVersions, t.setSuites, t.setGroups, t.setSchemes, t.setIdentities, t.setVerdict, t.setAuthorities, t.setPSK,
+		t.setPolicy, t.setVersions, t.setSuites, t.setGroups, t.setSchemes, t.setIdentities, t.setVerdict, t.setAuthorities, t.setPSK,
 	} {
 		if err := set(cfg); err != nil {
 			return nil, err
@@ -47,8 +47,43 @@ func (t *test) setVersions(cfg *tlsengine.Config) error {
 	return nil
 }
 
+// A policy is a set of lists that BoringSSL knows by name
+// (SSL_set_compliance_policy). Here it shows that lists are kept to.
+type policy struct {
+	suites          []tlsengine.Suite
+	groups, schemes numbers
+}
+
+var policies = map[string]*policy{
+	"fips-202205": {
+		suites:  []tlsengine.Suite{0x1301, 0x1302, 0xc02b, 0xc02f, 0xc02c, 0xc030},
+		groups:  numbers{0x0017, 0x0018},
+		schemes: numbers{0x0401, 0x0501, 0x0601, 0x0403, 0x0503, 0x0804, 0x0805, 0x0806},
+	},
+	"wpa-202304": {
+		suites:  []tlsengine.Suite{0x1302, 0xc02c, 0xc030},
+		groups:  numbers{0x0018},
+		schemes: numbers{0x0501, 0x0601, 0x0503, 0x0805, 0x0806},
+	},
+}
+
+// setPolicy has a policy's lists in the place of those of other flags.
+func (t *test) setPolicy(*tlsengine.Config) error {
+	if t.policy == nil {
+		return nil
+	}
+	t.groups, t.schemes = t.policy.groups, t.policy.schemes
+	for _, c := range t.credentials {
+		c.schemes = t.policy.schemes
+	}
+	return nil
+}
+
 // setSuites has no grammar of OpenSSL's: the strings that tests use are few.
 func (t *test) setSuites(cfg *tlsengine.Config) error {
+	if t.policy != nil {
+		cfg.Suites = t.policy.suites
+	}
 	if t.cipher == "" {
 		return nil
 	}

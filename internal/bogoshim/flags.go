@@ -36,6 +36,7 @@ type test struct {
 	customVerify, verifyFail   bool
 	authorities                string
 	psk, pskIdentity           string
+	policy                     *policy
 
 	shimWritesFirst         bool
 	initialWrite            string
@@ -194,6 +195,9 @@ func (t *test) configFlags(f *flag.FlagSet) {
 	f.StringVar(&t.authorities, "use-client-ca-list", "", "")
 	f.StringVar(&t.psk, "psk", "", "")
 	f.StringVar(&t.pskIdentity, "psk-identity", "", "")
+	for name, p := range policies {
+		f.BoolFunc(name, "", func(string) error { t.policy = p; return nil })
+	}
 }
 
 func (t *test) credentialFlags(f *flag.FlagSet) {
@@ -278,7 +282,7 @@ var reasons = []struct{ part, why string }{
 	{"cert-compression", "certificate compression"},
 	{"renegotiat", "renegotiation"},
 	{"ticket", "session resumption"}, {"session", "session resumption"}, {"resum", "session resumption"}, {"sha256-client-cert", "session resumption"},
-	{"cnsa", "BoringSSL's compliance policies"}, {"fips", "BoringSSL's compliance policies"}, {"wpa", "BoringSSL's compliance policies"},
+	{"cnsa", "policies that want ML-KEM-1024 without a curve"},
 	{"padding", "a draft for padding of servers"},
 	{"false-start", "False Start"},
 	{"cbc", "CBC"},

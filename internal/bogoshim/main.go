@@ -1,4 +1,4 @@
-// Bogoshim puts tlsengine under BoGo, BoringSSL's protocol tests
+// Command bogoshim puts tlsengine under BoGo, BoringSSL's protocol tests
 // (ssl/test/PORTING.md in its repository): their runner starts it once for each
 // test, with flags that say what the test wants, and plays the peer. It is a
 // test's tool and no part of what is built for users. TestBoGo in this package

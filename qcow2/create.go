@@ -26,6 +26,9 @@ type CreateOptions struct {
 	ExtendedL2    bool
 }
 
+// Check tells, in QEMU's words, what is wrong with the options.
+func (o CreateOptions) Check() error { return o.normalize() }
+
 // normalize fills in defaults and refuses what cannot be, in QEMU's words.
 func (o *CreateOptions) normalize() error {
 	if o.Version == 0 {
@@ -139,15 +142,22 @@ func (n *Writer) flush() error {
 }
 
 // Data fills the cluster at off, which is a multiple of the cluster size. The
-// last cluster of a disk may be given in part.
+// last cluster of a disk may be given in part; zeros are added.
 func (n *Writer) Data(off int64, p []byte) error {
 	place, err := n.Reserve(off)
 	if err != nil {
 		return err
 	}
-	n.packedAt = 0
-	_, err = n.w.WriteAt(p, place)
+	_, err = n.w.WriteAt(n.whole(p), place)
 	return err
+}
+
+// whole returns p with zeros up to a cluster.
+func (n *Writer) whole(p []byte) []byte {
+	if int64(len(p)) < n.ClusterSize() {
+		return append(bytes.Clone(p), make([]byte, n.ClusterSize()-int64(len(p)))...)
+	}
+	return p
 }
 
 // Reserve allocates the cluster at off, and returns where in the file its
@@ -191,9 +201,7 @@ func (n *Writer) Zero(off int64) error {
 // Compressed fills the cluster at off with p, compressed unless that makes it
 // larger.
 func (n *Writer) Compressed(off int64, p []byte) error {
-	if int64(len(p)) < n.ClusterSize() {
-		p = append(bytes.Clone(p), make([]byte, n.ClusterSize()-int64(len(p)))...)
-	}
+	p = n.whole(p)
 	packed, err := n.packer.pack(n.Compression, p)
 	if err != nil {
 		return err
@@ -237,8 +245,7 @@ func (n *Writer) Close() error {
 	if err := n.flush(); err != nil {
 		return err
 	}
-	table := make([]byte, int64(len(n.counts)-1)<<n.ClusterBits-n.l1Start)
-	table = table[:min(len(table), (len(n.l1)*8+int(n.ClusterSize())-1)&^int(n.ClusterSize()-1))]
+	table := make([]byte, max(1, (int64(len(n.l1))*8+n.ClusterSize()-1)>>n.ClusterBits)<<n.ClusterBits)
 	for i, word := range n.l1 {
 		binary.BigEndian.PutUint64(table[i*8:], word)
 	}

@@ -19,6 +19,7 @@ type making struct {
 	options    qcow2.CreateOptions
 	compressed bool
 	reserve    bool // allocate everything in advance, and write nothing
+	empty      bool // write nothing
 }
 
 const madeSize = 3<<20 + 5*512
@@ -43,6 +44,7 @@ var makings = []making{
 	{name: "backing-v2", options: qcow2.CreateOptions{BackingFile: "base.raw", BackingFormat: "raw", Version: 2}},
 	{name: "backing-l2", options: qcow2.CreateOptions{BackingFile: "base.raw", BackingFormat: "raw", ExtendedL2: true}},
 	{name: "backing-c512", options: qcow2.CreateOptions{BackingFile: "base.raw", BackingFormat: "raw", ClusterSize: 512}},
+	{name: "empty", empty: true},
 	{name: "reserve", reserve: true},
 	{name: "reserve-l2", options: qcow2.CreateOptions{ExtendedL2: true}, reserve: true},
 }
@@ -84,6 +86,8 @@ func (m making) write(t *testing.T, dir string, base []byte) []byte {
 		part := want[off:min(off+w.ClusterSize(), madeSize)]
 		empty := len(bytes.Trim(part, "\x00")) == 0
 		switch {
+		case m.empty:
+			clear(part)
 		case m.reserve:
 			clear(part)
 			_, err = w.Reserve(off)

@@ -87,7 +87,7 @@ func (c *chain) open(f File, name, format, snapshot string) (Disk, error) {
 	if m.BackingFile == "" {
 		return m, nil
 	}
-	m.BackingName, err = resolve(name, m.BackingFile)
+	m.BackingName, err = ResolveBacking(name, m.BackingFile)
 	if err != nil || c.options.NoBacking {
 		return m, err
 	}
@@ -153,8 +153,9 @@ func (e *OpenError) Error() string {
 // Unwrap returns the reason.
 func (e *OpenError) Unwrap() error { return e.Err }
 
-// resolve returns the name of a backing file as seen from where the image is.
-func resolve(image, backing string) (string, error) {
+// ResolveBacking returns the name of a backing file as seen from where the image
+// is.
+func ResolveBacking(image, backing string) (string, error) {
 	if text, ok := strings.CutPrefix(backing, "json:"); ok {
 		return fromJSON(image, text)
 	}
@@ -211,7 +212,7 @@ func fromJSON(image, text string) (string, error) {
 			if strings.HasPrefix(name, "json:") {
 				return "", refuse
 			}
-			return resolve(image, name)
+			return ResolveBacking(image, name)
 		}
 	}
 	return "", refuse

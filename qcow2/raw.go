@@ -34,20 +34,18 @@ func (r *Raw) Extent(off, length int64) (Extent, error) {
 	if d, ok := r.file.(Extenter); ok {
 		return d.Extent(off, length)
 	}
-	e := Extent{Start: off, Length: length, Present: true, Data: true, Offset: off, File: r.file}
+	end := r.file.Size()
+	if off >= end { // the rest of the last sector
+		return Extent{Start: off, Length: length, Present: true, Zero: true, Offset: off, File: r.file}, nil
+	}
+	e := Extent{Start: off, Length: min(length, end-off), Present: true, Data: true, Offset: off, File: r.file}
 	holes, ok := r.file.(HoleFinder)
 	if !ok {
 		return e, nil
 	}
-	hole, n, err := holes.Hole(off, length)
-	if err != nil {
-		return e, err
-	}
-	if off+n < r.file.Size() {
-		e.Length = min(n, length)
-	}
-	e.Data, e.Zero = !hole, hole
-	return e, nil
+	hole, n, err := holes.Hole(off, e.Length)
+	e.Length, e.Data, e.Zero = n, !hole, hole
+	return e, err
 }
 
 // An Extenter is a [File] that describes its parts itself, as an NBD export does.

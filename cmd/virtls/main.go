@@ -2,8 +2,8 @@
 // fleet file in, and every certificate, key and pre-shared key that QEMU and
 // libvirt need out, where they look for it, checked and proved.
 //
-// It also answers to the names certtool, psktool, virt-pki-query-dn and
-// virt-pki-validate, as a subcommand or through a symbolic link, with their
+// It also answers to the names certtool, psktool, qemu-img,
+// virt-pki-query-dn and virt-pki-validate, as a subcommand or through a symbolic link, with their
 // arguments, output and exit codes.
 package main
 
@@ -24,6 +24,7 @@ import (
 	"virtls/dropin"
 	"virtls/dropin/certtool"
 	"virtls/dropin/psktool"
+	"virtls/dropin/qemuimg"
 	"virtls/dropin/virtpki"
 	"virtls/finding"
 	"virtls/fleet"
@@ -33,6 +34,7 @@ import (
 var dropins = map[string]func([]string, dropin.IO) int{
 	"certtool":          certtool.Run,
 	"psktool":           psktool.Run,
+	"qemu-img":          qemuimg.Run,
 	"virt-pki-query-dn": virtpki.QueryDN,
 	"virt-pki-validate": virtpki.Validate,
 }

@@ -48,6 +48,7 @@ type want struct {
 	names    pki.GeneralNames
 	subject  dn.Name
 	noNames  bool           // no alternative names
+	issuer   *authority     // another than the one that is asked
 	encipher bool           // key usage as libvirt 9.0 wants it
 	purpose  *pki.Extension // key purposes
 	from, to time.Duration

@@ -4,7 +4,7 @@ GO ?= go
 export GO
 BIN := bin/virtls
 
-.PHONY: build test peers lint interop bench fuzz clean
+.PHONY: build test peers lint interop bench bogo fuzz clean
 
 build: ## one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/virtls
@@ -23,6 +23,9 @@ interop: peers ## the full matrix against all generations of real programs
 
 bench: peers build ## speed and memory beside the peers', as tables
 	$(GO) run ./internal/bench
+
+bogo: ## BoringSSL's protocol tests, from the checkout that BORINGSSL names (docs/bogo.md)
+	VIRTLS_BORINGSSL=$(BORINGSSL) $(GO) test -count=1 -timeout 30m -run TestBoGo ./internal/bogoshim
 
 FUZZTIME ?= 1m
 fuzz: ## every fuzz target for FUZZTIME

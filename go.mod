@@ -24,6 +24,11 @@ require github.com/klauspost/compress v1.20.3
 require github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 
 require (
+	github.com/landlock-lsm/go-landlock v0.11.0
+	kernel.org/pub/linux/libs/security/libcap/psx v1.2.77 // indirect
+)
+
+require (
 	filippo.io/bigmod v0.1.0
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect

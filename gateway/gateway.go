@@ -161,6 +161,10 @@ func (o *Options) check() error {
 		return wrong("%s wants TLS, but there are no credentials to listen with (--listen-tls-creds)", o.Listen.Address)
 	case o.Connect.Address.tls && connect == nil:
 		return wrong("%s wants TLS, but there are no credentials to connect with (--connect-tls-creds)", o.Connect.Address)
+	case listen != nil && listen.Current().Endpoint() != creds.Server:
+		return wrong("the credentials to listen with are a client's: they need endpoint=server")
+	case connect != nil && connect.Current().Endpoint() != creds.Client:
+		return wrong("the credentials to connect with are a server's: they need endpoint=client")
 	case listen == nil && o.Authz != nil:
 		return wrong("an access list (--tls-authz) judges names, and clients without TLS have none")
 	case listen == nil && o.Access.names():

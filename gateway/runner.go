@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -24,9 +23,14 @@ type Credential struct {
 type Runner struct {
 	Gateways    []*Gateway
 	Credentials []Credential // each once
+	Files       []string     // that are read besides, such as access lists
+	Process     Process
 	Reload      <-chan os.Signal
 	Notify      *Notifier
 	Log         *slog.Logger
+
+	mu       sync.Mutex
+	outcomes map[string]CredentialStatus // of reloads
 }
 
 // Run runs the gateways until ctx ends and their connections have ended, or one
@@ -40,6 +44,18 @@ func (r *Runner) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	if r.Process.Status != "" {
+		l, err := r.listenStatus(ctx)
+		if err != nil {
+			return err
+		}
+		running.Go(func() { r.serveStatus(ctx, l) })
+	}
+	if err := r.confine(); err != nil {
+		return err
+	}
 	failed := make(chan error, len(r.Gateways))
 	for _, g := range r.Gateways {
 		running.Go(func() { failed <- g.Serve(ctx) })
@@ -50,11 +66,6 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.Notify.Ready(fmt.Sprintf("%d gateways", len(r.Gateways)))
 	err := r.steer(ctx, failed)
 	r.Notify.Stopping()
-	stop()
-	running.Wait()
-	for range len(failed) {
-		err = errors.Join(err, <-failed)
-	}
 	return err
 }
 
@@ -96,8 +107,31 @@ func (r *Runner) watch(ctx context.Context, c Credential) {
 	})
 }
 
+// outcome returns what became of reloads of credentials.
+func (r *Runner) outcome(id string) CredentialStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.outcomes[id]
+}
+
+// count remembers what became of a reload.
+func (r *Runner) count(id string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.outcomes == nil {
+		r.outcomes = map[string]CredentialStatus{}
+	}
+	s := r.outcomes[id]
+	s.Reloads, s.Error = s.Reloads+1, ""
+	if err != nil {
+		s.Reloads, s.Failures, s.Error = s.Reloads-1, s.Failures+1, err.Error()
+	}
+	r.outcomes[id] = s
+}
+
 // reloaded says what became of a reload.
 func (r *Runner) reloaded(c Credential, err error) {
+	r.count(c.ID, err)
 	log := r.Log.With("credentials", c.ID)
 	if err != nil {
 		f := finding.Of(err)

@@ -2,13 +2,11 @@ package main
 
 import (
 	"log/slog"
-	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
-	"time"
 
-	"virtls/creds"
 	"virtls/finding"
 	"virtls/gateway"
 	"virtls/object"
@@ -17,29 +15,16 @@ import (
 type gatewayCmd struct {
 	TLS     gatewayTLSCmd     `cmd:"" name:"tls" help:"Put TLS in front of a service, or take it off: chardevs, migration, anything."`
 	Libvirt gatewayLibvirtCmd `cmd:"" help:"Put libvirt's TLS in front of a daemon's UNIX socket, or take it off."`
+	Run     gatewayRunCmd     `cmd:"" default:"withargs" help:"Run several gateways from a configuration file; the word run may be left out."`
 }
 
 // gatewayFlags are the settings of one gateway.
 type gatewayFlags struct {
 	objectFlags
-	ListenTLSCreds  string `name:"listen-tls-creds" help:"Id of the credentials to listen with, an object with endpoint=server. Without it the listener is plain." placeholder:"ID"`
-	TLSAuthz        string `name:"tls-authz" help:"Id of an access list that judges the names of clients." placeholder:"ID"`
-	ConnectTLSCreds string `name:"connect-tls-creds" help:"Id of the credentials to connect with, an object with endpoint=client. Without it the service is spoken to plainly." placeholder:"ID"`
-	TLSHostname     string `name:"tls-hostname" help:"Name that the service's certificate must have, if it is not the host of --connect." placeholder:"NAME"`
-
-	AllowDN         []string `name:"allow-dn" help:"Let in clients whose name matches this pattern (* any run, ? one character), in the order of the certificate: virtls show prints it first. May be given several times." placeholder:"PATTERN" sep:"none"`
-	AllowFrom       []string `help:"Let in clients from this network or address. May be given several times." placeholder:"CIDR"`
-	NameAuthorities bool     `help:"Tell clients whose certificates are wanted. GnuTLS before 3.8.13 then keeps RSA certificates back; clients with several need it."`
-
-	MaxConnections    int           `help:"How many connections there may be at once; 0: what file descriptors allow." placeholder:"N"`
-	MaxPerClient      int           `help:"How many connections one address may have at once; 0: any number." placeholder:"N"`
-	HandshakeTimeout  time.Duration `help:"How long a client's handshake may take." default:"10s" placeholder:"TIME"`
-	ConnectTimeout    time.Duration `help:"How long connecting to the service may take, its handshake included." default:"10s" placeholder:"TIME"`
-	IdleTimeout       time.Duration `help:"End connections on which nothing was sent for so long; 0: never." default:"0" placeholder:"TIME"`
-	HalfClosedTimeout time.Duration `help:"The same for connections of which one end has said that it is done." default:"10m" placeholder:"TIME"`
-	Keepalive         time.Duration `help:"How long a connection may be silent before TCP asks whether the peer is still there." default:"1m" placeholder:"TIME"`
-	DrainTimeout      time.Duration `help:"How long connections may go on when the gateway is to stop; 0: as long as they want." default:"30s" placeholder:"TIME"`
-	ProxyProtocol     bool          `help:"Tell the service who the client is, by a header of the PROXY protocol, version 2."`
+	gateway.Settings
+	AllowDN   []string `name:"allow-dn" help:"Let in clients whose name matches this pattern (* is any run, ? one character), in the order of the certificate, which virtls show prints. May be given several times." placeholder:"PATTERN" sep:"none"`
+	AllowFrom []string `help:"Let in clients from this network or address. May be given several times." placeholder:"CIDR"`
+	gateway.Process
 }
 
 type gatewayTLSCmd struct {
@@ -65,7 +50,7 @@ Examples:
   virtls gateway tls --object tls-creds-x509,id=tls0,dir=/etc/pki/qemu --listen tcp://127.0.0.1:4444 --connect tls://kvm2.example.com:4444 --connect-tls-creds tls0`
 }
 
-func (c *gatewayTLSCmd) Run(a *app) error { return c.run(a, gateway.TLS, c.Listen, c.Connect, "") }
+func (c *gatewayTLSCmd) Run(a *app) error { return c.run(a, gateway.TLS, c.Listen, c.Connect) }
 
 type gatewayLibvirtCmd struct {
 	Listen  string `help:"Where to listen; the port may be left out." default:"tls://:16514" placeholder:"URL"`
@@ -85,14 +70,56 @@ Examples:
   virtls gateway libvirt --object tls-creds-x509,id=tls0,dir=/etc/pki/qemu --listen unix:///run/kvm2.sock --connect tls://kvm2.example.com --connect-tls-creds tls0`
 }
 
-func (c *gatewayLibvirtCmd) Run(a *app) error {
-	return c.run(a, gateway.Libvirt, c.Listen, c.Connect, gateway.LibvirtPort)
+func (c *gatewayLibvirtCmd) Run(a *app) error { return c.run(a, gateway.Libvirt, c.Listen, c.Connect) }
+
+type gatewayRunCmd struct {
+	Config string `help:"Configuration file." required:"" placeholder:"FILE"`
+	Check  bool   `help:"Only check the file and load all credentials; listen nowhere."`
+}
+
+func (*gatewayRunCmd) Help() string {
+	return `Runs the gateways of a configuration file in one process. They share credentials and access lists, which
+are loaded once. docs/guide/gateway.md describes the file.
+
+Examples:
+  virtls gateway run --config /etc/virtls/gateway.yaml
+  virtls gateway run --config gateway.yaml --check`
+}
+
+func (c *gatewayRunCmd) Run(a *app) error {
+	cfg, err := gateway.ReadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	objects := objectFlags{}
+	for _, o := range cfg.Objects {
+		objects.Object = append(objects.Object, string(o))
+	}
+	return a.runGateways(objects, cfg.Process, c.Check, cfg.Options)
 }
 
 // run runs one gateway.
-func (f *gatewayFlags) run(a *app, protocol gateway.Protocol, listen, connect, port string) error {
-	log := slog.New(slog.NewTextHandler(a.stderr, nil))
-	r, err := f.registry(a, func(id string, err error) { reportList(log, id, err) })
+func (f *gatewayFlags) run(a *app, protocol gateway.Protocol, listen, connect string) error {
+	access, err := gateway.AccessFor(f.AllowDN, f.AllowFrom)
+	if err != nil {
+		return err
+	}
+	e := gateway.Endpoint{Protocol: protocol, Listen: listen, Connect: connect}
+	return a.runGateways(f.objectFlags, f.Process, false, func(r *object.Registry) ([]gateway.Options, []gateway.Credential, error) {
+		o, used, err := f.Settings.Options(r, e, access)
+		return []gateway.Options{o}, used, err
+	})
+}
+
+// runGateways makes the objects and the gateways that use them, and runs them
+// until the command is to end.
+func (a *app) runGateways(objects objectFlags, p gateway.Process, check bool, options func(*object.Registry) ([]gateway.Options, []gateway.Credential, error)) error {
+	var handler slog.Handler = slog.NewTextHandler(a.stderr, nil)
+	if p.LogFormat == "json" {
+		handler = slog.NewJSONHandler(a.stderr, nil)
+	}
+	log := slog.New(handler)
+	r, err := objects.registry(a, func(id string, err error) { reportList(log, id, err) })
 	if a.wantsHelp(err) {
 		return nil
 	}
@@ -100,74 +127,48 @@ func (f *gatewayFlags) run(a *app, protocol gateway.Protocol, listen, connect, p
 		return err
 	}
 	defer r.Close()
-	o, used, err := f.options(r, protocol, listen, connect, port)
+	list, used, err := options(r)
 	if err != nil {
 		return err
 	}
-	o.Log = log
-	g, err := gateway.New(o)
-	if err != nil {
-		return err
+	runner := gateway.Runner{Credentials: used, Files: objects.files(), Process: p, Log: log, Notify: gateway.NewNotifier()}
+	for _, o := range list {
+		o.Log = log
+		g, err := gateway.New(o)
+		if err != nil {
+			return err
+		}
+		if err := a.warn(g.Findings()); err != nil {
+			return err
+		}
+		runner.Gateways = append(runner.Gateways, g)
 	}
-	if err := a.warn(g.Findings()); err != nil {
-		return err
+	if check {
+		return a.checked(&runner)
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	runner := gateway.Runner{Gateways: []*gateway.Gateway{g}, Credentials: used, Reload: hup, Notify: gateway.NewNotifier(), Log: log}
+	runner.Reload = hup
+	// A server that lives long: memory counts for more than in other commands.
+	debug.SetGCPercent(50)
 	return runner.Run(a.ctx)
 }
 
-// options are the gateway's, with the credentials that it uses.
-func (f *gatewayFlags) options(r *object.Registry, protocol gateway.Protocol, listen, connect, port string) (o gateway.Options, used []gateway.Credential, err error) {
-	o = gateway.Options{
-		Protocol: protocol, Hostname: f.TLSHostname, NameAuthorities: f.NameAuthorities,
-		MaxConnections: f.MaxConnections, MaxPerClient: f.MaxPerClient,
-		HandshakeLimit: f.HandshakeTimeout, ConnectLimit: f.ConnectTimeout, IdleLimit: f.IdleTimeout, LingerLimit: f.HalfClosedTimeout,
-		KeepAlive: f.Keepalive, DrainLimit: f.DrainTimeout, SendProxy: f.ProxyProtocol,
+// checked says what would run.
+func (a *app) checked(r *gateway.Runner) error {
+	if a.json {
+		return a.printJSON(gatewayReport{finding.NewReport(a.found), r.Status()})
 	}
-	for _, s := range []struct {
-		side *gateway.Side
-		url  string
-		id   string
-		end  creds.Endpoint
-	}{{&o.Listen, listen, f.ListenTLSCreds, creds.Server}, {&o.Connect, connect, f.ConnectTLSCreds, creds.Client}} {
-		if s.side.Address, err = gateway.ParseAddress(s.url, port); err != nil {
-			return o, nil, err
-		}
-		if s.side.Credentials, _, err = credentials(r, s.id, s.end); err != nil {
-			return o, nil, err
-		}
-		if s.side.Credentials != nil {
-			used = append(used, gateway.Credential{ID: s.id, Holder: s.side.Credentials})
-		}
+	for _, g := range r.Gateways {
+		a.printf("%s\n", g)
 	}
-	if o.Authz, _, err = accessList(r, f.TLSAuthz); err != nil {
-		return o, nil, err
-	}
-	o.Access, err = f.access()
-	return o, used, err
+	return nil
 }
 
-// access makes rules of the flags: each name may come from each network.
-func (f *gatewayFlags) access() (gateway.Access, error) {
-	var from []netip.Prefix
-	for _, text := range f.AllowFrom {
-		p, err := gateway.ParsePrefix(text)
-		if err != nil {
-			return nil, err
-		}
-		from = append(from, p)
-	}
-	var rules gateway.Access
-	for _, pattern := range f.AllowDN {
-		rules = append(rules, gateway.Rule{DN: pattern, From: from})
-	}
-	if len(rules) == 0 && len(from) > 0 {
-		rules = gateway.Access{{From: from}}
-	}
-	return rules, nil
+type gatewayReport struct {
+	finding.Report
+	Status gateway.Status `json:"status"`
 }
 
 // reportList logs what became of the file of an access list.

@@ -1,0 +1,263 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"virtls/finding"
+	"virtls/object"
+)
+
+var kindConfig = finding.Define("gateway-config", finding.Error,
+	"the configuration of the gateways cannot be used",
+	"correct the line; docs/guide/gateway.md describes the file, and docs/gateway.schema.json is for editors")
+
+// A Config is a configuration file: several gateways from shared objects.
+type Config struct {
+	Objects  []Object  `yaml:"objects" help:"Credentials and access lists as QEMU has them: the text of --object, or a mapping with qom-type and id."`
+	Process  Process   `yaml:",inline"`
+	Gateways []Defined `yaml:"gateways" help:"The gateways."`
+}
+
+// Process are the settings of the process that runs gateways.
+type Process struct {
+	Status         string `yaml:"status" help:"Serve metrics and a status page here: /metrics for Prometheus, /status as JSON." placeholder:"HOST:PORT"`
+	StatusAnywhere bool   `yaml:"status-anywhere" help:"Let the status page listen on other addresses than loopback. It tells everybody who asks which clients are connected."`
+	LogFormat      string `yaml:"log-format" help:"Log as text or as JSON (default: text)." enum:",text,json" default:"" placeholder:"FORMAT"`
+	Landlock       string `yaml:"landlock" help:"Give up all rights to files and ports that the gateways do not need, by Landlock: auto (where the kernel has it, the default), off or required." enum:",auto,off,required" default:"" placeholder:"WHEN"`
+}
+
+// Defined is one gateway of a configuration.
+type Defined struct {
+	Endpoint `yaml:",inline"`
+	Settings `yaml:",inline"`
+	Allow    []Allow `yaml:"allow" help:"Who may come in: a client whom one of these rules matches. Without rules everybody whose certificate is good."`
+}
+
+// Allow is a rule of an access list.
+type Allow struct {
+	DN   string   `yaml:"dn" help:"Pattern for the name in the order of the certificate; * is any run, ? one character."`
+	From []string `yaml:"from" help:"Networks or addresses that the client may come from."`
+}
+
+// An Object is the text that defines an object.
+type Object string
+
+// UnmarshalYAML takes QEMU's text, or a mapping, which is QEMU's JSON form.
+func (o *Object) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*o = Object(n.Value)
+		return nil
+	}
+	var v map[string]any
+	if err := n.Decode(&v); err != nil {
+		return err
+	}
+	text, err := json.Marshal(v)
+	*o = Object(text)
+	return err
+}
+
+// maxConfig bounds a configuration file.
+const maxConfig = 1 << 20
+
+// ReadConfig reads a configuration file.
+func ReadConfig(name string) (*Config, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, kindConfig.Found(name, "").WithText("the configuration cannot be read").Unable(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return nil, kindConfig.Found(name, "").WithText("the configuration cannot be read").Unable(err)
+	}
+	return ParseConfig(name, data)
+}
+
+// ParseConfig reads the text of a configuration file strictly: an unknown field
+// is an error that names the nearest known one. Errors have FILE:LINE as subject.
+func ParseConfig(name string, data []byte) (*Config, error) {
+	bad := func(line int, format string, args ...any) error {
+		return kindConfig.Found(fmt.Sprintf("%s:%d", name, line), "").WithText(format, args...).Wrong()
+	}
+	if len(data) > maxConfig {
+		return nil, bad(1, "the file has more than %d octets", maxConfig)
+	}
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&doc); err != nil {
+		return nil, bad(yamlLine(err), "%s", yamlText(err))
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, bad(1, "there is a second document after ---")
+	}
+	c := &Config{}
+	if n, text := strange(doc.Content[0], reflect.TypeOf(*c)); n != nil {
+		return nil, bad(n.Line, "%s", text)
+	}
+	if err := doc.Decode(c); err != nil {
+		return nil, bad(yamlLine(err), "%s", yamlText(err))
+	}
+	names := map[string]bool{}
+	for i := range c.Gateways {
+		g := &c.Gateways[i]
+		line := gatewayLine(&doc, i)
+		switch {
+		case g.Name == "" || names[g.Name]:
+			return nil, bad(line, "each gateway needs a name of its own")
+		case g.Listen == "" || g.Connect == "":
+			return nil, bad(line, "the gateway %s needs listen and connect", g.Name)
+		case g.Protocol != "" && g.Protocol != TLS && g.Protocol != Libvirt:
+			return nil, bad(line, "the protocol %q is not known; there are tls and libvirt", g.Protocol)
+		}
+		names[g.Name] = true
+	}
+	if len(c.Gateways) == 0 {
+		return nil, bad(1, "there are no gateways")
+	}
+	return c, nil
+}
+
+// yamlText is an error of package yaml's without its place.
+func yamlText(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	text = strings.TrimPrefix(text, "unmarshal errors:\n  ")
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		if _, rest, ok = strings.Cut(rest, ": "); ok {
+			return strings.ReplaceAll(rest, "\n", ";")
+		}
+	}
+	return text
+}
+
+// yamlLine is the line that an error of package yaml's names, 1 without one.
+func yamlLine(err error) int {
+	line := 1
+	if _, after, ok := strings.Cut(err.Error(), "line "); ok {
+		fmt.Sscanf(after, "%d", &line)
+	}
+	return line
+}
+
+// gatewayLine returns the line where a gateway begins.
+func gatewayLine(doc *yaml.Node, i int) int {
+	top := doc.Content[0].Content
+	for k := 0; k+1 < len(top); k += 2 {
+		if top[k].Value == "gateways" && i < len(top[k+1].Content) {
+			return top[k+1].Content[i].Line
+		}
+	}
+	return 1
+}
+
+// strange returns the first node that does not fit a type, and what is wrong.
+// Aliases are not needed here, and can make a small file huge.
+func strange(n *yaml.Node, t reflect.Type) (*yaml.Node, string) {
+	if n.Kind == yaml.AliasNode || n.Anchor != "" {
+		return n, "anchors and aliases are not taken here"
+	}
+	switch {
+	case t == reflect.TypeFor[Object]():
+		return nil, ""
+	case t.Kind() == reflect.Slice:
+		if n.Kind != yaml.SequenceNode {
+			return n, "want a list, each element after a dash"
+		}
+		for _, c := range n.Content {
+			if bad, text := strange(c, t.Elem()); bad != nil {
+				return bad, text
+			}
+		}
+	case t.Kind() == reflect.Struct:
+		return strangeField(n, t)
+	case n.Kind != yaml.ScalarNode:
+		return n, "want one value"
+	}
+	return nil, ""
+}
+
+func strangeField(n *yaml.Node, t reflect.Type) (*yaml.Node, string) {
+	if n.Kind != yaml.MappingNode {
+		return n, "want fields, each with a colon"
+	}
+	types := fieldTypes(t)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		typ, ok := types[key.Value]
+		if !ok {
+			var names []string
+			for name := range types {
+				names = append(names, name)
+			}
+			text := fmt.Sprintf("there is no field %q", key.Value)
+			if near := finding.Nearest(key.Value, names); near != "" {
+				text += fmt.Sprintf("; did you mean %s?", near)
+			}
+			return key, text
+		}
+		if bad, text := strange(n.Content[i+1], typ); bad != nil {
+			return bad, text
+		}
+	}
+	return nil, ""
+}
+
+// fieldTypes are the types of a struct's fields by their names in the file.
+func fieldTypes(t reflect.Type) map[string]reflect.Type {
+	types := map[string]reflect.Type{}
+	for f := range t.Fields() {
+		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if option != "inline" {
+			types[name] = f.Type
+			continue
+		}
+		for name, typ := range fieldTypes(f.Type) {
+			types[name] = typ
+		}
+	}
+	return types
+}
+
+// Options makes the options of all gateways, with the credentials that they use,
+// each once.
+func (c *Config) Options(r *object.Registry) (list []Options, used []Credential, err error) {
+	known := map[string]bool{}
+	for _, g := range c.Gateways {
+		var access Access
+		for _, rule := range g.Allow {
+			var names []string
+			if rule.DN != "" {
+				names = []string{rule.DN}
+			}
+			rules, err := AccessFor(names, rule.From)
+			if err != nil {
+				return nil, nil, err
+			}
+			if len(rules) == 0 {
+				rules = Access{{}}
+			}
+			access = append(access, rules...)
+		}
+		o, more, err := g.Settings.Options(r, g.Endpoint, access)
+		if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, o)
+		for _, m := range more {
+			if !known[m.ID] {
+				known[m.ID] = true
+				used = append(used, m)
+			}
+		}
+	}
+	return list, used, nil
+}

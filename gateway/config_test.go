@@ -1,0 +1,173 @@
+package gateway
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"virtls/finding"
+	"virtls/object"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/gateway.schema.json")
+
+const exampleConfig = `
+objects:
+- tls-creds-x509,id=tls0,endpoint=server,dir=DIR
+- {qom-type: tls-creds-x509, id: tls1, endpoint: client, dir: DIR}
+status: 127.0.0.1:9464
+gateways:
+- name: libvirt
+  protocol: libvirt
+  listen: tls://:16514
+  listen-tls-creds: tls0
+  connect: unix:///run/libvirt/libvirt-sock
+  handshake-timeout: 5s
+  allow:
+  - {dn: "*,CN=admin", from: [192.0.2.0/24]}
+  - from: [127.0.0.1]
+- name: console
+  listen: tcp://127.0.0.1:5555
+  connect: tls://kvm2.example.com:5555
+  connect-tls-creds: tls1
+`
+
+func TestConfig(t *testing.T) {
+	dir := shared().ca.dir(t, "localhost", "ec")
+	c, err := ParseConfig("gateway.yaml", []byte(strings.ReplaceAll(exampleConfig, "DIR", dir)))
+	must(t, err)
+	r := &object.Registry{}
+	defer r.Close()
+	for _, o := range c.Objects {
+		_, err := r.Add(string(o))
+		must(t, err)
+	}
+	list, used, err := c.Options(r)
+	must(t, err)
+	if len(list) != 2 || len(used) != 2 || list[0].Protocol != Libvirt || list[0].HandshakeLimit != 5*time.Second || len(list[0].Access) != 2 || list[0].Access[1].DN != "" {
+		t.Errorf("%+v", list)
+	}
+	for _, o := range list {
+		_, err := New(o)
+		must(t, err)
+	}
+}
+
+func TestConfigRefused(t *testing.T) {
+	const one = "gateways:\n- {name: a, listen: 'tcp://:1', connect: 'tcp://h:1'%}\n"
+	for text, want := range map[string]string{
+		"gatways: []":                                        "1: there is no field \"gatways\"; did you mean gateways?",
+		"gateways: []":                                       "there are no gateways",
+		"gateways: {}":                                       "1: want a list",
+		"gateways:\n- name: a\n  listn: x":                   "3: there is no field \"listn\"; did you mean listen?",
+		"gateways:\n- name: a\n  listen: tcp://:1":           "2: the gateway a needs listen and connect",
+		"gateways:\n- listen: x\n  connect: y":               "2: each gateway needs a name",
+		strings.Replace(one, "%", ", protocol: vncc", 1):     "2: the protocol \"vncc\"",
+		strings.Replace(one, "%", ", idle-timeout: soon", 1): "2: ",
+		strings.Replace(one, "%", ", allow: [{dn: [x]}]", 1): "2: want one value",
+		"a: &x [1]\nb: *x":                                   "1: there is no field",
+		"objects: &x []":                                     "1: anchors",
+		"\t":                                                 "1: ",
+		"a: b\n---\nc: d":                                    "second document",
+		"- x":                                                "1: want fields",
+	} {
+		_, err := ParseConfig("gateway.yaml", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), "gateway.yaml:") || !strings.Contains(err.Error(), want) || finding.Of(err).Code != "gateway-config" {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(exampleConfig))
+	f.Add([]byte("gateways: [{name: a, listen: x, connect: y, allow: [{from: [::1]}]}]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := ParseConfig("f", data)
+		if err != nil {
+			if finding.Of(err).Code != "gateway-config" {
+				t.Error(err)
+			}
+			return
+		}
+		for _, g := range c.Gateways {
+			ParseAddress(g.Listen, "1")
+			ParseAddress(g.Connect, "")
+		}
+	})
+}
+
+// schema describes a type for editors.
+func schema(t reflect.Type) map[string]any {
+	switch {
+	case t == reflect.TypeFor[Object]():
+		return map[string]any{"type": []string{"string", "object"}}
+	case t == reflect.TypeFor[time.Duration]():
+		return map[string]any{"type": "string", "pattern": "^([0-9.]+(ns|us|ms|s|m|h))+$"}
+	case t == reflect.TypeFor[Protocol]():
+		return map[string]any{"enum": Protocols}
+	}
+	switch t.Kind() {
+	case reflect.Slice:
+		return map[string]any{"type": "array", "items": schema(t.Elem())}
+	case reflect.Struct:
+		fields := map[string]any{}
+		schemaFields(t, fields)
+		return map[string]any{"type": "object", "additionalProperties": false, "properties": fields}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Int:
+		return map[string]any{"type": "integer", "minimum": 0}
+	}
+	return map[string]any{"type": "string"}
+}
+
+func schemaFields(t reflect.Type, fields map[string]any) {
+	for f := range t.Fields() {
+		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if option == "inline" {
+			schemaFields(f.Type, fields)
+			continue
+		}
+		s := schema(f.Type)
+		s["description"] = f.Tag.Get("help")
+		if enum := f.Tag.Get("enum"); enum != "" {
+			s["enum"] = strings.Split(strings.TrimPrefix(enum, ","), ",")
+		}
+		fields[name] = s
+	}
+}
+
+// The schema and the guide have every field.
+func TestConfigReference(t *testing.T) {
+	s := schema(reflect.TypeFor[Config]())
+	s["$schema"], s["title"] = "https://json-schema.org/draft/2020-12/schema", "virtls gateway --config"
+	b, err := json.MarshalIndent(s, "", "  ")
+	must(t, err)
+	b = append(b, '\n')
+	file := filepath.Join("..", "docs", "gateway.schema.json")
+	if *update {
+		must(t, os.WriteFile(file, b, 0o644))
+	}
+	have, err := os.ReadFile(file)
+	must(t, err)
+	if string(have) != string(b) {
+		t.Error("docs/gateway.schema.json is not what the code says; go test ./gateway -run Reference -update writes it")
+	}
+	guide, err := os.ReadFile(filepath.Join("..", "docs", "guide", "gateway.md"))
+	must(t, err)
+	for name := range fieldTypes(reflect.TypeFor[Config]()) {
+		if !strings.Contains(string(guide), "`"+name+"`") {
+			t.Errorf("the guide does not describe %s", name)
+		}
+	}
+	for name := range fieldTypes(reflect.TypeFor[Defined]()) {
+		if !strings.Contains(string(guide), "`"+name+"`") {
+			t.Errorf("the guide does not describe %s", name)
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	"github.com/landlock-lsm/go-landlock/landlock/syscall"
+
+	"virtls/finding"
+)
+
+var kindLandlock = finding.Define("gateway-landlock", finding.Error,
+	"the rights that the gateways do not need cannot be given up",
+	"boot a kernel with Landlock (CONFIG_SECURITY_LANDLOCK, lsm=landlock,...), or say --landlock auto")
+
+// resolverFiles are what the resolver reads.
+var resolverFiles = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services"}
+
+// confine gives up all rights but those to read the credentials' directories and
+// the resolver's files, to reach the services' sockets and, where the kernel can
+// tell ports apart (Landlock ABI 4, Linux 6.7), to connect to the services'
+// ports. What listens was opened before.
+func (r *Runner) confine() error {
+	when := r.Process.Landlock
+	if when == "off" {
+		return nil
+	}
+	abi, err := syscall.LandlockGetABIVersion()
+	if err != nil || abi < 1 {
+		if when == "required" {
+			return kindLandlock.Found("kernel", "no Landlock").Unable(err)
+		}
+		r.Log.Info("no Landlock in this kernel: the process keeps its rights to files and ports")
+		return nil
+	}
+	if err := landlock.V5.BestEffort().Restrict(r.rights()...); err != nil {
+		return kindLandlock.Found("kernel", "").Unable(err)
+	}
+	r.Log.Info("confined by Landlock", slog.Int("abi", abi))
+	return nil
+}
+
+// rights are what the gateways need.
+func (r *Runner) rights() []landlock.Rule {
+	read := map[string]bool{}
+	for _, c := range r.Credentials {
+		for _, file := range c.Holder.Current().Files() {
+			read[filepath.Dir(file)] = true
+			// A link leads elsewhere, as in Kubernetes.
+			if target, err := filepath.EvalSymlinks(file); err == nil {
+				read[filepath.Dir(target)] = true
+			}
+		}
+	}
+	for _, file := range r.Files {
+		read[filepath.Dir(file)] = true
+	}
+	rules := []landlock.Rule{landlock.ROFiles(resolverFiles...).IgnoreIfMissing()}
+	for dir := range read {
+		rules = append(rules, landlock.RODirs(dir).IgnoreIfMissing())
+	}
+	domain := false
+	for _, g := range r.Gateways {
+		switch a := g.o.Connect.Address; a.network {
+		case schemeUNIX:
+			rules = append(rules, landlock.RWFiles(a.path).IgnoreIfMissing())
+		case schemeTCP:
+			if port, err := strconv.ParseUint(a.port, 10, 16); err == nil {
+				rules = append(rules, landlock.ConnectTCP(uint16(port)))
+			}
+			domain = true
+		}
+		if a := g.o.Listen.Address; a.network == schemeUNIX {
+			rules = append(rules, landlock.RWDirs(filepath.Dir(a.path))) // to take the socket away at the end
+		}
+	}
+	if domain {
+		rules = append(rules, landlock.ConnectTCP(53)) // answers that are too long for UDP
+	}
+	if name := os.Getenv("NOTIFY_SOCKET"); filepath.IsAbs(name) {
+		rules = append(rules, landlock.RWFiles(name).IgnoreIfMissing())
+	}
+	return rules
+}

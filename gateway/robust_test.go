@@ -1,0 +1,285 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"virtls/creds"
+	"virtls/finding"
+)
+
+// native returns credentials that our own engine serves.
+func native(t testing.TB, dir string, end creds.Endpoint) *creds.Holder {
+	t.Helper()
+	h, err := creds.NewHolder(t.Context(), func(context.Context) (creds.Credentials, []finding.Finding, error) {
+		c, w, err := creds.LoadX509(creds.X509Options{Dir: dir, Endpoint: end, Priority: "NORMAL"})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, w, nil
+	})
+	must(t, err)
+	return h
+}
+
+// goroutinesEnd wants no more goroutines than there were.
+func goroutinesEnd(t *testing.T, before int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+		}
+	}
+}
+
+// Clients that send nothing, too little or nonsense are gone in time, with a line
+// in the log and nothing left behind.
+func TestHostileClients(t *testing.T) {
+	dir := shared().ca.dir(t, "localhost", "ec")
+	for _, engine := range []struct {
+		name   string
+		holder *creds.Holder
+	}{{"crypto/tls", holder(t, dir, creds.Server)}, {"our engine", native(t, dir, creds.Server)}} {
+		for _, tt := range []struct {
+			name string
+			send func(net.Conn)
+			want []string
+		}{
+			{"half-open", func(net.Conn) {}, []string{"verdict=refused", "code=handshake-failed", "not complete in time"}},
+			{"slow", func(c net.Conn) {
+				for _, b := range []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") {
+					c.Write([]byte{b})
+					time.Sleep(50 * time.Millisecond)
+				}
+			}, []string{"verdict=refused", "code=handshake-failed", "not complete in time"}},
+			{"garbage", func(c net.Conn) { io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") }, []string{"verdict=refused", "code=handshake-failed"}},
+			{"oversized record", func(c net.Conn) { c.Write(append([]byte{0x16, 3, 3, 0xff, 0xff}, make([]byte, 1<<16)...)) }, []string{"verdict=refused", "code=handshake-failed"}},
+			{"oversized hello", func(c net.Conn) {
+				record := append([]byte{0x16, 3, 3, 0x40, 0}, make([]byte, 1<<14)...)
+				copy(record[5:], []byte{1, 0xff, 0xff, 0xff})
+				for range 20 {
+					if _, err := c.Write(record); err != nil {
+						return
+					}
+				}
+			}, []string{"verdict=refused", "code=handshake-failed"}},
+			{"gone", func(c net.Conn) { c.Close() }, []string{"verdict=refused", "code=handshake-failed"}},
+		} {
+			t.Run(engine.name+" "+tt.name, func(t *testing.T) {
+				gw := run(t, Options{
+					Listen: Side{address(t, "tls://127.0.0.1:0"), engine.holder}, HandshakeLimit: 300 * time.Millisecond,
+					Connect: Side{Address: address(t, "unix:///nonexistent/service")},
+				})
+				before := runtime.NumGoroutine()
+				c := gw.dial(t)
+				start := time.Now()
+				go tt.send(c)
+				gw.log.await(t, append(tt.want, "peer=127.0.0.1:", "mend=")...)
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				c.Close()
+				goroutinesEnd(t, before)
+				if n := gw.count(); n != 0 {
+					t.Errorf("%d connections are left", n)
+				}
+			})
+		}
+	}
+}
+
+// What is no TLS after the handshake ends the connection, and the service sees
+// that it was cut.
+func TestGarbageAfterHandshake(t *testing.T) {
+	dir := shared().ca.dir(t, "localhost", "ec")
+	for _, h := range []*creds.Holder{holder(t, dir, creds.Server), native(t, dir, creds.Server)} {
+		ended := make(chan error, 1)
+		gw := run(t, Options{
+			Listen: Side{address(t, "tls://127.0.0.1:0"), h},
+			Connect: Side{Address: address(t, serve(t, "tcp", func(c net.Conn) {
+				_, err := io.Copy(c, c)
+				ended <- err
+			}))},
+		})
+		c, err := gw.open(t, dir)
+		must(t, err)
+		exchange(t, c, "hello")
+		before := runtime.NumGoroutine()
+		_, err = c.NetConn().Write(append([]byte{0x17, 3, 3, 0, 32}, make([]byte, 32)...))
+		must(t, err)
+		gw.log.await(t, "msg=closed", "reason=")
+		if err := <-ended; err == nil {
+			t.Error("the service takes a cut connection for one that has ended")
+		}
+		goroutinesEnd(t, before)
+	}
+}
+
+// Half-closing passes through in both directions.
+func TestHalfClose(t *testing.T) {
+	dir := shared().ca.dir(t, "localhost", "ec")
+	gw := run(t, Options{
+		Listen: Side{address(t, "tls://127.0.0.1:0"), holder(t, dir, creds.Server)},
+		Connect: Side{Address: address(t, serve(t, "unix", func(c net.Conn) {
+			all, err := io.ReadAll(c)
+			if err == nil {
+				c.Write([]byte(strings.ToUpper(string(all))))
+			}
+		}))},
+	})
+	c, err := gw.open(t, dir)
+	must(t, err)
+	text := strings.Repeat("a question ", 100000)
+	go func() {
+		io.WriteString(c, text)
+		c.CloseWrite()
+	}()
+	got, err := io.ReadAll(c)
+	must(t, err)
+	if string(got) != strings.ToUpper(text) {
+		t.Errorf("got %d octets, want %d", len(got), len(text))
+	}
+	gw.log.await(t, "msg=closed")
+}
+
+// Limits and addresses are judged before the handshake.
+func TestLimits(t *testing.T) {
+	dir := shared().ca.dir(t, "localhost", "ec")
+	service := address(t, serve(t, "unix", echo))
+	for _, tt := range []struct {
+		name string
+		o    Options
+		want string
+	}{
+		{"total", Options{MaxConnections: 1}, "code=gateway-full"},
+		{"per client", Options{MaxPerClient: 1}, "code=gateway-full"},
+		{"idle", Options{IdleLimit: 200 * time.Millisecond}, `reason="nothing was sent for the time`},
+		{"service is gone", Options{Connect: Side{Address: address(t, "unix:///nonexistent/service")}}, "code=gateway-service"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := tt.o
+			o.Listen = Side{address(t, "tls://127.0.0.1:0"), holder(t, dir, creds.Server)}
+			if o.Connect.Address.url == "" {
+				o.Connect.Address = service
+			}
+			gw := run(t, o)
+			c, err := gw.open(t, dir)
+			must(t, err)
+			if tt.name != "service is gone" {
+				exchange(t, c, "hello")
+			}
+			if strings.HasPrefix(tt.want, "code=gateway-full") {
+				if _, err := gw.open(t, dir); err == nil {
+					t.Error("a second connection is let in")
+				}
+				gw.log.await(t, "verdict=refused", tt.want)
+				c.Close()
+				gw.log.await(t, "msg=closed")
+				c, err = gw.open(t, dir)
+				must(t, err)
+				exchange(t, c, "again")
+				return
+			}
+			gw.log.await(t, tt.want)
+		})
+	}
+}
+
+// Names and addresses of the access list.
+func TestAccess(t *testing.T) {
+	ca := shared().ca
+	dir := ca.dir(t, "localhost", "ec")
+	service := address(t, serve(t, "unix", echo))
+	for _, tt := range []struct {
+		name        string
+		names, from []string
+		want        string // empty: let in
+	}{
+		{"name and network", []string{"O=Example,CN=local*"}, []string{"127.0.0.0/8", "192.0.2.1"}, ""},
+		{"network alone", nil, []string{"127.0.0.1"}, ""},
+		{"another network", nil, []string{"192.0.2.0/24", "2001:db8::/32"}, "code=gateway-address-denied"},
+		{"another name", []string{"O=Example,CN=other"}, nil, "code=peer-denied"},
+		{"name turned round", []string{"CN=localhost,O=Example"}, nil, "turn the pattern CN=localhost,O=Example round"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			access, err := AccessFor(tt.names, tt.from)
+			must(t, err)
+			gw := run(t, Options{Listen: Side{address(t, "tls://127.0.0.1:0"), holder(t, dir, creds.Server)}, Connect: Side{Address: service}, Access: access})
+			c, err := gw.open(t, dir)
+			if err == nil {
+				err = tryExchange(c, "hello")
+			}
+			if (err == nil) != (tt.want == "") {
+				t.Fatalf("the exchange ends with %v", err)
+			}
+			if tt.want != "" {
+				gw.log.await(t, "verdict=refused", tt.want)
+			}
+		})
+	}
+}
+
+// Stopping lets connections end, and cuts them only after the limit.
+func TestDrain(t *testing.T) {
+	dir := shared().ca.dir(t, "localhost", "ec")
+	for _, patient := range []bool{true, false} {
+		o := Options{Listen: Side{address(t, "tls://127.0.0.1:0"), holder(t, dir, creds.Server)}, Connect: Side{Address: address(t, serve(t, "tcp", echo))}}
+		if !patient {
+			o.DrainLimit = 100 * time.Millisecond
+		}
+		gw := run(t, o)
+		c, err := gw.open(t, dir)
+		must(t, err)
+		exchange(t, c, "hello")
+		stopped := make(chan error, 1)
+		go func() { stopped <- gw.stop() }()
+		gw.log.await(t, "msg=draining", "connections=1")
+		if _, err := net.Dial("tcp", gw.Addr().String()); err == nil {
+			t.Error("the gateway still listens")
+		}
+		if patient {
+			exchange(t, c, "still here")
+			c.Close()
+		} else {
+			gw.log.await(t, "msg=closed", errCut.Error())
+		}
+		must(t, <-stopped)
+	}
+}
+
+// A socket that nobody listens on is replaced, one in use is not, and a file
+// never.
+func TestUNIXListener(t *testing.T) {
+	path := filepath.Join(socketDir(t), "listener")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	must(t, err)
+	l.SetUnlinkOnClose(false)
+	o := Options{Listen: Side{Address: address(t, "unix://"+path+"?mode=0600")}, Connect: Side{Address: address(t, "tcp://127.0.0.1:1")}}
+	g, err := New(o)
+	must(t, err)
+	if err := g.Listen(t.Context()); finding.Of(err).Code != "gateway-listen" {
+		t.Errorf("a socket in use: %v", err)
+	}
+	l.Close()
+	gw := run(t, o)
+	info, err := os.Stat(path)
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	gw.dial(t)
+	gw.log.await(t, "code=gateway-service", "peer=\"unix:pid=")
+	must(t, gw.stop())
+	must(t, os.WriteFile(path, nil, 0o600))
+	if err := g.Listen(t.Context()); err == nil {
+		t.Error("a file was taken for a socket")
+	}
+}

@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"cmp"
+	"net/netip"
+	"time"
+
+	"virtls/authz"
+	"virtls/creds"
+	"virtls/object"
+)
+
+// Settings are those of one gateway, as flags and the configuration file have
+// them. Their help is that of the command, and of the file's JSON schema.
+type Settings struct {
+	ListenTLSCreds  string `yaml:"listen-tls-creds" name:"listen-tls-creds" help:"Id of the credentials to listen with, an object with endpoint=server. Without it the listener is plain." placeholder:"ID"`
+	TLSAuthz        string `yaml:"tls-authz" name:"tls-authz" help:"Id of an access list that judges the names of clients." placeholder:"ID"`
+	ConnectTLSCreds string `yaml:"connect-tls-creds" name:"connect-tls-creds" help:"Id of the credentials to connect with, an object with endpoint=client. Without it the service is spoken to plainly." placeholder:"ID"`
+	TLSHostname     string `yaml:"tls-hostname" name:"tls-hostname" help:"Name that the service's certificate must have, if it is not the host that is connected to." placeholder:"NAME"`
+	NameAuthorities bool   `yaml:"name-authorities" help:"Tell clients by which authorities their certificates should be. GnuTLS before 3.8.13 then keeps RSA certificates back; clients with several certificates need it."`
+
+	MaxConnections    int           `yaml:"max-connections" help:"How many connections there may be at once; without it as many as file descriptors allow." placeholder:"N"`
+	MaxPerClient      int           `yaml:"max-per-client" help:"How many connections one address may have at once; without it any number." placeholder:"N"`
+	HandshakeTimeout  time.Duration `yaml:"handshake-timeout" help:"How long a client's handshake may take (default: 10s)." placeholder:"TIME"`
+	ConnectTimeout    time.Duration `yaml:"connect-timeout" help:"How long connecting to the service may take, its handshake included (default: 10s)." placeholder:"TIME"`
+	IdleTimeout       time.Duration `yaml:"idle-timeout" help:"End connections on which nothing was sent for so long (default: never)." placeholder:"TIME"`
+	HalfClosedTimeout time.Duration `yaml:"half-closed-timeout" help:"The same for connections of which one end has said that it is done (default: 10m)." placeholder:"TIME"`
+	Keepalive         time.Duration `yaml:"keepalive" help:"How long a connection may be silent before TCP asks whether the peer is still there (default: 1m)." placeholder:"TIME"`
+	DrainTimeout      time.Duration `yaml:"drain-timeout" help:"How long connections may go on when the gateway is to stop (default: 30s)." placeholder:"TIME"`
+	ProxyProtocol     bool          `yaml:"proxy-protocol" help:"Tell the service who the client is, by a header of the PROXY protocol, version 2."`
+}
+
+// defaultDrain is how long users wait for a program to stop.
+const defaultDrain = 30 * time.Second
+
+// An Endpoint is what a gateway is between.
+type Endpoint struct {
+	Name     string   `yaml:"name" help:"Name in the log and the metrics."`
+	Protocol Protocol `yaml:"protocol" help:"tls (default) or libvirt."`
+	Listen   string   `yaml:"listen" help:"Where to listen: tls://HOST:PORT, tcp://HOST:PORT, unix:///PATH or fd://NAME."`
+	Connect  string   `yaml:"connect" help:"Where the service is: tls://HOST:PORT, tcp://HOST:PORT or unix:///PATH."`
+}
+
+// Options makes the options of a gateway, with the credentials that it uses,
+// from the objects of a registry.
+func (s Settings) Options(r *object.Registry, e Endpoint, access Access) (o Options, used []Credential, err error) {
+	o = Options{
+		Name: e.Name, Protocol: e.Protocol, Hostname: s.TLSHostname, Access: access, NameAuthorities: s.NameAuthorities,
+		MaxConnections: s.MaxConnections, MaxPerClient: s.MaxPerClient,
+		HandshakeLimit: s.HandshakeTimeout, ConnectLimit: s.ConnectTimeout, IdleLimit: s.IdleTimeout, LingerLimit: s.HalfClosedTimeout,
+		KeepAlive: s.Keepalive, DrainLimit: cmp.Or(s.DrainTimeout, defaultDrain), SendProxy: s.ProxyProtocol,
+	}
+	port := ""
+	if e.Protocol == Libvirt {
+		port = LibvirtPort
+	}
+	for _, side := range []struct {
+		*Side
+		url, id string
+		end     creds.Endpoint
+	}{{&o.Listen, e.Listen, s.ListenTLSCreds, creds.Server}, {&o.Connect, e.Connect, s.ConnectTLSCreds, creds.Client}} {
+		if side.Address, err = ParseAddress(side.url, port); err != nil {
+			return o, nil, err
+		}
+		if side.id == "" {
+			continue
+		}
+		if side.Credentials, _, err = r.Creds(side.id, side.end); err != nil {
+			return o, nil, err
+		}
+		used = append(used, Credential{side.id, side.Credentials})
+	}
+	o.Authz, err = list(r, s.TLSAuthz)
+	return o, used, err
+}
+
+// list returns the access list with an id, nil for none, and keeps it in place.
+func list(r *object.Registry, id string) (authz.Authorizer, error) {
+	if id == "" {
+		return nil, nil
+	}
+	if _, err := r.Use(id); err != nil {
+		return nil, err
+	}
+	return r.Authz(id), nil
+}
+
+// AccessFor makes rules: each name may come from each network.
+func AccessFor(names, networks []string) (Access, error) {
+	var from []netip.Prefix
+	for _, text := range networks {
+		p, err := ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		from = append(from, p)
+	}
+	var rules Access
+	for _, pattern := range names {
+		rules = append(rules, Rule{DN: pattern, From: from})
+	}
+	if len(rules) == 0 && len(from) > 0 {
+		rules = Access{{From: from}}
+	}
+	return rules, nil
+}

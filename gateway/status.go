@@ -1,0 +1,210 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"virtls/creds"
+	"virtls/finding"
+)
+
+var kindStatus = finding.Define("gateway-status-open", finding.Error,
+	"the status page would listen where other machines reach it, and tells whoever asks which clients are connected",
+	"listen on 127.0.0.1 or [::1], or say --status-anywhere")
+
+// A Status is what the status page says.
+type Status struct {
+	Schema      int                `json:"schema"`
+	Gateways    []GatewayStatus    `json:"gateways"`
+	Credentials []CredentialStatus `json:"credentials"`
+}
+
+// A GatewayStatus is what is known of a gateway.
+type GatewayStatus struct {
+	Name        string             `json:"name"`
+	Protocol    Protocol           `json:"protocol"`
+	Listen      string             `json:"listen"`
+	Connect     string             `json:"connect"`
+	Accepted    int64              `json:"accepted"`
+	Refused     map[string]int64   `json:"refused"` // by the finding's code
+	Open        int                `json:"open"`
+	Up          int64              `json:"up"` // octets from clients
+	Down        int64              `json:"down"`
+	Handshakes  int64              `json:"handshakes"`
+	Seconds     float64            `json:"handshakeSeconds"` // that they took together
+	Connections []ConnectionStatus `json:"connections"`      // the oldest maxListed
+}
+
+// A ConnectionStatus is what is known of a connection.
+type ConnectionStatus struct {
+	ID    uint64    `json:"id"`
+	Peer  string    `json:"peer"`
+	DN    string    `json:"dn,omitempty"`
+	Since time.Time `json:"since"`
+	Up    int64     `json:"up"`
+	Down  int64     `json:"down"`
+}
+
+// A CredentialStatus is what is known of credentials.
+type CredentialStatus struct {
+	ID       string     `json:"id"`
+	Type     string     `json:"type"`
+	Identity string     `json:"identity,omitempty"`
+	NotAfter *time.Time `json:"notAfter,omitempty"` // of the first identity to end
+	Reloads  int64      `json:"reloads"`
+	Failures int64      `json:"reloadFailures"`
+	Error    string     `json:"error,omitempty"` // of the last reload
+}
+
+// maxListed bounds the list of connections.
+const maxListed = 1000
+
+// Status tells how the gateway is.
+func (g *Gateway) Status() GatewayStatus {
+	s := GatewayStatus{
+		Name: g.o.Name, Protocol: g.o.Protocol, Listen: g.o.Listen.Address.String(), Connect: g.o.Connect.Address.String(),
+		Accepted: g.stats.accepted.Load(), Up: g.stats.up.Load(), Down: g.stats.down.Load(),
+	}
+	g.stats.mu.Lock()
+	s.Refused, s.Handshakes, s.Seconds = maps.Clone(g.stats.refused), g.stats.handshakes, g.stats.seconds
+	g.stats.mu.Unlock()
+	g.mu.Lock()
+	open := slices.Collect(maps.Keys(g.conns))
+	g.mu.Unlock()
+	s.Open = len(open)
+	slices.SortFunc(open, func(a, b *connection) int { return int(int64(a.id) - int64(b.id)) })
+	s.Connections = []ConnectionStatus{}
+	for _, c := range open[:min(len(open), maxListed)] {
+		cs := ConnectionStatus{ID: c.id, Peer: c.peer, Since: c.began.UTC(), Up: c.up.Load(), Down: c.down.Load()}
+		if name := c.name.Load(); name != nil {
+			cs.DN = *name
+		}
+		s.Connections = append(s.Connections, cs)
+	}
+	return s
+}
+
+// Status tells how everything is.
+func (r *Runner) Status() Status {
+	s := Status{Schema: 1, Gateways: []GatewayStatus{}, Credentials: []CredentialStatus{}}
+	for _, g := range r.Gateways {
+		s.Gateways = append(s.Gateways, g.Status())
+	}
+	for _, c := range r.Credentials {
+		now := c.Holder.Current()
+		cs := r.outcome(c.ID)
+		cs.ID, cs.Type = c.ID, now.Type()
+		if x, ok := now.(*creds.X509); ok && len(x.Identities) > 0 {
+			cs.Identity = x.Identities[0].Chain[0].Subject.String()
+			for _, id := range x.Identities {
+				if end := id.Chain[0].NotAfter.UTC(); cs.NotAfter == nil || end.Before(*cs.NotAfter) {
+					cs.NotAfter = &end
+				}
+			}
+		}
+		s.Credentials = append(s.Credentials, cs)
+	}
+	return s
+}
+
+// listenStatus opens the status page's socket.
+func (r *Runner) listenStatus(ctx context.Context) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(r.Process.Status)
+	if err != nil {
+		return nil, kindAddress.Found(r.Process.Status, "").WithText("the status page listens at HOST:PORT").WithFix("write 127.0.0.1:PORT").Usage()
+	}
+	ip, err := netip.ParseAddr(host)
+	loopback := host == "localhost" || err == nil && ip.IsLoopback()
+	if !loopback && !r.Process.StatusAnywhere {
+		return nil, kindStatus.Found(r.Process.Status, "").Usage()
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", r.Process.Status)
+	if err != nil {
+		return nil, kindListen.Found(r.Process.Status, "").WithText("the status page cannot listen").Unable(err)
+	}
+	return l, nil
+}
+
+// serveStatus serves the status page until ctx ends.
+func (r *Runner) serveStatus(ctx context.Context, l net.Listener) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		r.Status().writeMetrics(w)
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		e.Encode(r.Status())
+	})
+	server := http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10,
+	}
+	defer context.AfterFunc(ctx, func() { server.Close() })()
+	if err := server.Serve(l); err != nil && ctx.Err() == nil {
+		r.Log.Error("the status page has ended", "error", err.Error())
+	}
+}
+
+// A metric is a family of the text format of Prometheus.
+type metric struct {
+	name, typ, help string
+	lines           []string
+}
+
+func (m *metric) add(value float64, labels ...string) {
+	var pairs []string
+	for i := 0; i+1 < len(labels); i += 2 {
+		pairs = append(pairs, labels[i]+`="`+labelEscape.Replace(labels[i+1])+`"`)
+	}
+	m.lines = append(m.lines, fmt.Sprintf("%s{%s} %g", m.name, strings.Join(pairs, ","), value))
+}
+
+var labelEscape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
+// writeMetrics writes the status in the text format of Prometheus.
+func (s Status) writeMetrics(w io.Writer) {
+	open := metric{name: "virtls_gateway_connections", typ: "gauge", help: "Connections that are open."}
+	accepted := metric{name: "virtls_gateway_accepted_total", typ: "counter", help: "Clients that were let in."}
+	refused := metric{name: "virtls_gateway_refused_total", typ: "counter", help: "Clients that were not let in, by the code of the finding."}
+	moved := metric{name: "virtls_gateway_bytes_total", typ: "counter", help: "Octets of payload, up from clients and down to them."}
+	shakes := metric{name: "virtls_gateway_handshakes_total", typ: "counter", help: "TLS handshakes with clients that were completed."}
+	took := metric{name: "virtls_gateway_handshake_seconds_total", typ: "counter", help: "Time that they took together."}
+	end := metric{name: "virtls_credentials_not_after_seconds", typ: "gauge", help: "When the first certificate of the credentials ends, in seconds since 1970."}
+	reloads := metric{name: "virtls_credentials_reloads_total", typ: "counter", help: "Reloads of credentials, by outcome."}
+	for _, g := range s.Gateways {
+		open.add(float64(g.Open), "gateway", g.Name)
+		accepted.add(float64(g.Accepted), "gateway", g.Name)
+		for _, code := range slices.Sorted(maps.Keys(g.Refused)) {
+			refused.add(float64(g.Refused[code]), "gateway", g.Name, "code", code)
+		}
+		moved.add(float64(g.Up), "gateway", g.Name, "direction", "up")
+		moved.add(float64(g.Down), "gateway", g.Name, "direction", "down")
+		shakes.add(float64(g.Handshakes), "gateway", g.Name)
+		took.add(g.Seconds, "gateway", g.Name)
+	}
+	for _, c := range s.Credentials {
+		if c.NotAfter != nil {
+			end.add(float64(c.NotAfter.Unix()), "id", c.ID)
+		}
+		reloads.add(float64(c.Reloads), "id", c.ID, "outcome", "loaded")
+		reloads.add(float64(c.Failures), "id", c.ID, "outcome", "failed")
+	}
+	for _, m := range []metric{open, accepted, refused, moved, shakes, took, end, reloads} {
+		if len(m.lines) > 0 {
+			fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s\n", m.name, m.help, m.name, m.typ, strings.Join(m.lines, "\n"))
+		}
+	}
+}

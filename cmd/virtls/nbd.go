@@ -66,10 +66,10 @@ func (c *nbdClient) target(text string) (nbd.Target, nbd.Options, error) {
 	if t.Hostname == "" {
 		t.Hostname = c.flags.TLSHostname
 	}
-	current := func() creds.Credentials { return nil }
+	var current func() creds.Credentials
 	switch {
 	case t.CredsID != "":
-		holder, release, err := c.registry.Creds(t.CredsID, creds.Client)
+		holder, release, err := credentials(c.registry, t.CredsID, creds.Client)
 		if err != nil {
 			return t, o, err
 		}

@@ -139,10 +139,6 @@ func answering(t *testing.T, text string) net.Conn {
 // TestStrangeServers meets servers that do not speak NBD, or not well.
 func TestStrangeServers(t *testing.T) {
 	const hello = "NBDMAGICIHAVEOPT\x00\x03"
-	reply := func(option, kind byte, high byte, data string) string {
-		return "\x00\x03\xe8\x89\x04\x55\x65\xa9\x00\x00\x00" + string(option) + string([]byte{high, 0, 0, kind}) + lengthAnd(data)
-	}
-	_ = reply
 	secure := securities[1].secure(t, creds.Client)
 	rep := func(option byte, kind uint32, data string) string {
 		return "\x00\x03\xe8\x89\x04\x55\x65\xa9\x00\x00\x00" + string([]byte{option, byte(kind >> 24), 0, 0, byte(kind)}) + lengthAnd(data)
@@ -220,7 +216,9 @@ func TestRequests(t *testing.T) {
 // aligned is a device that wants whole sectors.
 type aligned struct{ nbd.Device }
 
-func (aligned) BlockSize() nbd.BlockSize { return nbd.BlockSize{Min: 512, Preferred: 4096, Max: 1 << 20} }
+func (aligned) BlockSize() nbd.BlockSize {
+	return nbd.BlockSize{Min: 512, Preferred: 4096, Max: 1 << 20}
+}
 
 // TestBlockSizes tells of sizes, splits requests by them, and refuses others.
 func TestBlockSizes(t *testing.T) {

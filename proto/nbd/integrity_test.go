@@ -9,17 +9,16 @@ import (
 	"testing"
 
 	"virtls/creds"
-	"virtls/internal/peertest"
 	"virtls/proto/nbd"
 )
 
 // TestIntegrity makes random requests over several connections, each with a
-// region of its own, and compares what is read with a model: 40,000 requests, and
+// region of its own, and compares what is read with a model: 10,000 requests, and
 // a million in the full matrix.
 func TestIntegrity(t *testing.T) {
 	const connections, region = 4, 1 << 20
-	total := 40_000
-	if peertest.Full() {
+	total := 10_000
+	if os.Getenv("VIRTLS_INTEROP") == "full" {
 		total = 1_000_000
 	}
 	path, content := rawFile(t, connections*region)
@@ -32,7 +31,9 @@ func TestIntegrity(t *testing.T) {
 		for half := range 2 {
 			// Two goroutines share a connection, each with a half of its region.
 			model := content[i*region+half*region/2:][:region/2]
-			running.Go(func() { requests(t, c, model, int64(i*region+half*region/2), total/connections/2, rand.New(rand.NewPCG(uint64(i), uint64(half)))) })
+			running.Go(func() {
+				requests(t, c, model, int64(i*region+half*region/2), total/connections/2, rand.New(rand.NewPCG(uint64(i), uint64(half))))
+			})
 		}
 	}
 	running.Wait()
@@ -43,7 +44,6 @@ func TestIntegrity(t *testing.T) {
 
 // requests makes random requests in a region that begins at base.
 func requests(t *testing.T, c *nbd.Client, model []byte, base int64, count int, random *rand.Rand) {
-	trimmed := make([]bool, len(model)/4096) // content unknown
 	buf := make([]byte, 40<<10)
 	for n := range count {
 		off := random.IntN(len(model))
@@ -80,7 +80,6 @@ func requests(t *testing.T, c *nbd.Client, model []byte, base int64, count int, 
 			return
 		}
 	}
-	_ = trimmed
 }
 
 // checkExtents wants zeroes wherever the server tells of them.

@@ -23,7 +23,9 @@ func opt(number uint32, data string) string {
 	return string(b) + data
 }
 
-func lengthAnd(s string) string { return string(binary.BigEndian.AppendUint32(nil, uint32(len(s)))) + s }
+func lengthAnd(s string) string {
+	return string(binary.BigEndian.AppendUint32(nil, uint32(len(s)))) + s
+}
 
 // goFor is the data of INFO and GO.
 func goFor(name string, infos string) string {
@@ -67,10 +69,10 @@ func talk(t *testing.T, port int, text string) string {
 	must(t, err)
 	defer c.Close()
 	must(t, c.SetDeadline(time.Now().Add(20*time.Second)))
-	_, err = c.Write([]byte(text))
-	must(t, err)
-	must(t, c.(*net.TCPConn).CloseWrite())
-	got, _ := io.ReadAll(c) // a reset tells of an end as good as any
+	// The server may be done with it before it has read everything.
+	_, _ = c.Write([]byte(text))
+	_ = c.(*net.TCPConn).CloseWrite()
+	got, _ := io.ReadAll(c)
 	return string(got)
 }
 
@@ -92,15 +94,11 @@ func TestRefusalsAreQEMUs(t *testing.T) {
 					if c.name == "export name" || c.name == "export name with zeroes" {
 						want, got = fmt.Sprint(len(want)), fmt.Sprint(len(got))
 					}
-					if c.name == "starttls with data" && s.kind != "" {
-						// QEMU's last words may be lost when it drops what else was sent.
-						want = strings.TrimRight(want, "")
-						if strings.HasPrefix(got, want) {
-							continue
-						}
-					}
 					if got != want {
 						t.Errorf("%s:\n got %q\nwant %q", c.name, got, want)
+					}
+					if says := map[string]string{"": "a disk", "tls-creds-psk": "Option 0x3 not permitted before TLS"}[s.kind]; c.name == "list" && !strings.Contains(got, says) {
+						t.Errorf("the answer to LIST is %q, want %q in it", got, says)
 					}
 				}
 			})

@@ -37,6 +37,7 @@ var parts = []struct {
 }{
 	{"pki", benchPKI},
 	{"validate", benchValidate},
+	{"nbd", benchNBD},
 }
 
 func main() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -46,7 +47,7 @@ func (p *prober) handshake(ctx context.Context) error {
 	err = conn.Handshake(limited)
 	p.state = conn.State()
 	p.note()
-	if err != nil && finding.Of(err).Code == "handshake-failed" {
+	if err != nil && slices.Contains([]string{"handshake-failed", "psk-refused"}, finding.Of(err).Code) {
 		return p.failedHandshake(ctx, err)
 	}
 	p.judged, p.r.Complete = err, p.complete()

@@ -173,7 +173,10 @@ func (s *Session) failed(err error) error {
 	if s.e != nil && s.p.native {
 		s.e.fill(&s.state) // what is known by now
 	}
-	f := kindHandshake.Found(s.state.subject(), s.p.chosen.reason).WithText("TLS handshake failed: %v", err)
+	f, ok := s.p.pskRefused(s.state.subject(), err)
+	if !ok {
+		f = kindHandshake.Found(s.state.subject(), s.p.chosen.reason).WithText("TLS handshake failed: %v", err)
+	}
 	return wrong(f, err)
 }
 

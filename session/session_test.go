@@ -430,9 +430,12 @@ func TestPSKRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			server, client := pskCreds(t, creds.PSKOptions{}, creds.PSKOptions{Username: "rich"}, tt.server, tt.client)
-			s, _ := open(t, Options{Credentials: server, Authorizer: tt.list}, Options{Credentials: client})
+			s, c := open(t, Options{Credentials: server, Authorizer: tt.list}, Options{Credentials: client})
 			if s.err == nil || !strings.Contains(s.err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", s.err, tt.want)
+			}
+			if tt.list == nil && (finding.Of(s.err).Code != "psk-refused" || finding.Of(c.err).Code != "psk-refused" || !strings.Contains(c.err.Error(), "has another key for this user")) {
+				t.Errorf("server %v, client %v", s.err, c.err)
 			}
 		})
 	}

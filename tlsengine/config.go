@@ -40,6 +40,11 @@ const (
 
 // The alerts for [Engine.Refuse].
 const (
+	IllegalParameter    = wire.IllegalParameter
+	DecryptError        = wire.DecryptError
+	BadRecordMAC        = wire.BadRecordMAC
+	UnknownPSKIdentity  = wire.UnknownPSKIdentity
+	MissingExtension    = wire.MissingExtension
 	AccessDenied        = wire.AccessDenied // for a peer that has proved its identity and may not come in
 	BadCertificate      = wire.BadCertificate
 	CertificateExpired  = wire.CertificateExpired

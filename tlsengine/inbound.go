@@ -198,11 +198,11 @@ func (e *Engine) unreadable(err error) error {
 	user := e.hs.psk.user
 	switch {
 	case e.client:
-		return wire.Errorf(wire.BadRecordMAC, "the server has another key for user %q than this side", user)
+		return wire.PSKErrorf(wire.BadRecordMAC, "the server has another key for user %q than this side", user)
 	case e.hs.v12.unknown:
-		return wire.Errorf(wire.BadRecordMAC, "user %q is not known here", user)
+		return wire.PSKErrorf(wire.BadRecordMAC, "user %q is not known here", user)
 	}
-	return wire.Errorf(wire.BadRecordMAC, "user %q has another key than this side's", user)
+	return wire.PSKErrorf(wire.BadRecordMAC, "user %q has another key than this side's", user)
 }
 
 // plainAlert tells whether an alert came unprotected although the server's

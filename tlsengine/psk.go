@@ -136,7 +136,7 @@ func (e *Engine) choosePSK(h *wire.ClientHello, m wire.Message) (index int, err 
 		}
 		secrets := schedule.New(s.hash, o.key)
 		if !hmac.Equal(h.Binders[i], o.binder(secrets, &hs.transcript, covered)) {
-			return 0, wire.Errorf(wire.DecryptError, "user %q has another key than this side's", o.user)
+			return 0, wire.PSKErrorf(wire.DecryptError, "user %q has another key than this side's", o.user)
 		}
 		hs.suite, hs.psk, hs.secrets = s, o, secrets
 		return i, nil
@@ -179,9 +179,9 @@ func (e *Engine) unknownPSK(h *wire.ClientHello, covered []byte) error {
 	dummy := &offer{key: key, hash: s.hash, label: schedule.ExternalBinder}
 	hmac.Equal(h.Binders[0], dummy.binder(schedule.New(s.hash, key), &e.hs.transcript, covered))
 	if o := e.hs.unfit; o != nil {
-		return wire.Errorf(wire.DecryptError, "user %q has a key for %s, and the client offers no suite with it", o.user, o.hash)
+		return wire.PSKErrorf(wire.DecryptError, "user %q has a key for %s, and the client offers no suite with it", o.user, o.hash)
 	}
-	return wire.Errorf(wire.DecryptError, "user %q is not known here", h.PSKs[0].Identity)
+	return wire.PSKErrorf(wire.DecryptError, "user %q is not known here", h.PSKs[0].Identity)
 }
 
 // nobodysKey returns a key that nobody has.

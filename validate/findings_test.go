@@ -128,6 +128,10 @@ func scenes(t *testing.T) []scene {
 			"/etc/pki/qemu/psk-server/keys.psk":     []byte("rich:" + strings.Repeat("ab", 32) + "\n"),
 			"/etc/pki/qemu/psk-client/kvm/keys.psk": []byte("rich:" + strings.Repeat("ab", 32) + "\n"),
 		}, "warning psk-key-both-ways"),
+		machine("pre-shared key for several servers", layer{
+			"/etc/pki/qemu/psk-client/kvm1/keys.psk": []byte("rich:" + strings.Repeat("ab", 32) + "\n"),
+			"/etc/pki/qemu/psk-client/kvm2/keys.psk": []byte("rich:" + strings.Repeat("ab", 32) + "\n"),
+		}, "warning psk-key-many-servers"),
 		machine("user's file before the system's", func() layer {
 			f := layer{}.put(t, libvirtAt, ca, layout.Client, c.client)
 			return f.put(t, layout.Home(layout.Libvirt, "/home/alice"), ca, layout.Client, c.client)

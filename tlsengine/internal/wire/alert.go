@@ -55,11 +55,19 @@ var alertNames = map[Alert]string{
 type Error struct {
 	Alert  Alert
 	Reason string
+	PSK    bool // the ends' pre-shared keys are the reason
 }
 
 func (e *Error) Error() string { return e.Reason }
 
 // Errorf returns an [Error].
 func Errorf(a Alert, format string, args ...any) *Error {
-	return &Error{a, fmt.Sprintf(format, args...)}
+	return &Error{Alert: a, Reason: fmt.Sprintf(format, args...)}
+}
+
+// PSKErrorf returns an [Error] whose reason is a pre-shared key.
+func PSKErrorf(a Alert, format string, args ...any) *Error {
+	e := Errorf(a, format, args...)
+	e.PSK = true
+	return e
 }

@@ -38,9 +38,14 @@ var parts = []struct {
 	{"pki", benchPKI},
 	{"validate", benchValidate},
 	{"nbd", benchNBD},
+	{"gateway", benchGateway},
 }
 
 func main() {
+	if os.Getenv("VIRTLS_BENCH_SERVICE") != "" {
+		fmt.Fprintln(os.Stderr, "bench:", serveBench())
+		os.Exit(1)
+	}
 	only := flag.String("only", "", "run one part")
 	quick := flag.Bool("quick", false, "small samples")
 	flag.Parse()

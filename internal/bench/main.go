@@ -46,6 +46,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", serveBench())
 		os.Exit(1)
 	}
+	{"session", benchSession},
+}
+
+func main() {
+	child()
 	only := flag.String("only", "", "run one part")
 	quick := flag.Bool("quick", false, "small samples")
 	flag.Parse()

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -31,13 +32,8 @@ func (s *Session) stdConfig() *tls.Config {
 			return s.verdict
 		}
 	}
-	certs := make([]tls.Certificate, len(p.x509.Identities))
-	for i, id := range p.x509.Identities {
-		certs[i].PrivateKey = id.Key
-		for _, c := range id.Chain {
-			certs[i].Certificate = append(certs[i].Certificate, c.Raw)
-		}
-	}
+	common := sharedBy(p.x509)
+	certs := common.certs
 	if !p.server() {
 		cfg.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return p.pick(certs, r.SupportsCertificate), nil
@@ -54,13 +50,14 @@ func (s *Session) stdConfig() *tls.Config {
 		return nil, errors.New("the client cannot verify the key of any of this side's certificates")
 	}
 	if !p.o.WithholdNames {
-		named := cfg.Clone()
-		named.ClientCAs = pool(p.x509.Anchors)
+		cfg.ClientCAs = common.pool()
 		cfg.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-			if needsNoNames(h) {
+			if !needsNoNames(h) {
 				return nil, nil
 			}
-			return named, nil
+			nameless := cfg.Clone()
+			nameless.ClientCAs = nil
+			return nameless, nil
 		}
 	}
 	return cfg
@@ -106,6 +103,7 @@ func (p *plan) pick(certs []tls.Certificate, fits func(*tls.Certificate) error) 
 // fillStd enters what crypto/tls agreed.
 func (p *plan) fillStd(s *State, c tls.ConnectionState) {
 	s.Version, s.Suite, s.KeySize, s.Group = tls.VersionName(c.Version), tls.CipherSuiteName(c.CipherSuite), keySize(c.CipherSuite), groupName(c.CurveID)
+	seen := s.PeerChain // when the peer was judged
 	s.Identity, s.Reason, s.PeerChain = p.chosen.identity, p.chosen.reason, nil
 	if s.Identity != nil {
 		s.Scheme = UnknownScheme
@@ -113,7 +111,11 @@ func (p *plan) fillStd(s *State, c tls.ConnectionState) {
 	if len(c.PeerCertificates) > 0 {
 		s.PeerScheme = UnknownScheme
 	}
-	for _, cert := range c.PeerCertificates {
+	for i, cert := range c.PeerCertificates {
+		if i < len(seen) && bytes.Equal(seen[i].Raw, cert.Raw) {
+			s.PeerChain = append(s.PeerChain, seen[i])
+			continue
+		}
 		parsed, err := pki.ParseCertificate(cert.Raw)
 		if err != nil {
 			// A chain that cannot be read is none.

@@ -251,7 +251,7 @@ func (b *bench) besidePrograms(dir string, ways []way) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		bulk, err := b.clientCost(p.client, ways[0])
+		bulk, err := b.clientCost(p.client, ways[0], p.slow)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
@@ -267,6 +267,7 @@ type program struct {
 	port   int
 	server []string
 	client func(port string) []string
+	slow   bool // it takes minutes for a gigabyte
 }
 
 func (b *bench) programs(dir string, ways []way) []program {
@@ -277,17 +278,17 @@ func (b *bench) programs(dir string, ways []way) []program {
 			[]string{"gnutls-serv", "--quiet", "--noticket", "--http", "--port", strconv.Itoa(gnutls), "--x509certfile", file("server-cert.pem"), "--x509keyfile", file("server-key.pem")},
 			func(port string) []string {
 				return []string{"gnutls-cli", "--x509cafile", file("ca-cert.pem"), "--x509certfile", file("client-cert.pem"), "--x509keyfile", file("client-key.pem"), "--priority", "NORMAL:-AES-256-GCM:-CHACHA20-POLY1305", "-p", port, "localhost"}
-			}},
+			}, true},
 		{"OpenSSL (s_server, s_client)", openssl,
 			[]string{"openssl", "s_server", "-quiet", "-num_tickets", "0", "-accept", strconv.Itoa(openssl), "-cert", file("server-cert.pem"), "-key", file("server-key.pem")},
 			func(port string) []string {
 				return []string{"openssl", "s_client", "-quiet", "-CAfile", file("ca-cert.pem"), "-cert", file("client-cert.pem"), "-key", file("client-key.pem"), "-connect", "localhost:" + port}
-			}},
+			}, false},
 	}
 	for i, w := range ways {
 		port := unusedPort()
 		list = append(list, program{w.name, port, []string{"self", "serve", strconv.Itoa(i), dir, strconv.Itoa(port)},
-			func(peer string) []string { return []string{"self", "receive", strconv.Itoa(i), dir, peer} }})
+			func(peer string) []string { return []string{"self", "receive", strconv.Itoa(i), dir, peer} }, false})
 	}
 	return list
 }

@@ -200,10 +200,13 @@ func processTime(pid int) time.Duration {
 }
 
 // clientCost is the CPU time that a client needs to receive 1 GB.
-func (b *bench) clientCost(args func(port string) []string, server way) (time.Duration, error) {
+func (b *bench) clientCost(args func(port string) []string, server way, slow bool) (time.Duration, error) {
 	octets := int64(1 << 30)
 	if b.quick {
 		octets = 128 << 20
+	}
+	if slow {
+		octets = 8 << 20
 	}
 	l, err := net.Listen("tcp", "localhost:0")
 	if err != nil {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -95,6 +96,53 @@ func TestVirshThroughGateway(t *testing.T) {
 				}
 				gw.log.await(t, "verdict=refused", "code="+tt.code, tt.text, "mend=")
 			})
+		}
+	})
+}
+
+// A virsh that is connected goes on when the gateway's certificate is renewed; the
+// next one sees the new certificate.
+func TestVirshWhileRenewed(t *testing.T) {
+	ca := shared().ca
+	etc := etcPKI(t, ca)
+	cert, key := ca.issue(t, "admin", "rsa2048")
+	dir := libvirtDir(t, ca.cert, cert, key)
+	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		server := ca.dir(t, "localhost", "ec")
+		daemon := plainLibvirtd(t, g, etc)
+		h := holder(t, server, creds.Server)
+		gw := run(t, Options{
+			Protocol: Libvirt, Listen: Side{address(t, "tls://127.0.0.1:0"), h},
+			Connect: Side{Address: address(t, "unix://"+daemon.Dir+"/libvirt-sock")},
+		})
+		uri := fmt.Sprintf("test+tls://localhost:%d/default?no_sanity=1&pkipath=%s", gw.Addr().(*net.TCPAddr).Port, dir)
+		commands, stdin := io.Pipe()
+		virsh := g.Start(t, peertest.Options{Stdin: commands}, peertest.Logged("running"), "virsh", "-c", uri)
+		say := func(text string) {
+			t.Helper()
+			_, err := io.WriteString(stdin, text+"\n")
+			must(t, err)
+		}
+		say("domstate test")
+		virsh.Ready()
+		old := h.Current().(*creds.X509).Identities[0].Chain[0]
+		renewed := ca.renew(t, server, "localhost", "ec")
+		must(t, h.Reload(t.Context()))
+		say("suspend test")
+		virsh.Until(peertest.Logged("suspended"))
+		next, err := gw.open(t, ca.dir(t, "admin", "ec"))
+		must(t, err)
+		if got := next.State().PeerChain[0].SerialHex(); got != renewed.SerialHex() || got == old.SerialHex() {
+			t.Errorf("the next connection sees %s, want %s", got, renewed.SerialHex())
+		}
+		next.Close()
+		if got := g.Run(t, peertest.Options{}, "virsh", "-c", uri, "list", "--name"); got.Code != 0 {
+			t.Error(got)
+		}
+		say("quit")
+		must(t, stdin.Close())
+		if got := virsh.Wait(); got.Code != 0 {
+			t.Error(got)
 		}
 	})
 }

@@ -25,7 +25,14 @@ type File struct {
 	logical int64 // block size of a block device
 
 	noPunch, noZeroRange, noSeek atomic.Bool // the file system cannot
+
+	// data is a range that was found to be data. To look for the next hole takes
+	// tmpfs and others time in proportion to its distance, at each request anew.
+	// That somebody else makes a hole in it does no harm: it is read, then.
+	data atomic.Pointer[dataRange]
 }
+
+type dataRange struct{ from, to int64 }
 
 // A writableFile is a File that may be written to.
 type writableFile struct{ *File }
@@ -104,7 +111,7 @@ func (d *File) Extents(off, length int64, limit int) (list []Extent, err error) 
 	}
 	err = d.call(func(fd int) error {
 		for at := off; at < end && len(list) < limit; {
-			e, err := extentAt(fd, at, d.size)
+			e, err := d.extentAt(fd, at)
 			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 				d.noSeek.Store(true)
 				e, err = Extent{Length: end - at}, nil
@@ -121,7 +128,11 @@ func (d *File) Extents(off, length int64, limit int) (list []Extent, err error) 
 
 // extentAt returns the extent that begins at an offset before the end. The
 // file's position, which it moves, means nothing to anybody.
-func extentAt(fd int, off, size int64) (Extent, error) {
+func (d *File) extentAt(fd int, off int64) (Extent, error) {
+	if known := d.data.Load(); known != nil && off >= known.from && off < known.to {
+		return Extent{Length: known.to - off}, nil
+	}
+	size := d.size
 	data, err := unix.Seek(fd, off, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) { // no data from here on
 		data, err = size, nil
@@ -139,6 +150,7 @@ func extentAt(fd int, off, size int64) (Extent, error) {
 	if hole = min(hole, size); hole <= off { // somebody punched it meanwhile
 		hole = off + 1
 	}
+	d.data.Store(&dataRange{off, hole})
 	return Extent{Length: hole - off}, nil
 }
 
@@ -206,6 +218,7 @@ func (d writableFile) WriteZeroes(off, length int64, flags CommandFlag) error {
 
 // punch makes a hole, which reads as zeroes.
 func (d writableFile) punch(off, length int64) error {
+	defer d.data.Store(nil)
 	return d.allocate(&d.noPunch, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
 }
 

@@ -251,7 +251,14 @@ func (t *transmission) send(b []byte) error {
 	t.out.Lock()
 	defer t.out.Unlock()
 	t.writeWithin(t.limits.Stall)
-	if _, err := t.conn.Write(b); err != nil {
+	if t.below != nil {
+		t.below.cork()
+	}
+	_, err := t.conn.Write(b)
+	if t.below != nil {
+		err = errors.Join(err, t.below.uncork())
+	}
+	if err != nil {
 		return endOf(err, "a reply")
 	}
 	return nil

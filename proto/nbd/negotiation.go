@@ -16,6 +16,7 @@ type negotiation struct {
 	server *Server
 	plain  net.Conn // as it came
 	conn   net.Conn // as it is now
+	below  *corked  // between the two if there is TLS
 	peer   Peer
 	heard  bool   // the client said something
 	wanted string // the export that it asked for last
@@ -58,7 +59,7 @@ func (n *negotiation) run(ctx context.Context, limits Limits) (*transmission, er
 		return nil, err
 	}
 	n.plain.SetDeadline(time.Time{})
-	return &transmission{conn: n.conn, plain: n.plain, export: export, dev: export.abilities(), mode: n.mode, status: n.meta == export}, nil
+	return &transmission{conn: n.conn, plain: n.plain, below: n.below, export: export, dev: export.abilities(), mode: n.mode, status: n.meta == export}, nil
 }
 
 func (n *negotiation) negotiate(ctx context.Context) (*Export, error) {
@@ -171,7 +172,8 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 	if err := n.reply(RepAck, nil); err != nil {
 		return err
 	}
-	conn, peer, err := n.server.Secure(ctx, n.plain)
+	n.below = &corked{Conn: n.plain}
+	conn, peer, err := n.server.Secure(ctx, n.below)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 type transmission struct {
 	conn   net.Conn
 	plain  net.Conn // below conn
+	below  *corked  // right below TLS, nil without it
 	export *Export
 	dev    *abilities
 	mode   mode

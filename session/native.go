@@ -18,7 +18,7 @@ type nativeSession struct {
 }
 
 func newNativeEngine(p *plan) (*nativeSession, error) {
-	cfg := &tlsengine.Config{Time: p.o.Now, KeyShares: 2, Observe: p.o.Observe}
+	cfg := &tlsengine.Config{StrictPQC: p.o.StrictPQC, KeyLog: p.o.KeyLog, Time: p.o.Now, KeyShares: 2, Observe: p.o.Observe}
 	if p.list != nil {
 		cfg.Suites = codePoints[tlsengine.Suite](suiteCodes(p.list))
 		cfg.Groups = codePoints[tlsengine.Group](entryCodes(p.list.NegotiatedGroups))

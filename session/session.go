@@ -77,6 +77,16 @@ type Options struct {
 	// server sees a client that goes away. Our own engine does it.
 	Observe bool
 
+	// StrictPQC lets a server show its ML-DSA certificate to every client that
+	// claims to verify ML-DSA. Without it a client must offer an ML-KEM group, too,
+	// if there is another certificate: GnuTLS 3.8.13 without leancrypto claims what
+	// it cannot do. Only our own engine has the choice.
+	StrictPQC bool
+
+	// KeyLog gets the session's secrets, for debugging: whoever reads them reads
+	// the session. Nothing but this sets it, no environment variable either.
+	KeyLog io.Writer
+
 	Now func() time.Time // by which certificates are judged; time.Now if nil
 }
 

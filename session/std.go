@@ -22,6 +22,7 @@ func (s *Session) stdConfig() *tls.Config {
 		MinVersion: tls.VersionTLS12,
 		// GnuTLS 3.7 clients of libvirt take a ticket for the end of the connection.
 		SessionTicketsDisabled: true,
+		KeyLogWriter:           p.o.KeyLog,
 		InsecureSkipVerify:     true,
 		Time:                   p.o.Now,
 	}

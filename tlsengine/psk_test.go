@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -62,6 +63,47 @@ func TestImportedPSK(t *testing.T) {
 	p := newPair(t, Config{PSK: testPSK, Versions: only12}, Config{FindPSK: findPSK(imported)})
 	if _, err := p.shake(1 << 20); err == nil || !strings.Contains(err.Error(), "not known here") {
 		t.Errorf("an imported key is taken in TLS 1.2: %v", err)
+	}
+}
+
+// counting counts what is read of it.
+type counting struct {
+	io.Reader
+	read int
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += n
+	return n, err
+}
+
+// For a user that is not known a key is made up, and a binder computed with it,
+// so that the refusal is not the faster for it.
+func TestUnknownUserCostsABinder(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		version Version
+		user    string
+		extra   int // octets of randomness that a server uses before it refuses
+	}{
+		{"TLS 1.3, a wrong key", TLS13, "rich", 0}, {"TLS 1.3, unknown", TLS13, "poor", 32},
+		{"TLS 1.2, a wrong key", TLS12, "rich", 0}, {"TLS 1.2, unknown", TLS12, "poor", 32},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			hello := 0
+			if tt.version == TLS12 {
+				hello = 32 + 32 // the server's random and its share come before the user's name
+			}
+			rand := &counting{Reader: newSteady(4)}
+			p := newPair(t, fast(Config{PSK: &PSK{Identity: []byte(tt.user), Key: random(32)}, Versions: []Version{tt.version}}), fast(Config{FindPSK: findPSK(testPSK), Rand: rand}))
+			if clientErr, serverErr := p.shake(1 << 20); clientErr == nil || serverErr == nil {
+				t.Fatal("nobody was refused")
+			}
+			if rand.read != hello+tt.extra {
+				t.Errorf("%d octets of randomness, want %d", rand.read, hello+tt.extra)
+			}
+		})
 	}
 }
 

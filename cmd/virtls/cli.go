@@ -42,6 +42,7 @@ type cli struct {
 	Certtool    dropinCmd `cmd:"" help:"GnuTLS's certtool, word for word." group:"As other programs" passthrough:""`
 	Psktool     dropinCmd `cmd:"" help:"GnuTLS's psktool, word for word." group:"As other programs" passthrough:""`
 	QemuImg     dropinCmd `cmd:"" name:"qemu-img" help:"QEMU's qemu-img for raw and qcow2 images, in files and over NBD." group:"As other programs" passthrough:""`
+	QemuNBD     dropinCmd `cmd:"" name:"qemu-nbd" help:"QEMU's qemu-nbd for raw files, devices and, read-only, qcow2 images." group:"As other programs" passthrough:""`
 	PKIQueryDN  dropinCmd `cmd:"" name:"virt-pki-query-dn" help:"libvirt's virt-pki-query-dn, word for word." group:"As other programs" passthrough:""`
 	PKIValidate dropinCmd `cmd:"" name:"virt-pki-validate" help:"libvirt's virt-pki-validate, without its mistakes." group:"As other programs" passthrough:""`
 

@@ -3,7 +3,7 @@
 // libvirt need out, where they look for it, checked and proved.
 //
 // It also answers to the names certtool, psktool, qemu-img,
-// virt-pki-query-dn and virt-pki-validate, as a subcommand or through a symbolic link, with their
+// qemu-nbd, virt-pki-query-dn and virt-pki-validate, as a subcommand or through a symbolic link, with their
 // arguments, output and exit codes.
 package main
 
@@ -25,6 +25,7 @@ import (
 	"virtls/dropin/certtool"
 	"virtls/dropin/psktool"
 	"virtls/dropin/qemuimg"
+	"virtls/dropin/qemunbd"
 	"virtls/dropin/virtpki"
 	"virtls/finding"
 	"virtls/fleet"
@@ -35,6 +36,7 @@ var dropins = map[string]func([]string, dropin.IO) int{
 	"certtool":          certtool.Run,
 	"psktool":           psktool.Run,
 	"qemu-img":          qemuimg.Run,
+	"qemu-nbd":          qemunbd.Run,
 	"virt-pki-query-dn": virtpki.QueryDN,
 	"virt-pki-validate": virtpki.Validate,
 }

@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "rewrite the golden files in the scripts
 func TestMain(m *testing.M) {
 	// The race detector makes every process wait for a second before it ends.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(m, map[string]func(){"virtls": main, "certtool": main, "psktool": main, "qemu-img": main, "virt-pki-query-dn": main, "virt-pki-validate": main})
+	testscript.Main(m, map[string]func(){"virtls": main, "certtool": main, "psktool": main, "qemu-img": main, "qemu-nbd": main, "virt-pki-query-dn": main, "virt-pki-validate": main})
 }
 
 // TestScripts runs testdata/script/*.txtar, one behaviour each. Beside

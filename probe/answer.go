@@ -110,7 +110,7 @@ func (p *prober) callLibvirt(ctx context.Context, nc net.Conn) error {
 
 // listenLimit is how long the probe of a service of which nothing is known waits
 // for it to refuse. QEMU does so at once.
-const listenLimit = time.Second
+const listenLimit = 2 * time.Second
 
 // listen waits whether the server closes the connection.
 func (p *prober) listen() error {

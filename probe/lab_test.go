@@ -225,3 +225,10 @@ func expecting(t testing.TB, o *Options) {
 func stranger(t testing.TB, o *Options) {
 	o.Stranger = client(t, dir{client: &leaf{name: "stranger"}}.write(t), "")
 }
+
+func parsed(t testing.TB, data []byte) []*pki.Certificate {
+	t.Helper()
+	list, err := pki.ParseCertificatesPEM(data)
+	must(t, err)
+	return list
+}

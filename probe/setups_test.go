@@ -273,6 +273,9 @@ func complete(_ testing.TB, o *Options) { o.Complete = true }
 
 func quick(_ testing.TB, o *Options) { o.Timeout = 300 * time.Millisecond }
 
+// patient is quick enough for a service that has something to say before it is silent.
+func patient(_ testing.TB, o *Options) { o.Timeout = 3 * time.Second }
+
 func credentials(d dir, priority string) func(testing.TB, *Options) {
 	return func(t testing.TB, o *Options) { o.Credentials = client(t, d.write(t), priority) }
 }
@@ -298,7 +301,7 @@ func TestSetups(t *testing.T) {
 
 func (s setup) run(t *testing.T, l *lab) {
 	port := l.port(s.service)
-	o := Options{Timeout: 5 * time.Second, Local: &Local{View: libvirt.Machine{}.View}}
+	o := Options{Timeout: 20 * time.Second, Local: &Local{View: libvirt.Machine{}.View}}
 	text := fmt.Sprintf("tls://localhost:%d", port)
 	if !s.tls {
 		scheme := "test+tls"

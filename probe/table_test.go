@@ -48,7 +48,7 @@ var setups = []setup{
 	{name: "libvirt TLS to the plain port", service: "libvirtd plain", client: peer, want: "probe-closed"},
 	{name: "libvirt without TLS", service: "libvirtd plain", client: peer, scheme: "test+tcp", want: "probe-plain", posture: Plain, each: true},
 	{name: "libvirt without TLS to the TLS port", service: "libvirtd", client: peer, scheme: "test+tcp", want: "probe-plain probe-no-answer", posture: Plain},
-	{name: "libvirt byte missing", service: "gnutls", client: peer, options: quick, want: "libvirt-confirmation-late", posture: ServerVerified},
+	{name: "libvirt byte missing", service: "gnutls", client: peer, options: patient, want: "libvirt-confirmation-late", posture: ServerVerified},
 	{name: "libvirt nothing listens", service: "nothing", client: peer, want: "probe-refused", host: true},
 
 	// Character devices and migrations of QEMU.
@@ -94,7 +94,7 @@ var setups = []setup{
 
 	// No TLS at all.
 	{name: "silence", service: "silence", tls: true, options: quick, want: "probe-silent", host: true},
-	{name: "VNC", service: "VNC", tls: true, options: quick, want: "probe-not-tls", posture: Plain, host: true},
+	{name: "VNC", service: "VNC", tls: true, options: patient, want: "probe-not-tls", posture: Plain, host: true},
 	{name: "dropped", service: "drops", tls: true, options: quick, want: "probe-timeout", host: true},
 	{name: "nothing listens", service: "nothing", tls: true, want: "probe-refused", host: true},
 }

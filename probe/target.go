@@ -2,6 +2,7 @@ package probe
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,10 @@ func (t Target) Scheme() string {
 	return scheme
 }
 
+// drivers are those of libvirt to which TLS leads. Where the URI names the
+// transport any driver is taken.
+var drivers = []string{"qemu", "test", "lxc", "xen", "vbox", "bhyve", "ch", "vz", "openvz", "network", "interface", "storage", "nodedev", "nwfilter", "secret"}
+
 // ParseTarget reads tls://HOST:PORT or a URI of libvirt's. The error is a
 // *[finding.Failure].
 func ParseTarget(text string) (Target, error) {
@@ -32,6 +37,9 @@ func ParseTarget(text string) (Target, error) {
 		u, err := libvirt.ParseURI(text)
 		if err != nil {
 			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("%v", err).Usage()
+		}
+		if !strings.Contains(text[:strings.Index(text, ":")], "+") && !slices.Contains(drivers, u.Driver) {
+			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("nothing is known of %s://", u.Driver).Usage()
 		}
 		if u.Transport != libvirt.TLS && u.Transport != libvirt.TCP {
 			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("its transport is %s, which has no TLS to be probed", u.Transport).Usage()

@@ -98,18 +98,11 @@ func (c *probeCmd) options(r *object.Registry) (probe.Options, error) {
 	if o.Soon, err = parseSpan(c.Soon); err != nil {
 		return o, kindUsage.Found("--soon", "").WithText("%v", err).Usage()
 	}
-	for _, id := range []struct {
-		id string
-		to *creds.Credentials
-	}{{c.TLSCreds, &o.Credentials}, {c.Stranger, &o.Stranger}} {
-		holder, release, err := credentials(r, id.id, creds.Client)
-		if err != nil {
-			return o, err
-		}
-		if holder != nil {
-			*id.to = holder.Current() // immutable: they stay what they are without the object
-		}
-		release()
+	if o.Credentials, err = current(c.credentials(r)); err != nil {
+		return o, err
+	}
+	if o.Stranger, err = current(credentials(r, c.Stranger, creds.Client)); err != nil {
+		return o, err
 	}
 	if c.Expect != "" {
 		data, err := readInput(c.Expect)
@@ -123,6 +116,19 @@ func (c *probeCmd) options(r *object.Registry) (probe.Options, error) {
 		o.Expected = chain[0]
 	}
 	return o, nil
+}
+
+// current returns what a holder holds now, nil for none. It is immutable, and
+// stays what it is without the object.
+func current(h *creds.Holder, release func(), err error) (creds.Credentials, error) {
+	if err != nil {
+		return nil, err
+	}
+	release()
+	if h == nil {
+		return nil, nil
+	}
+	return h.Current(), nil
 }
 
 // probe probes the targets one after the other.

@@ -10,9 +10,9 @@ var (
 	kindNotAllowed = finding.Define("probe-not-allowed", finding.Error,
 		"this address may not be probed", "add it with --allow where the exporter is started")
 	kindRefused = finding.Define("probe-refused", finding.Error,
-		"the connection is refused: nothing listens there, or a firewall says so", "one of the causes below")
+		"the connection is refused: nothing listens there, or a firewall says so", "one of the listed causes")
 	kindTimeout = finding.Define("probe-timeout", finding.Error,
-		"there is no answer to the connection", "one of the causes below")
+		"there is no answer to the connection", "one of the listed causes")
 	kindUnreachable = finding.Define("probe-unreachable", finding.Error,
 		"no connection can be made", "look at the route to the host, and at firewalls")
 	kindPlainURI = finding.Define("probe-plain", finding.Error,
@@ -20,15 +20,15 @@ var (
 	kindNotTLS = finding.Define("probe-not-tls", finding.Error,
 		"the service does not speak TLS on this port", "turn TLS on for it, or correct the port")
 	kindSilent = finding.Define("probe-silent", finding.Error,
-		"the server takes the connection and does not answer", "one of the causes below")
+		"the server takes the connection and does not answer", "one of the listed causes")
 	kindHangs = finding.Define("probe-hangs", finding.Error,
 		"the server began the handshake and did not go on", "look at the service on its machine; a firewall that lets only small packets pass does this too (MTU)")
 	kindClosed = finding.Define("probe-closed", finding.Error,
-		"the server closes the connection in the handshake without saying why", "one of the causes below; the server's log tells which")
+		"the server closes the connection in the handshake without saying why", "one of the listed causes; the server's log tells which")
 	kindServerWrong = finding.Define("probe-server-wrong", finding.Error,
 		"the server's part of the handshake is wrong", "the text says how; a certificate and a key that do not belong together do this, and so does what changes bytes on the way")
 	kindNothingShared = finding.Define("probe-nothing-shared", finding.Error,
-		"the server accepts nothing of what TLS clients offer", "one of the causes below; the server's log tells which")
+		"the server accepts nothing of what TLS clients offer", "one of the listed causes; the server's log tells which")
 	kindOtherCredentials = finding.Define("probe-other-credentials", finding.Error,
 		"server and client have credentials of different kinds", "use the same kind at both ends")
 	kindNoSharedVersion = finding.Define("probe-no-version", finding.Error,
@@ -40,7 +40,7 @@ var (
 	kindNoScheme = finding.Define("probe-no-signature", finding.Error,
 		"this side does not verify the kind of signature that goes with the server's certificate", "change this side's priority string, or the server's key")
 	kindKeyRefused = finding.Define("probe-key-refused", finding.Error,
-		"the server does not take the pre-shared key: it does not say whether it is the user's name or the key", "one of the causes below; the server's log tells which")
+		"the server does not take the pre-shared key: it does not say whether it is the user's name or the key", "one of the listed causes; the server's log tells which")
 	kindNoVerify = finding.Define("probe-no-verify", finding.Error,
 		"the URI takes every server for the right one", "take no_verify away; a certificate that is refused is to be mended")
 	kindNotJudged = finding.Define("probe-not-judged", finding.Warning,
@@ -74,7 +74,7 @@ var (
 	kindClientPurpose = finding.Define("probe-client-purpose", finding.Warning,
 		"the client's certificate is not for clients; some servers do not look", "issue it again with the purpose: virtls issue --client")
 	kindClientRefused = finding.Define("probe-client-refused", finding.Error,
-		"the server refuses the client's certificate and does not say why", "one of the causes below; the server's log tells which")
+		"the server refuses the client's certificate and does not say why", "one of the listed causes; the server's log tells which")
 	kindNoAnswer = finding.Define("probe-no-answer", finding.Error,
 		"the libvirt server accepted the client and does not answer its calls", "look into the server's log: journalctl -u libvirtd -u virtproxyd")
 	kindNotOpened = finding.Define("probe-not-opened", finding.Error,

@@ -167,7 +167,7 @@ func (p *prober) closedAtOnce(ctx context.Context, err error) error {
 	p.r.Candidates = []Candidate{
 		{Cause: "the service speaks no TLS on this port and dislikes what it got", Log: plainLog(p.t), Fix: "turn TLS on for it; a plain migration that waited has ended by this"},
 		{Cause: "the service's TLS cannot start a session: no certificate that it can use, or a priority string that its GnuTLS does not know, such as @SYSTEM on Debian",
-			Log: "Unable to set TLS session priority, or: no or insufficient priorities were set", Fix: "take the priority string away, or write NORMAL"},
+			Log: "Unable to set TLS session priority, or: Failed to set TLS session priority, or: no or insufficient priorities were set", Fix: "take the priority string away, or write NORMAL"},
 		{Cause: "too many clients wait for their handshake (libvirt: max_anonymous_clients)", Log: "Too many active clients", Fix: "wait, and probe again"},
 	}
 	p.r.Decides = p.serverLog()
@@ -182,11 +182,10 @@ func plainLog(t Target) string {
 }
 
 func closedHow(err error) string {
-	switch {
-	case errors.Is(err, syscall.ECONNRESET):
-		return "connection reset"
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return "end of the connection"
+	for _, end := range []error{syscall.ECONNRESET, syscall.EPIPE, io.ErrUnexpectedEOF, io.EOF} {
+		if errors.Is(err, end) { // which of them it is, is a matter of timing
+			return "end of the connection"
+		}
 	}
 	return strings.TrimPrefix(err.Error(), "TLS handshake failed: ")
 }

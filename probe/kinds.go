@@ -80,7 +80,7 @@ func (p *prober) mismatch(ctx context.Context, a *tlsengine.Alert) error {
 		return p.refusedKey(got)
 	case !k.any() || k.tls13 && !k.tls12 && k.certificates() && p.creds.Priority() == "" && p.state.PeerChain == nil:
 		p.r.Candidates = []Candidate{
-			{Cause: "the server's priority string leaves nothing, or its GnuTLS does not know it", Log: "no or insufficient priorities were set, or: Unable to set TLS session priority", Fix: "write NORMAL, or leave it out"},
+			{Cause: "the server's priority string leaves nothing, or its GnuTLS does not know it", Log: "Unable to set TLS session priority, or: Failed to set TLS session priority, or: no or insufficient priorities were set", Fix: "write NORMAL, or leave it out"},
 			{Cause: "the server has no certificate that it can use", Log: "No supported cipher suites have been found", Fix: "virtls validate on the server"},
 			{Cause: "the server has pre-shared keys and TLS 1.3 alone, and shows nothing to a client without one", Log: "An illegal parameter has been received, or: No or insufficient credentials", Fix: "probe with tls-creds-psk"},
 		}
@@ -118,8 +118,8 @@ func wanted(c creds.Credentials) string {
 func (p *prober) refusedKey(got string) error {
 	user := p.psk().Username()
 	p.r.Candidates = []Candidate{
-		{Cause: "the server has no key for the user " + user, Log: "An illegal parameter has been received (or: unknown user)", Fix: "add the user to the server's keys.psk; names are compared octet by octet"},
-		{Cause: "the server has another key for the user " + user, Log: "An illegal parameter has been received (TLS 1.2: Decryption has failed)", Fix: "copy the line of the server's keys.psk: user:hex"},
+		{Cause: "the server has no key for the user " + user, Log: "An illegal parameter has been received, or: Decryption has failed", Fix: "add the user to the server's keys.psk; names are compared octet by octet"},
+		{Cause: "the server has another key for the user " + user, Log: "An illegal parameter has been received, or: Decryption has failed", Fix: "copy the line of the server's keys.psk: user:hex"},
 		{Cause: "the server demands another hash than SHA-256 of the key", Log: "An illegal parameter has been received", Fix: "leave AES-256-GCM with SHA-384 out of both priority strings"},
 	}
 	return p.stop(StageHandshake, kindKeyRefused.Found("", got))

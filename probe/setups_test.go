@@ -33,6 +33,8 @@ type lab struct {
 	t     *testing.T
 	g     peertest.Generation
 	ports map[string]int
+	procs map[string]*peertest.Proc // of services that are programs
+	last  *peertest.Proc
 }
 
 func (l *lab) port(service string) int {
@@ -43,7 +45,9 @@ func (l *lab) port(service string) int {
 	if !ok {
 		l.t.Fatalf("there is no service %s", service)
 	}
+	l.last = nil
 	l.ports[service] = start(l)
+	l.procs[service] = l.last
 	return l.ports[service]
 }
 
@@ -65,7 +69,8 @@ func (l *lab) libvirtd(d dir, conf string) int {
 	if d.revoked != nil {
 		files += fmt.Sprintf("crl_file = %q\n", path+"/cacrl.pem")
 	}
-	return l.g.Libvirtd(l.t, peertest.Options{}, files+"tls_no_sanity_certificate = 1\n"+conf).Ready().Port
+	l.last = l.g.Libvirtd(l.t, peertest.Options{}, files+"tls_no_sanity_certificate = 1\n"+conf).Ready()
+	return l.last.Port
 }
 
 // qemu starts QEMU with a character device or a migration that waits. "PORT" in
@@ -76,7 +81,7 @@ func (l *lab) qemu(args ...string) int {
 		args[i] = strings.ReplaceAll(args[i], "PORT", strconv.Itoa(port))
 	}
 	args = append([]string{"-nodefaults", "-display", "none", "-machine", "none", "-accel", "tcg"}, args...)
-	l.g.Start(l.t, peertest.Options{}, peertest.Listening(port), "qemu-system-x86_64", args...).Ready()
+	l.last = l.g.Start(l.t, peertest.Options{}, peertest.Listening(port), "qemu-system-x86_64", args...).Ready()
 	return port
 }
 
@@ -95,7 +100,8 @@ func (l *lab) gnutls(d dir, args ...string) int {
 	if d.server != nil {
 		args = append(args, "--x509cafile", path+"/ca-cert.pem", "--x509certfile", path+"/server-cert.pem", "--x509keyfile", path+"/server-key.pem")
 	}
-	return l.g.GnutlsServ(l.t, peertest.Options{}, append([]string{"--echo"}, args...)...).Ready().Port
+	l.last = l.g.GnutlsServ(l.t, peertest.Options{}, append([]string{"--echo"}, args...)...).Ready()
+	return l.last.Port
 }
 
 func (l *lab) openssl(d dir, args ...string) int {
@@ -146,7 +152,7 @@ var services = map[string]func(l *lab) int{
 	"libvirtd @SYSTEM":   func(l *lab) int { return l.libvirtd(server, `tls_priority = "@SYSTEM"`) },
 	"libvirtd plain": func(l *lab) int {
 		port := peertest.FreePort(l.t)
-		l.g.Libvirtd(l.t, peertest.Options{}, fmt.Sprintf("listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"\ntcp_port = \"%d\"\n", port)).Until(peertest.Listening(port))
+		l.last = l.g.Libvirtd(l.t, peertest.Options{}, fmt.Sprintf("listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"\ntcp_port = \"%d\"\n", port)).Until(peertest.Listening(port))
 		return port
 	},
 	"chardev":           func(l *lab) int { return l.chardev("tls-creds-x509", server.write(l.t), "") },
@@ -190,9 +196,9 @@ var services = map[string]func(l *lab) int{
 	"openssl Ed25519": func(l *lab) int { return l.openssl(dir{server: &leaf{key: "ed25519", usage: pki.DigitalSignature}}) },
 	"openssl TLS 1.2": func(l *lab) int { return l.openssl(server, "-tls1_2") },
 	"nothing":         func(l *lab) int { return peertest.FreePort(l.t) },
-	"silence":         func(l *lab) int { return l.listener(func(c net.Conn) { time.Sleep(time.Hour) }) },
+	"silence":         func(l *lab) int { return l.listener(func(c net.Conn) { time.Sleep(time.Hour); c.Close() }) },
 	"VNC": func(l *lab) int {
-		return l.listener(func(c net.Conn) { c.Write([]byte("RFB 003.008\n")); time.Sleep(time.Hour) })
+		return l.listener(func(c net.Conn) { c.Write([]byte("RFB 003.008\n")); time.Sleep(time.Hour); c.Close() })
 	},
 	"drops": func(l *lab) int { return l.drops() },
 }
@@ -259,6 +265,7 @@ type setup struct {
 	each    bool // runs with each generation always, not only when all is run
 	host    bool // the generation does not matter
 	scheme  string
+	log     int // which of the candidates it is, by its number: the server's log must say what goes with it
 }
 
 func with(f ...func(t testing.TB, o *Options)) func(t testing.TB, o *Options) {
@@ -289,7 +296,7 @@ func anonymous(t testing.TB, o *Options) { o.Credentials = anonClient(t) }
 // TestSetups probes every set-up. What it says is in golden files.
 func TestSetups(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
-		l := &lab{t, g, map[string]int{}}
+		l := &lab{t: t, g: g, ports: map[string]int{}, procs: map[string]*peertest.Proc{}}
 		for _, s := range setups {
 			if g != peertest.Host && (s.host || !s.each && !full()) {
 				continue
@@ -334,7 +341,27 @@ func (s setup) run(t *testing.T, l *lab) {
 	if got := strings.Join(codes, " "); got != s.want || r.Posture != s.posture {
 		t.Errorf("found %q, posture %q; want %q, %q", got, r.Posture, s.want, s.posture)
 	}
+	if s.log > 0 {
+		s.checkLog(t, l.procs[s.service], r)
+	}
 	s.golden(t, l.g, r, port)
+}
+
+// checkLog looks into the server's log for what is to tell the cause.
+func (s setup) checkLog(t *testing.T, p *peertest.Proc, r *Result) {
+	t.Helper()
+	if len(r.Candidates) < s.log || r.Decides == "" {
+		t.Fatalf("%d candidates, and %q decides", len(r.Candidates), r.Decides)
+	}
+	wanted := r.Candidates[s.log-1].Log
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for text := range strings.SplitSeq(wanted, ", or: ") {
+			if text, _, _ := strings.Cut(text, " ... "); strings.Contains(p.Stdout()+p.Stderr(), text) {
+				return
+			}
+		}
+	}
+	t.Errorf("the server's log does not say %q:\n%s%s", wanted, p.Stdout(), p.Stderr())
 }
 
 var (
@@ -343,7 +370,8 @@ var (
 	spans    = regexp.MustCompile(`\d+\.\d ms`)
 	serials  = regexp.MustCompile(`serial [0-9a-f]+`)
 	versions = regexp.MustCompile(`libvirt \d+\.\d+\.\d+`)
-	monitor  = regexp.MustCompile(`QEMU \d+\.\d+\.\d+`)
+	monitor  = regexp.MustCompile(`QEMU \d+\.\d+\.\d+ monitor[^"]*`)
+	groups   = regexp.MustCompile(`(TLS_AES_128_GCM_SHA256), (x25519|X25519MLKEM768)`)
 	days     = regexp.MustCompile(`-?\d+ (days|hours) (left|ago)`)
 )
 
@@ -362,7 +390,8 @@ func rendered(r *Result, port int) string {
 	text = times.ReplaceAllString(text, "TIME")
 	text = serials.ReplaceAllString(text, "serial NUMBER")
 	text = versions.ReplaceAllString(text, "libvirt VERSION")
-	text = monitor.ReplaceAllString(text, "QEMU VERSION")
+	text = monitor.ReplaceAllString(text, "QEMU VERSION monitor")
+	text = groups.ReplaceAllString(text, "$1, GROUP")
 	text = days.ReplaceAllString(text, "N $1 $2")
 	return regexp.MustCompile(` +0\.0 ms`).ReplaceAllString(text, "   0.0 ms")
 }

@@ -110,6 +110,8 @@ func (e *Engine) fail(err error) error {
 	switch {
 	case errors.As(err, &own):
 		e.out.alert(own.Alert)
+	case errors.Is(err, ErrObserved):
+		e.out.alert(wire.UserCanceled)
 	case !errors.As(err, &peers):
 		e.out.alert(wire.InternalError)
 	}

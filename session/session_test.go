@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -341,6 +342,7 @@ func TestPeerRefused(t *testing.T) {
 		for _, rules := range []Rules{QEMU, Libvirt} {
 			for _, engine := range []EngineChoice{Std, Native} {
 				t.Run(fmt.Sprintf("%s, rules %d, %s", tt.name, rules, engine), func(t *testing.T) {
+					noneLeft(t)
 					s, c := open(t,
 						Options{Credentials: load(t, creds.X509Options{Dir: tt.server, Endpoint: creds.Server}), Authorizer: tt.list, Rules: rules, Engine: engine},
 						Options{Credentials: load(t, creds.X509Options{Dir: tt.client}), Hostname: tt.host, Rules: rules, Engine: engine})
@@ -360,6 +362,14 @@ func TestPeerRefused(t *testing.T) {
 					}
 					if f := finding.Of(err); f.Code != tt.code || !strings.Contains(f.Text, text) {
 						t.Errorf("%s: %s, want %s: %s", f.Code, f.Text, tt.code, text)
+					} else if f.Fix == "" && !slices.ContainsFunc(finding.Catalogue(), func(k finding.Kind) bool { return k.Code == f.Code && k.Cure != "" }) {
+						t.Errorf("%s does not say what to do about it", f.Code)
+					}
+					if s.Conn != nil {
+						s.Close()
+					}
+					if c.Conn != nil {
+						c.Close()
 					}
 				})
 			}
@@ -539,6 +549,7 @@ func TestHandshakeLimit(t *testing.T) {
 	ca := newAuthority(t, "")
 	dir := ca.dir(want{})
 	for _, engine := range []EngineChoice{Std, Native} {
+		noneLeft(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		a, b := net.Pipe()

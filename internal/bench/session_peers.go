@@ -78,9 +78,9 @@ func serveIdle(w way, address string) error {
 				return
 			}
 			go func() {
-				defer nc.Close()
 				c, err := w.server(context.Background(), nc)
 				if err != nil {
+					nc.Close()
 					return
 				}
 				go keep(c)

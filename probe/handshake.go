@@ -178,7 +178,7 @@ func plainLog(t Target) string {
 	if t.URI != nil {
 		return "packet ... too large, or: An unexpected TLS packet was received"
 	}
-	return "QEMU: unknown channel magic, or: Not a migration stream"
+	return "unknown channel magic, or: Not a migration stream"
 }
 
 func closedHow(err error) string {

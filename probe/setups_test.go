@@ -21,6 +21,7 @@ import (
 	"virtls/finding"
 	"virtls/internal/peertest"
 	"virtls/pki"
+	"virtls/pki/dh"
 	"virtls/proto/libvirt"
 )
 
@@ -87,12 +88,26 @@ func (l *lab) qemu(args ...string) int {
 
 // chardev is a character device with credentials; object is what is before its dir.
 func (l *lab) chardev(object, path, more string) int {
-	args := []string{"-object", object + ",id=tls0,endpoint=server" + map[bool]string{true: "", false: ",dir=" + path}[path == ""]}
+	path = withDH(l.t, path)
+	args := []string{"-object", object + ",id=tls0,endpoint=server,dir=" + path}
 	if more != "" {
 		args = append(args, "-object", "authz-simple,id=acl,identity=O=Test,,CN=somebody")
 		more = ",tls-authz=acl"
 	}
 	return l.qemu(append(args, "-chardev", "socket,id=c,host=127.0.0.1,port=PORT,server=on,wait=off,tls-creds=tls0"+more, "-mon", "chardev=c")...)
+}
+
+// withDH puts Diffie-Hellman parameters into a directory, or a new one: QEMU
+// before 10.2 makes some if there are none, which takes it up to half a minute.
+func withDH(t testing.TB, path string) string {
+	t.Helper()
+	if path == "" {
+		path = t.TempDir()
+	}
+	der, err := dh.Group(2048).Marshal()
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(path, "dh-params.pem"), pki.EncodePEM(dh.Label, der), 0o600))
+	return path
 }
 
 func (l *lab) gnutls(d dir, args ...string) int {
@@ -171,7 +186,7 @@ var services = map[string]func(l *lab) int{
 		return l.chardev("tls-creds-psk,priority=NORMAL:-VERS-ALL:+VERS-TLS1.3", pskDir(l.t), "")
 	},
 	"migration": func(l *lab) int {
-		return l.migration("tls-creds-x509,id=tls0,endpoint=server,dir=" + server.write(l.t))
+		return l.migration("tls-creds-x509,id=tls0,endpoint=server,dir=" + withDH(l.t, server.write(l.t)))
 	},
 	"migration plain": func(l *lab) int { return l.migration("") },
 	"gnutls TLS 1.1":  func(l *lab) int { return l.gnutls(server, "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.1") },

@@ -135,7 +135,12 @@ func (d *File) extentAt(fd int, off int64) (Extent, error) {
 	size := d.size
 	data, err := unix.Seek(fd, off, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) { // no data from here on
-		data, err = size, nil
+		end, endErr := unix.Seek(fd, 0, unix.SEEK_END)
+		if endErr == nil && off >= end {
+			return Extent{}, fmt.Errorf("the file ends at %d: %w", end, io.ErrUnexpectedEOF)
+		}
+		size = min(size, end)
+		data, err = size, endErr
 	}
 	if err != nil {
 		return Extent{}, err

@@ -20,6 +20,10 @@ type deviceError struct{ error }
 
 func (e deviceError) Unwrap() error { return e.error }
 
+// errAnswered ends the work on a request about which the client has been told
+// all.
+var errAnswered = errors.New("the client has been told")
+
 // handle serves one request. An error ends the connection.
 func (t *transmission) handle(r *request, refusal error) error {
 	var err error
@@ -35,6 +39,9 @@ func (t *transmission) handle(r *request, refusal error) error {
 			return t.acknowledge(r)
 		}
 		err = deviceError{err}
+	}
+	if errors.Is(err, errAnswered) {
+		return nil
 	}
 	var told deviceError
 	if errors.As(err, &told) {
@@ -133,6 +140,9 @@ func (t *transmission) readPieces(r *request, off, stop, end int64) error {
 // readData sends one piece of data.
 func (t *transmission) readData(r *request, off, stop, end int64) error {
 	size := int(stop - off)
+	if t.canSendfile(size) && r.flags&dontFrag == 0 {
+		return t.sendfile(r, off, stop, end)
+	}
 	b := getBuffer(size)
 	defer b.put()
 	if n, err := t.dev.ReadAt(b.data(size), off); n < size {

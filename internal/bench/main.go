@@ -37,6 +37,7 @@ var parts = []struct {
 }{
 	{"pki", benchPKI},
 	{"validate", benchValidate},
+	{"engine", benchEngine},
 	{"nbd", benchNBD},
 	{"gateway", benchGateway},
 	{"session", benchSession},

@@ -223,7 +223,7 @@ func (p *proxy) transfer(config *tls.Config, kind byte, n int, size int64) (rate
 
 // measure measures one proxy.
 func (p *proxy) measure(config *tls.Config, quick bool) (f figure, err error) {
-	size, idle, held, span := int64(2<<30), 2000, mostHeld(false), 4*time.Second
+	size, idle, held, span := int64(1<<30), 2000, mostHeld(false), 4*time.Second
 	if quick {
 		size, idle, held, span = 256<<20, 500, mostHeld(true), time.Second
 	}
@@ -275,6 +275,31 @@ func (p *proxy) connect(config *tls.Config, span time.Duration) (float64, error)
 	return float64(count) / time.Since(begin).Seconds(), failure
 }
 
+// openMany opens connections, some at a time.
+func (p *proxy) openMany(config *tls.Config, n int) (conns []*tls.Conn, err error) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for part := range 8 {
+		wg.Go(func() {
+			for i := part; i < n; i += 8 {
+				c, e := p.open(config, 'i')
+				mu.Lock()
+				if e == nil {
+					conns = append(conns, c)
+				} else {
+					err = e
+				}
+				mu.Unlock()
+				if e != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return conns, err
+}
+
 // hold opens connections and leaves them at rest. It returns what each of the
 // first costs, and how many were open at once in the end.
 func (p *proxy) hold(config *tls.Config, idle, all int) (each float64, held int, err error) {
@@ -286,17 +311,16 @@ func (p *proxy) hold(config *tls.Config, idle, all int) (each float64, held int,
 		}
 	}()
 	base := rss(pid)
-	for len(conns) < all {
+	for _, n := range []int{idle, all - idle} {
+		more, err := p.openMany(config, n)
+		if conns = append(conns, more...); err != nil {
+			fmt.Printf("  %s: after %d connections: %v\n", p.name, len(conns), err)
+			break
+		}
 		if len(conns) == idle {
 			time.Sleep(3 * time.Second)
 			each = float64(rss(pid)-base) / 1024 / float64(idle)
 		}
-		c, err := p.open(config, 'i')
-		if err != nil {
-			fmt.Printf("  %s: connection %d: %v\n", p.name, len(conns)+1, err)
-			return each, len(conns), nil
-		}
-		conns = append(conns, c)
 	}
 	// All of them must still be there.
 	for _, c := range conns {

@@ -215,6 +215,12 @@ var services = map[string]func(l *lab) int{
 	"VNC": func(l *lab) int {
 		return l.listener(func(c net.Conn) { c.Write([]byte("RFB 003.008\n")); time.Sleep(time.Hour); c.Close() })
 	},
+	"hangs": func(l *lab) int {
+		return l.listener(func(c net.Conn) { c.Write([]byte{22, 3, 3, 1, 0}); time.Sleep(time.Hour); c.Close() })
+	},
+	"wrong": func(l *lab) int {
+		return l.listener(func(c net.Conn) { c.Write([]byte{22, 3, 3, 0, 4, 11, 0, 0, 0}); time.Sleep(time.Hour); c.Close() })
+	},
 	"drops": func(l *lab) int { return l.drops() },
 }
 

@@ -49,6 +49,7 @@ var setups = []setup{
 	{name: "libvirt without TLS", service: "libvirtd plain", client: peer, scheme: "test+tcp", want: "probe-plain", posture: Plain, each: true},
 	{name: "libvirt without TLS to the TLS port", service: "libvirtd", client: peer, scheme: "test+tcp", want: "probe-plain probe-no-answer", posture: Plain},
 	{name: "libvirt byte missing", service: "gnutls", client: peer, options: patient, want: "libvirt-confirmation-late", posture: ServerVerified},
+	{name: "libvirt no such driver", service: "libvirtd", client: peer, scheme: "nosuch+tls", want: "probe-not-opened", posture: Mutual},
 	{name: "libvirt nothing listens", service: "nothing", client: peer, want: "probe-refused", host: true},
 
 	// Character devices and migrations of QEMU.
@@ -58,6 +59,7 @@ var setups = []setup{
 	{name: "chardev foreign CA", service: "chardev foreign", tls: true, options: credentials(peer, ""), want: "peer-untrusted probe-client-foreign", posture: Encrypted},
 	{name: "chardev client missing", service: "chardev", tls: true, options: with(credentials(bare, ""), complete), want: "probe-client-missing", posture: Mutual},
 	{name: "chardev client foreign", service: "chardev", tls: true, options: credentials(dir{client: &leaf{by: foreign}}, ""), want: "probe-client-foreign", posture: ServerVerified},
+	{name: "chardev client with a server's purpose", service: "chardev", tls: true, options: credentials(dir{client: &leaf{purpose: pki.PurposeServer}}, ""), want: "probe-client-purpose", posture: ServerVerified},
 	{name: "chardev client expired", service: "chardev", tls: true, options: with(credentials(dir{client: &leaf{from: -48 * time.Hour, to: -24 * time.Hour}}, ""), complete), want: "probe-client-expired", posture: Mutual},
 	{name: "chardev client not on the list", service: "chardev list", tls: true, options: with(credentials(peer, ""), complete), want: "probe-client-refused", posture: ServerVerified, each: true},
 	{name: "chardev everybody", service: "chardev everybody", tls: true, options: with(credentials(peer, ""), complete), want: "probe-not-demanded", posture: ServerVerified},
@@ -93,6 +95,8 @@ var setups = []setup{
 	{name: "openssl no shared version", service: "openssl TLS 1.2", tls: true, options: credentials(peer, "NORMAL:-VERS-ALL:+VERS-TLS1.3"), want: "probe-no-version"},
 
 	// No TLS at all.
+	{name: "hangs", service: "hangs", tls: true, options: patient, want: "probe-hangs", host: true},
+	{name: "server wrong", service: "wrong", tls: true, options: patient, want: "probe-server-wrong", host: true},
 	{name: "silence", service: "silence", tls: true, options: quick, want: "probe-silent", host: true},
 	{name: "VNC", service: "VNC", tls: true, options: patient, want: "probe-not-tls", posture: Plain, host: true},
 	{name: "dropped", service: "drops", tls: true, options: quick, want: "probe-timeout", host: true},

@@ -422,7 +422,7 @@ func rendered(r *Result, port int) string {
 func (s setup) golden(t *testing.T, g peertest.Generation, r *Result, port int) {
 	t.Helper()
 	got := rendered(r, port)
-	name := filepath.Join("testdata", strings.ReplaceAll(s.name, " ", "-"))
+	name := filepath.Join("testdata", strings.NewReplacer(" ", "-", "'", "").Replace(s.name))
 	own := name + "." + g.Name + ".txt"
 	want, err := os.ReadFile(own)
 	if g == peertest.Host || err != nil {

@@ -91,7 +91,6 @@ var options = []option{
 type run struct {
 	dropin.IO
 	dropin.Parsed
-	args    []string
 	objects object.Registry
 	port    int
 	shared  int
@@ -107,7 +106,7 @@ func Run(args []string, std dropin.IO) int {
 }
 
 func runUntil(ctx context.Context, args []string, std dropin.IO) int {
-	r := &run{IO: std, args: args, port: nbd.DefaultPort, shared: 1, limit: 10 * time.Second}
+	r := &run{IO: std, port: nbd.DefaultPort, shared: 1, limit: 10 * time.Second}
 	defer r.objects.Close()
 	syntax := dropin.Syntax{Program: "qemu-nbd"}
 	for _, o := range options {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"virtls/creds"
 	"virtls/proto/nbd"
 	"virtls/qcow2"
@@ -255,7 +257,8 @@ func (r *run) fork() error {
 		return err
 	}
 	defer read.Close()
-	c := exec.Command("/proc/self/exe", append([]string{"qemu-nbd"}, r.args...)...)
+	c := exec.Command("/proc/self/exe")
+	c.Args = os.Args // the name may be what makes the program a qemu-nbd
 	c.Env = append(os.Environ(), forked+"=1")
 	c.ExtraFiles = []*os.File{write}
 	c.Stderr = os.Stderr
@@ -278,6 +281,11 @@ func (r *run) fork() error {
 func (r *run) ready() {
 	if os.Getenv(forked) == "" {
 		return
+	}
+	// Whoever reads standard error would wait for the end of it.
+	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
+		_ = unix.Dup3(int(null.Fd()), 2, 0)
+		null.Close()
 	}
 	pipe := os.NewFile(3, "ready")
 	_, _ = pipe.Write([]byte{1}) // without a reader there is nobody to tell

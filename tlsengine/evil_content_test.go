@@ -306,8 +306,7 @@ func TestEvilAfterwards(t *testing.T) {
 	}
 	for _, v := range []Version{TLS13, TLS12} {
 		for _, evilClient := range []bool{true, false} {
-			for n := range 256 {
-				typ := wire.HandshakeType(n)
+			for _, typ := range messageTypes() {
 				p := finished(t, v, evilClient, Limits{})
 				p.inject(wire.HandshakeRecord, wire.NewMessage(typ, nil))
 				want := wire.UnexpectedMessage

@@ -152,21 +152,31 @@ func eachMessage(t *testing.T, f func(t *testing.T, client, server Config, evilC
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }
 
-// A message of every wrong type in every state, empty and with the body of the
-// right one, ends the connection.
-func TestEvilWrongType(t *testing.T) {
+// messageTypes are those that have a name, and one that has none.
+func messageTypes() []wire.HandshakeType {
 	types := []wire.HandshakeType{99}
 	for n := range 255 {
 		if typ := wire.HandshakeType(n); typ.String() != fmt.Sprintf("handshake message 0x%02x", n) {
 			types = append(types, typ)
 		}
 	}
+	return types
+}
+
+// A message of every wrong type in every state, empty and with the body of the
+// right one, ends the connection.
+func TestEvilWrongType(t *testing.T) {
+	types := messageTypes()
 	eachMessage(t, func(t *testing.T, client, server Config, evilClient bool, at int, m wire.Message) {
 		for _, typ := range types {
 			if typ == m.Type() {
 				continue
 			}
-			for _, body := range [][]byte{nil, m.Body()} {
+			bodies := [][]byte{m.Body()}
+			if full() || typ == wire.TypeHelloRequest || typ == wire.TypeServerHelloDone {
+				bodies = append(bodies, nil)
+			}
+			for _, body := range bodies {
 				allowed := false
 				p := newEvilPair(t, client, server, evilClient, nil)
 				p.evil.out.twist = func(o wire.Message) []byte {

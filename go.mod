@@ -21,7 +21,12 @@ require (
 
 require github.com/klauspost/compress v1.20.3
 
-require github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
+require (
+	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
+	github.com/xdg-go/scram v1.4.0
+)
+
+require github.com/xdg-go/stringprep v1.0.4 // indirect
 
 require (
 	github.com/landlock-lsm/go-landlock v0.11.0

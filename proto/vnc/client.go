@@ -1,0 +1,247 @@
+package vnc
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"virtls/sasl"
+	"virtls/session"
+)
+
+// Options are what a client is ready to do.
+type Options struct {
+	// X509 and Anon return the options of a TLS session with and without
+	// certificates; nil if the client is not to have such. They are asked at each
+	// login, so that reloaded credentials count. A client with one of them never
+	// goes on without TLS, and one with X509 not with anonymous TLS, unless Allow
+	// says so.
+	X509, Anon func() session.Options
+
+	Password []byte      // of VNC password types, of which eight octets count; nil if there is none
+	Login    *sasl.Login // of SASL and the Plain types
+
+	// Mechanisms are those of SASL that may be used, the best first; sasl.Default if nil.
+	Mechanisms []string
+
+	// Allow lists what the client does, the best first. Without it that is all
+	// that the options above permit, strongest first.
+	Allow []Security
+
+	Version Version // the highest to speak; RFB38 if 0
+	Subject string  // names the server in findings; its address if empty
+}
+
+// allowed lists what the options permit, the best first.
+func (o Options) allowed() []Security {
+	if o.Allow != nil {
+		return slices.DeleteFunc(slices.Clone(o.Allow), func(s Security) bool { return !o.can(s) })
+	}
+	want := bare
+	switch {
+	case o.X509 != nil:
+		want = certified
+	case o.Anon != nil:
+		want = anonymous
+	}
+	var list []Security
+	for _, s := range strongest {
+		if securities[s].layer == want && o.can(s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// can tells whether the client has what a security needs.
+func (o Options) can(s Security) bool {
+	d, ok := securities[s]
+	switch {
+	case !ok || d.layer == certified && o.X509 == nil || d.layer == anonymous && o.Anon == nil:
+		return false
+	case d.auth == authPassword:
+		return o.Password != nil
+	case d.auth == authPlain || d.auth == authSASL:
+		return o.Login != nil
+	}
+	return true
+}
+
+// A Conn is a connection whose client is logged in. Its next octet is the
+// client's ClientInit message (RFC 6143, 7.3.1).
+type Conn struct {
+	net.Conn
+	Version  Version
+	Security Security
+	Offered  []Security     // by the server
+	TLS      *session.State // nil without TLS
+	// User is who the client says it is and has proved to be, by SASL or Plain.
+	User string
+}
+
+// Dial logs in on a connection to a server. The error is a *finding.Failure; the
+// connection stays the caller's to close if there is one.
+func Dial(ctx context.Context, c net.Conn, o Options) (*Conn, error) {
+	if o.Version == 0 {
+		o.Version = RFB38
+	}
+	d := &dialer{wire: wire{Conn: c}, o: o, subject: subjectOf(c, o.Subject), result: &Conn{}}
+	err := within(ctx, c, d.subject, func(ctx context.Context) error {
+		d.login(ctx)
+		return d.err
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.result.Conn = d.Conn
+	return d.result, nil
+}
+
+// A dialer is a login that goes on.
+type dialer struct {
+	wire
+	o       Options
+	subject string
+	result  *Conn
+}
+
+func (d *dialer) login(ctx context.Context) {
+	d.version()
+	offered := d.offers()
+	if d.err != nil {
+		return
+	}
+	allowed := d.o.allowed()
+	d.result.Offered = offered
+	chosen, ok := first(allowed, offered)
+	if !ok && slices.Contains(offered, VeNCrypt) {
+		d.send(byte(VeNCrypt))
+		d.result.Offered = d.venCryptOffers()
+		if chosen, ok = first(allowed, d.result.Offered); ok {
+			d.startTLS(ctx, chosen)
+		}
+	} else if ok && d.result.Version != RFB33 {
+		d.send(byte(chosen))
+	}
+	if d.err != nil {
+		return
+	}
+	if !ok {
+		d.err = kindNoSecurity.Found(d.subject, names(d.result.Offered)).WithWant(names(allowed), "this client").Wrong()
+		return
+	}
+	d.result.Security = chosen
+	d.prove(securities[chosen].auth)
+}
+
+// version agrees on a version: the server's, but no higher than the client's.
+func (d *dialer) version() {
+	line := d.bytes(versionSize)
+	if d.err != nil {
+		return
+	}
+	major, minor, ok := parseVersion(line)
+	if !ok || major < 3 {
+		d.err = kindNotVNC.Found(d.subject, fmt.Sprintf("%q", line)).WithWant(`"RFB 003.008\n"`, "RFC 6143").Wrong()
+		return
+	}
+	// What is not 3.7 or later is 3.3 (RFC 6143, 7.1.1).
+	v := RFB33
+	switch {
+	case major > 3 || minor >= 8:
+		v = RFB38
+	case minor == 7:
+		v = RFB37
+	}
+	d.result.Version = min(v, d.o.Version)
+	d.send(d.result.Version.line()...)
+}
+
+// offers reads the security types that the server offers, one only in 3.3.
+func (d *dialer) offers() []Security {
+	if d.result.Version == RFB33 {
+		s := Security(d.uint32())
+		if d.err == nil && s == 0 {
+			d.refused()
+		}
+		return []Security{s}
+	}
+	n := d.uint8()
+	if d.err == nil && n == 0 {
+		d.refused()
+	}
+	var list []Security
+	for _, b := range d.bytes(int(n)) {
+		list = append(list, Security(b))
+	}
+	return list
+}
+
+// refused reads the reason of a server that offers nothing. QEMU closes the
+// connection instead of giving one.
+func (d *dialer) refused() {
+	reason := d.reason()
+	if d.err != nil {
+		reason = ""
+	}
+	d.err = kindRefused.Found(d.subject, reason).Wrong()
+}
+
+// prove answers the server's question who the client is, and reads its verdict.
+func (d *dialer) prove(a auth) {
+	switch a {
+	case authNone:
+		// Before 3.8 nothing follows, except inside of VeNCrypt (QEMU's
+		// ui/vnc-auth-vencrypt.c; TigerVNC does the same from 3.8 on only, and
+		// speaks no older version with VeNCrypt).
+		if d.result.Version < RFB38 && !d.result.Security.inVeNCrypt() {
+			return
+		}
+	case authPassword:
+		out := answer(d.o.Password, [challengeSize]byte(d.bytes(challengeSize)))
+		d.send(out[:]...)
+	case authPlain:
+		d.plain()
+	case authSASL:
+		d.sasl()
+	}
+	d.verdict()
+}
+
+func (d *dialer) plain() {
+	l := d.o.Login
+	if len(l.User) > maxLogin || len(l.Password) > maxLogin {
+		d.fail("a user's name or password longer than %d octets", maxLogin)
+		return
+	}
+	var p []byte
+	for _, n := range []int{len(l.User), len(l.Password)} {
+		p = append(p, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
+	d.send(append(append(p, l.User...), l.Password...)...)
+	d.result.User = l.User
+}
+
+// verdict reads a SecurityResult.
+func (d *dialer) verdict() {
+	result := d.uint32()
+	if d.err != nil || result == resultOK {
+		return
+	}
+	if result != resultFailed && result != resultTooMany {
+		d.fail("a SecurityResult of %d; 0 or 1 was due", result)
+		return
+	}
+	reason := ""
+	if d.result.Version >= RFB38 {
+		// A server that closes the connection at once has refused all the same.
+		reason = d.reason()
+	}
+	f := kindRefused.Found(d.subject, strings.ToValidUTF8(reason, "?"))
+	if d.result.Security != None {
+		f.Got = strings.TrimSpace(f.Got + " (" + d.result.Security.String() + ")")
+	}
+	d.err = f.Wrong()
+}

@@ -1,0 +1,159 @@
+package vnc
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"virtls/creds"
+	"virtls/finding"
+	"virtls/internal/peertest"
+	"virtls/pki"
+	"virtls/pki/dh"
+	"virtls/session"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var certificates = sync.OnceValue(func() map[string][]byte {
+	files := map[string][]byte{}
+	var caKey *ecdsa.PrivateKey
+	ca := &x509.Certificate{
+		Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	issue := func(name string, c *x509.Certificate) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			panic(err)
+		}
+		if c.IsCA {
+			caKey = key
+		}
+		c.SerialNumber = big.NewInt(int64(len(files) + 1))
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, c, ca, key.Public(), caKey)
+		if err != nil {
+			panic(err)
+		}
+		private, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			panic(err)
+		}
+		files[name+"-cert.pem"] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+		files[name+"-key.pem"] = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	}
+	issue("ca", ca)
+	leaf := func(name pkix.Name) *x509.Certificate {
+		return &x509.Certificate{Subject: name, KeyUsage: x509.KeyUsageDigitalSignature}
+	}
+	server := leaf(pkix.Name{CommonName: "localhost"})
+	server.DNSNames, server.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+	issue("server", server)
+	issue("client", leaf(pkix.Name{Organization: []string{"Example"}, CommonName: "client1"}))
+	delete(files, "ca-key.pem")
+	return files
+})
+
+// credDir makes a directory of QEMU's credential files, without those that are
+// named. It has Diffie-Hellman parameters: QEMU before 10.2 otherwise makes
+// some, which takes it up to half a minute.
+func credDir(t testing.TB, without ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	der, err := dh.Group(2048).Marshal()
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "dh-params.pem"), pki.EncodePEM(dh.Label, der), 0o600))
+	for name, data := range certificates() {
+		must(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+	}
+	for _, name := range without {
+		must(t, os.Remove(filepath.Join(dir, name)))
+	}
+	return dir
+}
+
+// x509Options are those of a session with certificates at one end.
+func x509Options(t testing.TB, end creds.Endpoint, host string, without ...string) func() session.Options {
+	t.Helper()
+	c, _, err := creds.LoadX509(creds.X509Options{Dir: credDir(t, without...), Endpoint: end})
+	must(t, err)
+	return func() session.Options { return session.Options{Credentials: c, Hostname: host} }
+}
+
+func anonOptions(t testing.TB, end creds.Endpoint) func() session.Options {
+	t.Helper()
+	c, _, err := creds.LoadAnon(creds.AnonOptions{Endpoint: end})
+	must(t, err)
+	return func() session.Options { return session.Options{Credentials: c} }
+}
+
+// A qemu is a QEMU that serves an empty screen.
+type qemu struct {
+	*peertest.Proc
+	network, address string
+}
+
+// startQEMU starts QEMU with options of -vnc, and with objects.
+func startQEMU(t *testing.T, g peertest.Generation, o peertest.Options, vnc string, objects ...string) *qemu {
+	t.Helper()
+	port := peertest.FreePort(t)
+	args := []string{"-nodefaults", "-machine", "none", "-accel", "tcg", "-monitor", "none"}
+	for _, object := range objects {
+		args = append(args, "-object", object)
+	}
+	// QEMU counts displays from port 5900 on; the kernel's free ports are higher.
+	args = append(args, "-vnc", fmt.Sprintf("127.0.0.1:%d%s", port-5900, vnc))
+	p := g.Start(t, o, peertest.Listening(port), "qemu-system-x86_64", args...).Ready()
+	return &qemu{p, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+}
+
+// object is an argument of -object for the server's credentials.
+func object(t testing.TB, kind, more string) string {
+	return fmt.Sprintf("tls-creds-%s,id=tls0,endpoint=server,dir=%s%s", kind, credDir(t), more)
+}
+
+// open connects without a login.
+func (q *qemu) open(t testing.TB) net.Conn {
+	t.Helper()
+	c, err := net.Dial(q.network, q.address)
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// dial logs in.
+func (q *qemu) dial(t testing.TB, o Options) (*Conn, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	return Dial(ctx, q.open(t), o)
+}
+
+// wantCode ends the test unless an error is a finding of that code; empty is no error.
+func wantCode(t testing.TB, err error, code string) {
+	t.Helper()
+	switch {
+	case code == "" && err != nil:
+		t.Fatalf("got %v (%s); want none", err, finding.Of(err).Code)
+	case code != "" && (err == nil || finding.Of(err).Code != code):
+		t.Fatalf("got %v; want %s", err, code)
+	}
+}

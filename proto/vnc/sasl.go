@@ -1,0 +1,102 @@
+package vnc
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"virtls/sasl"
+)
+
+// Bounds of an exchange. QEMU takes messages of up to 1 MiB; no mechanism here
+// has one of more than a few hundred octets.
+const (
+	maxMechanisms = 4 << 10
+	maxMechanism  = 100
+	maxMessage    = 64 << 10
+	maxRounds     = 16
+)
+
+// readMessage reads a message of a mechanism as QEMU frames it
+// (ui/vnc-auth-sasl.c): a length and the message with a NUL at its end, which
+// counts; the length 0 is no message at all.
+func (w *wire) readMessage() []byte {
+	p := w.block(maxMessage, "a SASL message")
+	if w.err != nil || len(p) == 0 {
+		return nil
+	}
+	if p[len(p)-1] != 0 {
+		w.fail("a SASL message that does not end in a NUL")
+		return nil
+	}
+	return p[:len(p)-1]
+}
+
+// frame is the form of a message that readMessage reads.
+func frame(message []byte) []byte {
+	if message == nil {
+		return make([]byte, 4)
+	}
+	n := len(message) + 1
+	return append(append([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, message...), 0)
+}
+
+// layerOf is what a connection is to the mechanisms.
+func layerOf(s Security, r *Conn, c net.Conn) (l sasl.Layer) {
+	if securities[s].layer == certified && r.TLS != nil {
+		l.SSF = r.TLS.KeySize * 8
+	}
+	if a := c.LocalAddr(); a != nil {
+		l.Local = strings.HasPrefix(a.Network(), "unix")
+	}
+	return l
+}
+
+// sasl logs in by the best of the mechanisms that the server offers.
+func (d *dialer) sasl() {
+	list := d.block(maxMechanisms, "a list of SASL mechanisms")
+	if d.err != nil {
+		return
+	}
+	o := sasl.ClientOptions{Login: d.o.Login, Mechanisms: d.o.Mechanisms, Subject: d.subject}
+	c, err := sasl.NewClient(sasl.ParseList(string(list)), layerOf(d.result.Security, d.result, d.Conn), o)
+	if err != nil {
+		d.err = err
+		return
+	}
+	out, err := c.Step(nil)
+	if err != nil {
+		d.err = err
+		return
+	}
+	name := []byte(c.Mechanism)
+	d.sendUint32(uint32(len(name)))
+	d.send(append(name, frame(out)...)...)
+	for range maxRounds {
+		in := d.readMessage()
+		done := d.uint8()
+		if d.err != nil {
+			d.err = fmt.Errorf("during SASL's %s: %w", c.Mechanism, d.err)
+			return
+		}
+		if in != nil {
+			if out, d.err = c.Step(in); d.err != nil {
+				return
+			}
+		}
+		if done != 0 {
+			d.err = c.Finish()
+			d.result.User = d.o.user()
+			return
+		}
+		d.send(frame(out)...)
+	}
+	d.fail("more than %d rounds of SASL", maxRounds)
+}
+
+func (o Options) user() string {
+	if o.Login == nil {
+		return ""
+	}
+	return o.Login.User
+}

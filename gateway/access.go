@@ -32,7 +32,8 @@ type Rule struct {
 // everybody may come in whose certificate is good.
 type Access []Rule
 
-// ParsePrefix reads a network, or an address for a network of its own.
+// ParsePrefix reads a network, or an address for a network of its own. An IPv4
+// address that is written as an IPv6 one (::ffff:192.0.2.7) is an IPv4 address.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
@@ -40,6 +41,15 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 		if a, err = netip.ParseAddr(text); err == nil {
 			p, err = a.Prefix(a.BitLen())
 		}
+	}
+	switch {
+	case err != nil:
+	case p.Addr().Is4In6() && p.Bits() >= 96:
+		// Addresses of clients are judged without the mapping.
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	case strings.Contains(text, "%"):
+		// A rule that forgot it would let in more than it says.
+		return p, kindAccess.Found(text, "").WithText("the zone of an address cannot be judged").WithFix("leave out what begins with the per cent sign").Usage()
 	}
 	if err != nil || p != p.Masked() {
 		f := kindAccess.Found(text, "").WithText("this is no network or address")

@@ -74,6 +74,9 @@ func ParseAddress(text, port string) (Address, error) {
 		if u.Host != "" || !strings.HasPrefix(a.path, "/") {
 			return bad("the path of a UNIX socket begins with a slash: unix:///run/%s", strings.TrimPrefix(u.Host+a.path, "/"))
 		}
+		if strings.ContainsRune(a.path, 0) {
+			return bad("there is a NUL in the path") // where the kernel would end it
+		}
 		if len(a.path) > maxSocketPath {
 			return bad("the path of a UNIX socket has at most %d octets", maxSocketPath)
 		}
@@ -128,24 +131,37 @@ func (a Address) listen(ctx context.Context) (net.Listener, error) {
 	return lc.Listen(ctx, "tcp", net.JoinHostPort(a.host, a.port))
 }
 
-// listenUNIX takes the place of a socket that nobody listens on any more. The
-// socket never has more rights than it is to have.
+// listenUNIX takes the place of a socket that nobody listens on any more.
 func (a Address) listenUNIX(ctx context.Context, lc *net.ListenConfig) (net.Listener, error) {
-	l, err := lc.Listen(ctx, "unix", a.path)
+	l, err := a.bindUNIX(ctx, lc)
 	if errors.Is(err, syscall.EADDRINUSE) && a.abandoned() {
 		if err := os.Remove(a.path); err != nil {
 			return nil, err
 		}
-		l, err = lc.Listen(ctx, "unix", a.path)
+		l, err = a.bindUNIX(ctx, lc)
 	}
 	if err != nil || a.mode == 0 {
 		return l, err
 	}
+	// The umask may have taken something away.
 	if err := os.Chmod(a.path, a.mode); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
+}
+
+// bindUNIX makes the socket. It never has more rights than it is to have: on
+// Linux the mode of the socket itself, less the umask, is that of the file which
+// bind makes (unix_bind_bsd, net/unix/af_unix.c).
+func (a Address) bindUNIX(ctx context.Context, lc *net.ListenConfig) (net.Listener, error) {
+	if a.mode != 0 {
+		lc.Control = func(_, _ string, c syscall.RawConn) (err error) {
+			failed := c.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), uint32(a.mode)) })
+			return errors.Join(failed, err)
+		}
+	}
+	return lc.Listen(ctx, "unix", a.path)
 }
 
 // abandoned tells whether the path is a socket without a listener.

@@ -71,14 +71,17 @@ const maxConfig = 1 << 20
 
 // ReadConfig reads a configuration file.
 func ReadConfig(name string) (*Config, error) {
+	unreadable := func(err error) error {
+		return kindConfig.Found(name, "").WithText("the configuration cannot be read").WithFix("name a file that is there and that this user may read").Unable(err)
+	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, kindConfig.Found(name, "").WithText("the configuration cannot be read").Unable(err)
+		return nil, unreadable(err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
-		return nil, kindConfig.Found(name, "").WithText("the configuration cannot be read").Unable(err)
+		return nil, unreadable(err)
 	}
 	return ParseConfig(name, data)
 }
@@ -120,11 +123,31 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 			return nil, bad(line, "the protocol %q is not known; there are tls and libvirt", g.Protocol)
 		}
 		names[g.Name] = true
+		if text := g.tooWide(); text != "" {
+			return nil, bad(line, "the gateway %s %s", g.Name, text)
+		}
 	}
 	if len(c.Gateways) == 0 {
 		return nil, bad(1, "there are no gateways")
 	}
 	return c, nil
+}
+
+// tooWide says what of the access list would let in everybody without saying so,
+// as what is left of a template whose values are missing.
+func (d *Defined) tooWide() string {
+	if d.Allow != nil && len(d.Allow) == 0 {
+		return "has an empty list of rules (allow); leave it out to let in everybody whose certificate is good"
+	}
+	for _, rule := range d.Allow {
+		if rule.DN == "" && len(rule.From) == 0 {
+			return `has a rule without dn and from; dn: "*" is for every name`
+		}
+		if rule.From != nil && len(rule.From) == 0 {
+			return "has a rule with an empty list of networks (from); leave it out for clients from anywhere"
+		}
+	}
+	return ""
 }
 
 // yamlText is an error of package yaml's without its place.
@@ -241,9 +264,6 @@ func (c *Config) Options(r *object.Registry) (list []Options, used []Credential,
 			rules, err := AccessFor(names, rule.From)
 			if err != nil {
 				return nil, nil, err
-			}
-			if len(rules) == 0 {
-				rules = Access{{}}
 			}
 			access = append(access, rules...)
 		}

@@ -61,20 +61,24 @@ func TestConfig(t *testing.T) {
 func TestConfigRefused(t *testing.T) {
 	const one = "gateways:\n- {name: a, listen: 'tcp://:1', connect: 'tcp://h:1'%}\n"
 	for text, want := range map[string]string{
-		"gatways: []":                                        "1: there is no field \"gatways\"; did you mean gateways?",
-		"gateways: []":                                       "there are no gateways",
-		"gateways: {}":                                       "1: want a list",
-		"gateways:\n- name: a\n  listn: x":                   "3: there is no field \"listn\"; did you mean listen?",
-		"gateways:\n- name: a\n  listen: tcp://:1":           "2: the gateway a needs listen and connect",
-		"gateways:\n- listen: x\n  connect: y":               "2: each gateway needs a name",
-		strings.Replace(one, "%", ", protocol: vncc", 1):     "2: the protocol \"vncc\"",
-		strings.Replace(one, "%", ", idle-timeout: soon", 1): "2: ",
-		strings.Replace(one, "%", ", allow: [{dn: [x]}]", 1): "2: want one value",
-		"a: &x [1]\nb: *x":                                   "1: there is no field",
-		"objects: &x []":                                     "1: anchors",
-		"\t":                                                 "1: ",
-		"a: b\n---\nc: d":                                    "second document",
-		"- x":                                                "1: want fields",
+		"gatways: []":                                                "1: there is no field \"gatways\"; did you mean gateways?",
+		"gateways: []":                                               "there are no gateways",
+		"gateways: {}":                                               "1: want a list",
+		"gateways:\n- name: a\n  listn: x":                           "3: there is no field \"listn\"; did you mean listen?",
+		"gateways:\n- name: a\n  listen: tcp://:1":                   "2: the gateway a needs listen and connect",
+		"gateways:\n- listen: x\n  connect: y":                       "2: each gateway needs a name",
+		strings.Replace(one, "%", ", protocol: vncc", 1):             "2: the protocol \"vncc\"",
+		strings.Replace(one, "%", ", idle-timeout: soon", 1):         "2: ",
+		strings.Replace(one, "%", ", allow: [{dn: [x]}]", 1):         "2: want one value",
+		strings.Replace(one, "%", ", allow: []", 1):                  "2: the gateway a has an empty list of rules",
+		strings.Replace(one, "%", ", allow: [{}]", 1):                "2: the gateway a has a rule without dn and from",
+		strings.Replace(one, "%", ", allow: [{dn: ''}]", 1):          "2: the gateway a has a rule without dn and from",
+		strings.Replace(one, "%", ", allow: [{dn: a, from: []}]", 1): "2: the gateway a has a rule with an empty list of networks",
+		"a: &x [1]\nb: *x":                                           "1: there is no field",
+		"objects: &x []":                                             "1: anchors",
+		"\t":                                                         "1: ",
+		"a: b\n---\nc: d":                                            "second document",
+		"- x":                                                        "1: want fields",
 	} {
 		_, err := ParseConfig("gateway.yaml", []byte(text))
 		if err == nil || !strings.Contains(err.Error(), "gateway.yaml:") || !strings.Contains(err.Error(), want) || finding.Of(err).Code != "gateway-config" {

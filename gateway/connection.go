@@ -37,7 +37,7 @@ func (g *Gateway) take(ctx context.Context, nc net.Conn) {
 		nc.Close()
 		return
 	}
-	c.turn = g.queue.enter(c.addr)
+	c.turn = g.queue.enter(c.client())
 	g.running.Add(1)
 	go c.serve(ctx, nc)
 }

@@ -156,6 +156,9 @@ func (o *Options) check() error {
 	if err := o.Connect.Address.checkConnect(); err != nil {
 		return err
 	}
+	if name := o.negative(); name != "" {
+		return wrong("%s is less than nothing", name)
+	}
 	switch {
 	case o.Listen.Address.tls && listen == nil:
 		return wrong("%s wants TLS, but there are no credentials to listen with (--listen-tls-creds)", o.Listen.Address)
@@ -177,6 +180,9 @@ func (o *Options) check() error {
 	// What a session would refuse for every client is refused now.
 	if listen != nil {
 		so := o.listenSession(netip.Addr{})
+		if o.Access.names() {
+			so.Authorizer = o.Access // also if its rules are for some addresses only
+		}
 		if _, err := session.New(so); err != nil {
 			return err
 		}
@@ -187,6 +193,23 @@ func (o *Options) check() error {
 		}
 	}
 	return nil
+}
+
+// negative names a limit below zero, with which nobody could ever connect.
+func (o *Options) negative() string {
+	for _, limit := range []struct {
+		name  string
+		value int64
+	}{
+		{"max-connections", int64(o.MaxConnections)}, {"max-per-client", int64(o.MaxPerClient)},
+		{"handshake-timeout", int64(o.HandshakeLimit)}, {"connect-timeout", int64(o.ConnectLimit)}, {"idle-timeout", int64(o.IdleLimit)},
+		{"half-closed-timeout", int64(o.LingerLimit)}, {"drain-timeout", int64(o.DrainLimit)},
+	} {
+		if limit.value < 0 {
+			return limit.name
+		}
+	}
+	return ""
 }
 
 // Findings returns what should be known of settings that can be used.

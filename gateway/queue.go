@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -15,29 +14,38 @@ import (
 // not wait for each other, nor for one of their own connections that is slow.
 type queue struct {
 	mu   sync.Mutex
-	last map[netip.Addr]*place
+	last map[string]*place // by client
 }
 
 // A place in the queue of one client.
 type place struct {
-	q     *queue
-	addr  netip.Addr
-	ahead <-chan struct{} // closed when it is this one's turn; nil if it is already
-	done  chan struct{}
+	q      *queue
+	client string
+	ahead  <-chan struct{} // closed when it is this one's turn; nil if it is already
+	done   chan struct{}
+}
+
+// client is who made a connection, as far as connections are to be kept in order:
+// its address, or the process at the other end of a UNIX socket.
+func (c *connection) client() string {
+	if c.addr.IsValid() {
+		return c.addr.String()
+	}
+	return c.peer
 }
 
 // enter takes a place behind the client's earlier connections.
-func (q *queue) enter(addr netip.Addr) *place {
+func (q *queue) enter(client string) *place {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.last == nil {
-		q.last = map[netip.Addr]*place{}
+		q.last = map[string]*place{}
 	}
-	p := &place{q: q, addr: addr, done: make(chan struct{})}
-	if before := q.last[addr]; before != nil {
+	p := &place{q: q, client: client, done: make(chan struct{})}
+	if before := q.last[client]; before != nil {
 		p.ahead = before.done
 	}
-	q.last[addr] = p
+	q.last[client] = p
 	return p
 }
 
@@ -63,7 +71,7 @@ func (p *place) pass() {
 	p.q.mu.Lock()
 	defer p.q.mu.Unlock()
 	close(p.done)
-	if p.q.last[p.addr] == p {
-		delete(p.q.last, p.addr)
+	if p.q.last[p.client] == p {
+		delete(p.q.last, p.client)
 	}
 }

@@ -2,12 +2,14 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -193,6 +195,25 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// Clients wait for their own earlier connections and for nobody else's, over UNIX
+// sockets, too, where they have no addresses.
+func TestQueueByClient(t *testing.T) {
+	var q queue
+	first := q.enter("unix:pid=1,uid=0")
+	if other := q.enter("unix:pid=2,uid=0"); other.ahead != nil {
+		t.Error("one process waits for another")
+	}
+	if second := q.enter("unix:pid=1,uid=0"); second.ahead != first.done {
+		t.Error("a process does not wait for its own earlier connection")
+	}
+	gw := run(t, Options{Listen: Side{Address: address(t, "unix://"+filepath.Join(socketDir(t), "s"))}, Connect: Side{Address: address(t, serve(t, "unix", echo))}})
+	c := gw.dial(t)
+	exchange(t, c, "hello")
+	if want := fmt.Sprintf("unix:pid=%d,", os.Getpid()); !strings.HasPrefix(gw.Status().Connections[0].Peer, want) {
+		t.Errorf("the peer is %s, want %s", gw.Status().Connections[0].Peer, want)
+	}
+}
+
 // Names and addresses of the access list.
 func TestAccess(t *testing.T) {
 	ca := shared().ca
@@ -205,6 +226,8 @@ func TestAccess(t *testing.T) {
 	}{
 		{"name and network", []string{"O=Example,CN=local*"}, []string{"127.0.0.0/8", "192.0.2.1"}, ""},
 		{"network alone", nil, []string{"127.0.0.1"}, ""},
+		{"an IPv4 network written as an IPv6 one", nil, []string{"::ffff:127.0.0.0/104"}, ""},
+		{"another network written as an IPv6 one", nil, []string{"::ffff:192.0.2.0/120"}, "code=gateway-address-denied"},
 		{"another network", nil, []string{"192.0.2.0/24", "2001:db8::/32"}, "code=gateway-address-denied"},
 		{"another name", []string{"O=Example,CN=other"}, nil, "code=peer-denied"},
 		{"name turned round", []string{"CN=localhost,O=Example"}, nil, "turn the pattern CN=localhost,O=Example round"},
@@ -222,6 +245,27 @@ func TestAccess(t *testing.T) {
 			}
 			if tt.want != "" {
 				gw.log.await(t, "verdict=refused", tt.want)
+			}
+		})
+	}
+}
+
+// What is left of rules whose values are missing does not let in everybody.
+func TestAccessRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		names, from []string
+	}{
+		{"an empty name", []string{""}, nil},
+		{"an empty name among others", []string{"CN=a", ""}, nil},
+		{"an empty name with a network", []string{""}, []string{"192.0.2.0/24"}},
+		{"an empty network", nil, []string{""}},
+		{"a zone", nil, []string{"fe80::1%eth0"}},
+		{"bits to the right", nil, []string{"::ffff:192.0.2.1/120"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if rules, err := AccessFor(tt.names, tt.from); finding.Of(err).Code != "gateway-access" {
+				t.Errorf("%v, %v", rules, err)
 			}
 		})
 	}
@@ -281,5 +325,22 @@ func TestUNIXListener(t *testing.T) {
 	must(t, os.WriteFile(path, nil, 0o600))
 	if err := g.Listen(t.Context()); err == nil {
 		t.Error("a file was taken for a socket")
+	}
+}
+
+// A listener's socket has no more rights than it is to have from the moment when
+// it appears, whatever the umask is: the mode is looked at right behind bind.
+func TestUNIXListenerModeFromTheStart(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	a := address(t, "unix://"+filepath.Join(socketDir(t), "s")+"?mode=0600")
+	var lc net.ListenConfig
+	l, err := a.bindUNIX(t.Context(), &lc)
+	must(t, err)
+	defer l.Close()
+	info, err := os.Stat(a.path)
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -157,11 +158,23 @@ func TestOptionsRefused(t *testing.T) {
 		"no name for the service":         {Listen: Side{Address: tcp}, Connect: Side{sock, client}},
 		"client credentials to listen":    {Listen: Side{tcp, client}, Connect: Side{Address: sock}},
 		"libvirt without TLS":             {Protocol: Libvirt, Listen: Side{Address: tcp}, Connect: Side{Address: sock}},
+		"no connections":                  {Listen: Side{tcp, server}, Connect: Side{Address: sock}, MaxConnections: -1},
+		"no time for a handshake":         {Listen: Side{tcp, server}, Connect: Side{Address: sock}, HandshakeLimit: -time.Second},
 		"nowhere to connect":              {Listen: Side{tcp, server}, Connect: Side{Address: address(t, "tcp://:1")}},
 	} {
 		if _, err := New(o); finding.ExitCode(err) != finding.ExitUsage {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// A list for some addresses only is judged before one of them comes.
+	credulous, err := creds.NewHolder(t.Context(), func(context.Context) (creds.Credentials, []finding.Finding, error) {
+		c, w, err := creds.LoadX509(creds.X509Options{Dir: dir, Endpoint: creds.Server, NoVerifyPeer: true})
+		return c, w, err
+	})
+	must(t, err)
+	_, err = New(Options{Listen: Side{tcp, credulous}, Connect: Side{Address: sock}, Access: Access{{DN: "CN=a", From: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}})
+	if finding.Of(err).Code != "session-credentials" {
+		t.Errorf("a list of names, and nobody's is believed: %v", err)
 	}
 	g, err := New(Options{Listen: Side{Address: tcp}, Connect: Side{Address: sock}})
 	must(t, err)
@@ -174,7 +187,7 @@ func TestParseAddress(t *testing.T) {
 	for text, want := range map[string]string{
 		"tls://host:1": "", "tcp://[::1]:2": "", "unix:///run/s?mode=0660": "", "fd://name": "", "fd://": "", "tls://host": "no port", "tcp://host:70000": "no port",
 		"unix://run/s": "begins with a slash", "tlss://h:1": "did you mean tls://?", "tcp://h:1/x": "right of the port", "unix:///s?mod=1": `"mod" is not known`,
-		"unix:///s?mode=9": "not octal", "tcp://u@h:1": "user names", "unix:///" + strings.Repeat("x", 108): "at most 107", "%": "invalid",
+		"unix:///s?mode=9": "not octal", "unix:///s%00x": "NUL", "tcp://u@h:1": "user names", "unix:///" + strings.Repeat("x", 108): "at most 107", "%": "invalid",
 	} {
 		_, err := ParseAddress(text, "")
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || finding.Of(err).Code != "gateway-address") {

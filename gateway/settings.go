@@ -85,7 +85,8 @@ func list(r *object.Registry, id string) (authz.Authorizer, error) {
 	return r.Authz(id), nil
 }
 
-// AccessFor makes rules: each name may come from each network.
+// AccessFor makes rules: each name may come from each network. An empty name is
+// an error: a variable of a script that is not set must not let in everybody.
 func AccessFor(names, networks []string) (Access, error) {
 	var from []netip.Prefix
 	for _, text := range networks {
@@ -97,6 +98,9 @@ func AccessFor(names, networks []string) (Access, error) {
 	}
 	var rules Access
 	for _, pattern := range names {
+		if pattern == "" {
+			return nil, kindAccess.Found("allow-dn", "an empty pattern").WithFix("write * for every name, or leave the rule out").Usage()
+		}
 		rules = append(rules, Rule{DN: pattern, From: from})
 	}
 	if len(rules) == 0 && len(from) > 0 {

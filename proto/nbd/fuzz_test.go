@@ -180,3 +180,30 @@ func TestRun(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// FuzzMediator feeds a mediator what a client and a server may say.
+func FuzzMediator(f *testing.F) {
+	const flags, name = "\x00\x00\x00\x03", "\x00\x00\x00\x01x"
+	answer := func(o Option, kind ReplyType, data string) string {
+		b := be.AppendUint64(nil, magicReply)
+		b = be.AppendUint32(b, uint32(o))
+		b = be.AppendUint32(b, uint32(kind))
+		return string(be.AppendUint32(b, uint32(len(data)))) + data
+	}
+	const hello = "NBDMAGICIHAVEOPT\x00\x03"
+	f.Add([]byte(flags+optionBytes(OptList, "")), []byte(hello+answer(OptList, RepServer, name)+answer(OptList, RepAck, "")))
+	f.Add([]byte(flags+optionBytes(OptGo, name+"\x00\x00")), []byte(hello+answer(OptGo, RepErrUnknown, "no")+answer(OptGo, RepAck, "")))
+	f.Add([]byte(flags+optionBytes(OptExportName, "x")), []byte(hello+"\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01"))
+	f.Add([]byte(flags+optionBytes(OptSetMetaContext, name+"\x00\x00\x00\x00")+optionBytes(OptAbort, "")), []byte(hello+answer(OptSetMetaContext, RepErrInvalid, "")))
+	f.Fuzz(func(t *testing.T, client, server []byte) {
+		ctx := context.Background()
+		m, err := Accept(ctx, script(client), nil)
+		if err != nil || m.Reach(ctx, script(server), Options{}) != nil {
+			return
+		}
+		chosen, err := m.Choose(ctx, func(name string, _ bool) bool { return name != "hidden" })
+		if err == nil && chosen == "hidden" {
+			t.Error("the client has an export that it may not have")
+		}
+	})
+}

@@ -30,12 +30,7 @@ type negotiation struct {
 	left   uint32 // of its data
 }
 
-var (
-	be = binary.BigEndian
-
-	// errAborted ends a negotiation that the client ended politely.
-	errAborted = errors.New("the client left without using an export")
-)
+var be = binary.BigEndian
 
 // silent reports whether an end is not worth a word: a client that was only
 // looking, or a probe of the port that said nothing.
@@ -52,7 +47,7 @@ func (n *negotiation) run(ctx context.Context, limits Limits) (*transmission, er
 	if !stop() && err != nil {
 		err = fmt.Errorf("it was not complete in time: %w", context.Cause(ctx))
 	}
-	if errors.Is(err, errAborted) {
+	if errors.Is(err, ErrLeft) {
 		return nil, nil
 	}
 	if err != nil {
@@ -63,21 +58,8 @@ func (n *negotiation) run(ctx context.Context, limits Limits) (*transmission, er
 }
 
 func (n *negotiation) negotiate(ctx context.Context) (*Export, error) {
-	hello := be.AppendUint64(nil, magicServer)
-	hello = be.AppendUint64(hello, magicOption)
-	hello = be.AppendUint16(hello, flagFixedNewstyle|flagNoZeroes)
-	if _, err := n.conn.Write(hello); err != nil {
-		return nil, endOf(err, "the greeting")
-	}
-	var b [4]byte
-	if _, err := io.ReadFull(n.conn, b[:]); err != nil {
-		return nil, endOf(err, "the client's flags")
-	}
-	n.heard = true
-	flags := be.Uint32(b[:])
-	n.fixed, n.noZeroes = flags&flagFixedNewstyle != 0, flags&flagNoZeroes != 0
-	if rest := flags &^ (flagFixedNewstyle | flagNoZeroes); rest != 0 {
-		return nil, fmt.Errorf("unknown client flags 0x%x received", rest)
+	if err := n.greet(); err != nil {
+		return nil, err
 	}
 	for {
 		if err := n.readOption(); err != nil {
@@ -90,9 +72,31 @@ func (n *negotiation) negotiate(ctx context.Context) (*Export, error) {
 	}
 }
 
+// greet exchanges what both sides can.
+func (n *negotiation) greet() error {
+	hello := be.AppendUint64(nil, magicServer)
+	hello = be.AppendUint64(hello, magicOption)
+	hello = be.AppendUint16(hello, flagFixedNewstyle|flagNoZeroes)
+	if _, err := n.conn.Write(hello); err != nil {
+		return endOf(err, "the greeting")
+	}
+	var b [4]byte
+	if _, err := io.ReadFull(n.conn, b[:]); err != nil {
+		return endOf(err, "the client's flags")
+	}
+	n.heard = true
+	flags := be.Uint32(b[:])
+	n.fixed, n.noZeroes = flags&flagFixedNewstyle != 0, flags&flagNoZeroes != 0
+	if rest := flags &^ (flagFixedNewstyle | flagNoZeroes); rest != 0 {
+		return fmt.Errorf("unknown client flags 0x%x received", rest)
+	}
+	return nil
+}
+
 // readOption reads an option up to its data.
 func (n *negotiation) readOption() error {
 	var b [16]byte
+	n.option = 0
 	if _, err := io.ReadFull(n.conn, b[:]); err != nil {
 		return endOf(err, "an option")
 	}
@@ -113,7 +117,8 @@ func (n *negotiation) answer(ctx context.Context) (*Export, error) {
 	case !n.fixed && (n.option != OptExportName || plain && !n.server.AllowPlain):
 		return nil, fmt.Errorf("unsupported option 0x%x", uint32(n.option))
 	case plain && n.option == OptStartTLS:
-		return nil, n.startTLS(ctx)
+		n.below = &corked{Conn: n.plain}
+		return nil, n.startTLS(ctx, n.server.Secure, n.below)
 	case plain && !n.server.AllowPlain:
 		return nil, n.beforeTLS()
 	}
@@ -124,17 +129,11 @@ func (n *negotiation) answer(ctx context.Context) (*Export, error) {
 		// The client may be gone already, or send what it should not.
 		_ = n.drop()
 		_ = n.reply(RepAck, nil)
-		return nil, errAborted
+		return nil, ErrLeft
 	case OptList:
 		return nil, n.list()
 	case OptStartTLS:
-		if n.left > 0 {
-			return nil, n.badLength()
-		}
-		if n.peer.Secured {
-			return nil, n.refuse(RepErrInvalid, "TLS already enabled")
-		}
-		return nil, n.refuse(RepErrPolicy, "TLS not configured")
+		return nil, n.noTLS()
 	case OptInfo, OptGo:
 		return n.info()
 	case OptStructuredReply:
@@ -155,14 +154,25 @@ func (n *negotiation) beforeTLS() error {
 	}
 	err := n.refuse(RepErrTLSRequired, "%s", text)
 	if n.option == OptAbort {
-		return errAborted
+		return ErrLeft
 	}
 	return err
 }
 
-// startTLS goes over to TLS. What was negotiated before is forgotten, and there
-// is no way back.
-func (n *negotiation) startTLS(ctx context.Context) error {
+// noTLS answers STARTTLS where it has no place.
+func (n *negotiation) noTLS() error {
+	switch {
+	case n.left > 0:
+		return n.badLength()
+	case n.peer.Secured:
+		return n.refuse(RepErrInvalid, "TLS already enabled")
+	}
+	return n.refuse(RepErrPolicy, "TLS not configured")
+}
+
+// startTLS goes over to TLS on a connection. What was negotiated before is
+// forgotten, and there is no way back.
+func (n *negotiation) startTLS(ctx context.Context, secure Secure, below net.Conn) error {
 	if n.left > 0 {
 		if err := n.badLength(); err != nil {
 			return err
@@ -172,8 +182,7 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 	if err := n.reply(RepAck, nil); err != nil {
 		return err
 	}
-	n.below = &corked{Conn: n.plain}
-	conn, peer, err := n.server.Secure(ctx, n.below)
+	conn, peer, err := secure(ctx, below)
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,9 @@ func TestRefusalsAreQEMUs(t *testing.T) {
 	for _, s := range []security{securities[0], securities[1]} {
 		t.Run(s.name, func(t *testing.T) {
 			path, _ := rawFile(t, 1<<20)
-			ours := serve(t, &nbd.Server{Secure: s.secure(t, creds.Server), Exports: []nbd.Export{{Name: "disk", Description: "a disk", Device: openFile(t, path, true)}}})
+			exports := []nbd.Export{{Name: "disk", Description: "a disk", Device: openFile(t, path, true)}}
+			ours := serve(t, &nbd.Server{Secure: s.secure(t, creds.Server), Exports: exports})
+			mediated := mediate(t, s.secure(t, creds.Server), serve(t, &nbd.Server{Exports: append(exports, nbd.Export{Name: "nobody", Device: exports[0].Device})}))
 			peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 				args := []string{"--format=raw", "--export-name=disk", "--description=a disk", "--shared=8"}
 				if s.kind != "" {
@@ -96,6 +98,9 @@ func TestRefusalsAreQEMUs(t *testing.T) {
 					}
 					if got != want {
 						t.Errorf("%s:\n got %q\nwant %q", c.name, got, want)
+					}
+					if got := talk(t, mediated, c.text); got != want && fmt.Sprint(len(got)) != want {
+						t.Errorf("%s, mediated:\n got %q\nwant %q", c.name, got, want)
 					}
 					if says := map[string]string{"": "a disk", "tls-creds-psk": "Option 0x3 not permitted before TLS"}[s.kind]; c.name == "list" && !strings.Contains(got, says) {
 						t.Errorf("the answer to LIST is %q, want %q in it", got, says)

@@ -1,0 +1,94 @@
+package sasl
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"virtls/finding"
+)
+
+func TestAccountsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts")
+	a := NewAccounts()
+	for _, user := range []string{"fred", "a b"} {
+		must(t, a.Set(user, []byte(secret)))
+	}
+	must(t, a.Save(path))
+	data, err := os.ReadFile(path)
+	must(t, err)
+	if strings.Contains(string(data), secret) {
+		t.Error("the file has a password")
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	b, err := LoadAccounts(path)
+	must(t, err)
+	if got := b.Users(); !slices.Equal(got, []string{"a b", "fred"}) || string(b.Marshal()) != string(data) {
+		t.Errorf("read back as %q", got)
+	}
+	if !b.check("a b", []byte(secret)) || b.check("a b", []byte("wrong")) {
+		t.Error("passwords do not count")
+	}
+	if !b.Remove("fred") || b.Remove("fred") || b.check("fred", []byte(secret)) {
+		t.Error("a removed account is there")
+	}
+	must(t, os.Chmod(path, 0o640))
+	if _, err := LoadAccounts(path); finding.Of(err).Code != "sasl-accounts" || !strings.Contains(err.Error(), "0640") {
+		t.Errorf("a file that others read: %v", err)
+	}
+	if _, err := LoadAccounts(path + "x"); err == nil || finding.Of(err).Code != "sasl-accounts" {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestAccountsRefuse(t *testing.T) {
+	for _, user := range []string{"", "#x", " x", "x\n", "\xff", strings.Repeat("x", 257)} {
+		if err := NewAccounts().Set(user, []byte(secret)); err == nil {
+			t.Errorf("user %q is taken", user)
+		}
+	}
+	if err := NewAccounts().Set("fred", nil); err == nil {
+		t.Error("no password is taken")
+	}
+	a := NewAccounts()
+	must(t, a.Set("fred", []byte(secret)))
+	good := strings.SplitAfter(string(a.Marshal()), "\n")[1] // SCRAM-SHA-256
+	for _, tt := range []struct{ name, text string }{
+		{"no blank", "fred"},
+		{"clear password", "fred " + secret},
+		{"twice", good + good},
+		{"few iterations", strings.Replace(good, "$15000:", "$100:", 1)},
+		{"many iterations", strings.Replace(good, "$15000:", "$100000000:", 1)},
+		{"another hash", strings.Replace(good, "SHA-256", "SHA-512", 1)},
+		{"unknown hash", strings.Replace(good, "SHA-256", "MD5", 1)},
+		{"not base64", strings.Replace(good, "=", "*", 1)},
+	} {
+		if _, err := ParseAccounts([]byte(tt.text)); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if b, err := ParseAccounts([]byte("# comment\n\n" + good)); err != nil || len(b.Users()) != 1 {
+		t.Errorf("comments: %v", err)
+	}
+}
+
+func FuzzParseAccounts(f *testing.F) {
+	a := NewAccounts()
+	must(f, a.Set("fred", []byte(secret)))
+	f.Add(a.Marshal())
+	f.Add([]byte("# x\nfred SCRAM-SHA-1$4096:QQ==$:\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := ParseAccounts(data)
+		if err != nil {
+			return
+		}
+		b, err := ParseAccounts(a.Marshal())
+		if err != nil || string(b.Marshal()) != string(a.Marshal()) {
+			t.Errorf("what was read is written otherwise: %v", err)
+		}
+	})
+}

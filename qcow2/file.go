@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"virtls/internal/imagelock"
 )
 
 // A File holds an image or the backing file of one. Reads at different offsets
@@ -53,7 +55,8 @@ type localFile struct {
 	size int64
 }
 
-// OpenLocal opens a file or block device of this machine for reading.
+// OpenLocal opens a file or block device of this machine for reading. [Open]
+// takes QEMU's locks on it.
 func OpenLocal(name string) (File, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -80,6 +83,9 @@ func errNoImage(mode os.FileMode) error {
 	}
 	return errors.New("neither a regular file nor a block device")
 }
+
+// take takes locks until the file is closed.
+func (f *localFile) take(u imagelock.Use) error { return imagelock.Take(f.File, u) }
 
 // Size returns the length when the file was opened.
 func (f *localFile) Size() int64 { return f.size }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"virtls/internal/imagelock"
 	"virtls/internal/qjson"
 )
 
@@ -31,6 +32,40 @@ type Options struct {
 	// to the working directory by the name of the image. Nil refuses images that
 	// have one.
 	Open func(name string) (File, error)
+	// Locks are those that are taken on files of this machine.
+	Locks Locks
+}
+
+// Locks say what others must not do to the files of a chain while it is open, as
+// QEMU's programs agree on it by locks on the files.
+type Locks int
+
+// What may be locked. An image that is written to by somebody else cannot be
+// read: its tables change.
+const (
+	LockImages  Locks = iota // nobody writes to qcow2 images; raw files may be written to
+	LockAll                  // nobody writes to any file: for copies
+	LockLooking              // as LockImages, by somebody who reads no content
+	LockNothing              // --force-share of QEMU's tools: what is read may be nonsense
+)
+
+// uses are the locks on raw files and on qcow2 images.
+var uses = map[Locks]struct{ raw, image imagelock.Use }{
+	LockImages:  {imagelock.Use{Needs: imagelock.Read}, imagelock.Use{Needs: imagelock.Read, Denies: imagelock.Write | imagelock.Resize}},
+	LockAll:     {imagelock.Use{Needs: imagelock.Read, Denies: imagelock.Write | imagelock.Resize}, imagelock.Use{Needs: imagelock.Read, Denies: imagelock.Write | imagelock.Resize}},
+	LockLooking: {imagelock.Use{}, imagelock.Use{Denies: imagelock.Write | imagelock.Resize}},
+}
+
+// lock takes the locks that a file is to have.
+func (l Locks) lock(f File, format string) error {
+	local, ok := f.(*localFile)
+	if !ok {
+		return nil
+	}
+	if format == "raw" {
+		return local.take(uses[l].raw)
+	}
+	return local.take(uses[l].image)
 }
 
 // OpenFile opens a disk in a file of this machine, with its backing files,
@@ -67,6 +102,9 @@ type chain struct {
 func (c *chain) open(f File, name, format, snapshot string) (Disk, error) {
 	format, err := decideFormat(f, format)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.options.Locks.lock(f, format); err != nil {
 		return nil, err
 	}
 	if format == "raw" {

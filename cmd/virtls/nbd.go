@@ -7,6 +7,7 @@ import (
 
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/internal/imagelock"
 	"virtls/object"
 	"virtls/proto/nbd"
 )
@@ -21,6 +22,9 @@ type nbdCmd struct {
 
 var kindNBDFailed = finding.Define("nbd-failed", finding.Error,
 	"a disk could not be read, written or served", "the text says which, where and why")
+
+var kindNBDInUse = finding.Define("nbd-disk-in-use", finding.Error,
+	"another process uses a disk in a way that does not go together with this", "end the guest or program that uses it, or have that QEMU serve the disk itself (nbd-server-start, block-export-add)")
 
 const nbdAddresses = `An address is libnbd's, nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH, with nbds for TLS: by
 --tls-creds, or by tls-certificates=DIR or tls-psk-file=FILE in the address. Or QEMU's:
@@ -129,6 +133,9 @@ func (f *clientFlags) query(a *app, address string, ask func(ctx context.Context
 func nbdFailure(subject string, err error) error {
 	if _, ok := errors.AsType[*finding.Failure](err); ok || err == nil {
 		return err
+	}
+	if used, ok := errors.AsType[*imagelock.Error](err); ok {
+		return kindNBDInUse.Found(subject, used.File).WithText("%v", used).Unable(err)
 	}
 	return kindNBDFailed.Found(subject, "").WithText("%v", err).Unable(err)
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"virtls/internal/atomicfile"
+	"virtls/internal/imagelock"
 	"virtls/proto/nbd"
 )
 
@@ -203,16 +204,21 @@ func makeDestination(from, to string, size int64, goOn bool) (blank bool, err er
 			return false, errors.New("source and destination are the same file")
 		}
 	}
-	how := os.O_WRONLY | os.O_CREATE
-	if !goOn {
-		how |= os.O_TRUNC
-	}
-	f, err := os.OpenFile(to, how, 0o666)
+	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return false, err
 	}
+	defer f.Close()
+	if err := imagelock.Take(f, imagelock.Create); err != nil {
+		return false, err
+	}
 	// What a resumed copy finds after its beginning may be from before.
-	return !goOn, errors.Join(f.Truncate(size), f.Close())
+	if !goOn {
+		if err := f.Truncate(0); err != nil {
+			return false, err
+		}
+	}
+	return !goOn, f.Truncate(size)
 }
 
 // connect makes the connections to an export: several if the server says that

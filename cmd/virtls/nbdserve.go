@@ -212,22 +212,41 @@ func (d *nbdDisk) open() (nbd.Device, io.Closer, error) {
 		return f, f, nil
 	}
 	if d.format == "" {
-		f, err := nbd.OpenFile(d.file, nbd.FileOptions{})
-		if err != nil {
+		var err error
+		if d.format, err = guess(d.file); err != nil {
 			return nil, nil, nbdFailure(d.file, err)
 		}
-		start := make([]byte, 8)
-		if n, err := f.ReadAt(start, 0); (err == nil || errors.Is(err, io.EOF)) && !qcow2.IsImage(start[:n]) {
+		if d.format == "raw" {
+			f, err := nbd.OpenFile(d.file, nbd.FileOptions{})
+			if err != nil {
+				return nil, nil, nbdFailure(d.file, err)
+			}
 			return f, f, nil
 		}
-		f.Close()
-		d.format = "qcow2"
 	}
 	disk, err := qcow2.OpenFile(d.file, qcow2.Options{Format: d.format, Snapshot: d.snapshot})
 	if err != nil {
 		return nil, nil, nbdFailure(d.file, err)
 	}
 	return nbd.Disk(disk), disk, nil
+}
+
+// guess tells qcow2 images from raw disks.
+func guess(file string) (format string, err error) {
+	f, err := qcow2.OpenLocal(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	start := make([]byte, 8)
+	n, err := f.ReadAt(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	if qcow2.IsImage(start[:n]) {
+		return "qcow2", nil
+	}
+	return "raw", nil
 }
 
 // listeners opens what is listened on.

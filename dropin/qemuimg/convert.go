@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"virtls/dropin"
+	"virtls/internal/imagelock"
 	"virtls/qcow2"
 )
 
@@ -293,10 +294,7 @@ func (c *conversion) openTarget() (target, error) {
 	if p.protocol == "nbd" {
 		t, err = c.connect(p.export, true)
 	} else {
-		t, err = os.OpenFile(p.path, os.O_RDWR, 0)
-		if err != nil {
-			err = localError(p.path, err)
-		}
+		t, err = openLocked(p.path)
 	}
 	if err != nil {
 		return nil, say("Could not open '%s': %w", c.name, err)
@@ -308,6 +306,19 @@ func (c *conversion) openTarget() (target, error) {
 		}
 	}
 	return t, nil
+}
+
+// openLocked opens a raw file or device to write to it.
+func openLocked(path string) (target, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, localError(path, err)
+	}
+	if err := imagelock.Take(f, imagelock.Use{Needs: imagelock.Read | imagelock.Write}); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // sizeOf returns the size of a target.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"virtls/internal/imagelock"
 	"virtls/qcow2"
 )
 
@@ -305,9 +306,19 @@ func (r *run) createFile(name string) (target, error) {
 	if p.protocol == "nbd" {
 		return r.connect(p.export, true)
 	}
-	f, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, say("Could not create '%s': %s", p.path, reason(err))
+	}
+	if err := imagelock.Take(f, imagelock.Create); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		if err := f.Truncate(0); err != nil {
+			f.Close()
+			return nil, say("Could not create '%s': %s", p.path, reason(err))
+		}
 	}
 	return f, nil
 }

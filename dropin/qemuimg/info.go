@@ -47,7 +47,7 @@ func (r *run) info(a *arguments) int {
 		if !a.Has("backing-chain") || info.backing == "" {
 			break
 		}
-		name, o = info.fullBacking, openOptions{format: info.backingFormat, alone: true}
+		name, o = info.fullBacking, openOptions{format: info.backingFormat, alone: true, locks: o.locks}
 	}
 	switch {
 	case !a.json:

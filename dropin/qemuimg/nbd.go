@@ -86,8 +86,10 @@ func placeOfOptions(text, format string) (place, error) {
 	if err := knownFormat(p.format); err != nil {
 		return p, err
 	}
-	for key := range i.Options {
-		if !slices.Contains(harmless, strings.TrimPrefix(key, "file.")) {
+	for key, value := range i.Options {
+		short := strings.TrimPrefix(key, "file.")
+		p.unlocked = p.unlocked || short == "force-share" && value == "on" || short == "locking" && value == "off"
+		if !slices.Contains(harmless, short) {
 			return p, fmt.Errorf("the option '%s' is not supported by virtls", key)
 		}
 	}

@@ -34,10 +34,20 @@ type openOptions struct {
 	format    string
 	snapshot  string
 	alone     bool // without its backing file
+	locks     qcow2.Locks
 }
 
 func (a *arguments) opened() openOptions {
-	return openOptions{imageOpts: a.imageOpts, format: a.format}
+	o := openOptions{imageOpts: a.imageOpts, format: a.format}
+	switch {
+	case a.Has("force-share"):
+		o.locks = qcow2.LockNothing
+	case a.command.name == "info":
+		o.locks = qcow2.LockLooking
+	case a.command.name == "convert":
+		o.locks = qcow2.LockAll
+	}
+	return o
 }
 
 // open opens a disk for reading. Errors are what follows the program's name.
@@ -58,15 +68,18 @@ func (r *run) openDisk(name string, o openOptions) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.bare {
-		return &source{qcow2.NewRaw(f), r.names[f], p.protocol, true}, nil
+	if p.unlocked {
+		o.locks = qcow2.LockNothing
 	}
-	d, err := qcow2.Open(f, r.names[f], qcow2.Options{Format: p.format, Snapshot: o.snapshot, NoBacking: o.alone, Open: r.openBacking})
+	if p.bare {
+		p.format = "raw"
+	}
+	d, err := qcow2.Open(f, r.names[f], qcow2.Options{Format: p.format, Snapshot: o.snapshot, NoBacking: o.alone, Open: r.openBacking, Locks: o.locks})
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	return &source{d, r.names[f], p.protocol, false}, nil
+	return &source{d, r.names[f], p.protocol, p.bare}, nil
 }
 
 // openBacking opens a backing file by the name that an image has for it.
@@ -89,6 +102,7 @@ type place struct {
 	export   export // of "nbd"
 	format   string // "" for probing
 	bare     bool
+	unlocked bool
 }
 
 // formats are those that the real one knows, most of which are not supported.

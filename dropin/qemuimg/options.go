@@ -40,7 +40,7 @@ var (
 	formatOption = valued("format", 'f', "FMT", "format of FILE: raw or qcow2; by default what it looks like")
 	imageOpts    = flag("image-opts", 0, "FILE is a list of settings (key=value,...), not a name")
 	objectOption = valued("object", 0, "OBJDEF", "make an object: tls-creds-x509, tls-creds-psk, secret, ...")
-	shareOption  = flag("force-share", 'U', "accepted: files are never locked")
+	shareOption  = flag("force-share", 'U', "read what another process writes to")
 	quietOption  = flag("quiet", 'q', "print nothing but errors")
 	progress     = flag("progress", 'p', "show the progress")
 	outputOption = valued("output", 0, "human|json", "form of the output")

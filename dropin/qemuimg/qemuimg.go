@@ -5,8 +5,7 @@
 //
 // It differs where the real one may harm or cannot be had:
 //
-//   - Sources are never locked, as with --force-share; a target that is also a
-//     source is refused.
+//   - A target that is also a source is refused before anything is locked.
 //   - New qcow2 images appear when they are complete: until then their file has
 //     no header, where the real one leaves a valid image with half the data.
 //   - --cache and --source-cache are checked but change nothing: reads and writes

@@ -6,7 +6,6 @@
 // It differs from the real one in these ways:
 //
 //   - qcow2 images are served read-only, and standard error says so.
-//   - Files are not locked.
 //   - --list does not tell the "transaction size" that 11.1 tells.
 //   - With --fork the program is started a second time, and its first process
 //     ends when that one listens.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"virtls/creds"
+	"virtls/internal/imagelock"
 	"virtls/proto/nbd"
 	"virtls/qcow2"
 )
@@ -158,6 +159,9 @@ func (r *run) open(name string) (nbd.Device, io.Closer, error) {
 	switch format {
 	case "raw":
 		f, err := nbd.OpenFile(name, nbd.FileOptions{Write: !r.Has("read-only")})
+		if used, ok := errors.AsType[*imagelock.Error](err); ok {
+			return nil, nil, used
+		}
 		if err != nil {
 			return nil, nil, &qcow2.OpenError{Name: name, Err: cause(err)}
 		}

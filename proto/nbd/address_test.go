@@ -53,8 +53,8 @@ func TestParseImageOpts(t *testing.T) {
 		{"driver=nbd,host=localhost,tls-creds=tls0,export=/", nbd.Image{Driver: "nbd", Target: target}},
 		{"driver=raw,file.driver=nbd,file.server.type=inet,file.server.host=localhost,file.server.port=10809,file.tls-creds=tls0,file.export=/",
 			nbd.Image{Formats: []string{"raw"}, Driver: "nbd", Target: target}},
-		{`json:{"driver":"qcow2","read-only":true,"file":{"driver":"nbd","server":{"type":"unix","path":"/s"},"export":"a,b","reconnect-delay":3}}`,
-			nbd.Image{Formats: []string{"qcow2"}, Driver: "nbd", Target: nbd.Target{Network: "unix", Path: "/s", Export: "a,b", ReconnectDelay: 3 * time.Second}, Options: map[string]string{"read-only": "on"}}},
+		{`json:{"driver":"qcow2","read-only":true,"file":{"driver":"nbd","server":{"type":"unix","path":"/s"},"export":"a,b","reconnect-delay":0,"open-timeout":3}}`,
+			nbd.Image{Formats: []string{"qcow2"}, Driver: "nbd", Target: nbd.Target{Network: "unix", Path: "/s", Export: "a,b", OpenTimeout: 3 * time.Second}, Options: map[string]string{"read-only": "on"}}},
 		{"driver=nbd,path=/s,export=a,,b,tls-hostname=h", nbd.Image{Driver: "nbd", Target: nbd.Target{Network: "unix", Path: "/s", Export: "a,b", Hostname: "h"}}},
 		{"driver=qcow2,file.filename=/d.qcow2,cache.direct=on", nbd.Image{Formats: []string{"qcow2"}, Driver: "file", Filename: "/d.qcow2", Options: map[string]string{"cache.direct": "on"}}},
 	} {
@@ -68,7 +68,7 @@ func TestParseImageOpts(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "driver", "driver=nbd", "driver=nbd,host=h,path=p", "driver=nbd,path=p,port=1", "driver=nbd,host=h,file.driver=raw", "json:[]", "json:{", "driver=qcow2",
-		"driver=nbd,host=h,open-timeout=soon", "driver=file", "driver=nbd,server.type=vsock,host=h",
+		"driver=nbd,host=h,open-timeout=soon", "driver=nbd,host=h,reconnect-delay=1", "driver=file", "driver=nbd,server.type=vsock,host=h",
 	} {
 		_, err := nbd.ParseImageOpts(text)
 		wantCode(t, err, "nbd-address")

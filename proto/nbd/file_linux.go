@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"virtls/internal/imagelock"
 )
 
 // FileOptions say how a file is opened.
@@ -40,13 +42,16 @@ type writableFile struct{ *File }
 // OpenFile opens a file or a block device as a device. Unless it is opened for
 // writing the device has none of the interfaces of devices that can be written.
 // Close it when nobody uses it any more.
+//
+// It takes the locks that qemu-nbd takes on a raw file: it fails if a QEMU uses
+// the file that wants nobody to write, or to read, and none can begin to.
 func OpenFile(path string, o FileOptions) (interface {
 	Device
 	io.Closer
 }, error) {
-	how := os.O_RDONLY
+	how, use := os.O_RDONLY, imagelock.Use{Needs: imagelock.Read, Denies: imagelock.Resize}
 	if o.Write {
-		how = os.O_RDWR
+		how, use.Needs = os.O_RDWR, imagelock.Read|imagelock.Write
 	}
 	// A FIFO would make it wait for somebody else.
 	f, err := os.OpenFile(path, how|unix.O_NONBLOCK, 0)
@@ -54,7 +59,7 @@ func OpenFile(path string, o FileOptions) (interface {
 		return nil, err
 	}
 	d := &File{f: f, write: o.Write, logical: 1}
-	if err := d.measure(); err != nil {
+	if err := errors.Join(d.measure(), imagelock.Take(f, use)); err != nil {
 		f.Close()
 		return nil, err
 	}

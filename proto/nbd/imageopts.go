@@ -191,7 +191,7 @@ func (s settings) target(prefix string) (t Target, err error) {
 	default:
 		t.Network, t.Host, t.Port = "tcp", host, cmp.Or(port, strconv.Itoa(DefaultPort))
 	}
-	for key, to := range map[string]*time.Duration{"reconnect-delay": &t.ReconnectDelay, "open-timeout": &t.OpenTimeout} {
+	for _, key := range []string{"reconnect-delay", "open-timeout"} {
 		text, ok := flat[key]
 		if !ok {
 			continue
@@ -200,7 +200,11 @@ func (s settings) target(prefix string) (t Target, err error) {
 		if err != nil {
 			return t, inQEMU("Parameter '%s' expects a number", key)
 		}
-		*to = time.Duration(seconds) * time.Second
+		if key == "open-timeout" {
+			t.OpenTimeout = time.Duration(seconds) * time.Second
+		} else if seconds > 0 {
+			return t, fmt.Errorf("reconnect-delay is not supported by virtls: a connection that is lost is not made again")
+		}
 	}
 	return t, nil
 }

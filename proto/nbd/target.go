@@ -33,9 +33,8 @@ type Target struct {
 	NoVerifyPeer bool
 
 	// What QEMU's addresses say.
-	CredsID        string // id of a credential object
-	ReconnectDelay time.Duration
-	OpenTimeout    time.Duration
+	CredsID     string        // id of a credential object
+	OpenTimeout time.Duration // for how long to try to connect; 0: once
 }
 
 // String names the target in messages.
@@ -60,6 +59,22 @@ func (t Target) ServerName() string {
 
 // Dial connects to the server, without negotiating.
 func (t Target) Dial(ctx context.Context) (net.Conn, error) {
+	end := time.Now().Add(t.OpenTimeout)
+	for pause := time.Second; ; pause = min(2*pause, 16*time.Second) { // as QEMU waits
+		c, err := t.dial(ctx)
+		pause = min(pause, time.Until(end))
+		if err == nil || pause <= 0 {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (t Target) dial(ctx context.Context) (net.Conn, error) {
 	address := t.Path
 	if t.Network == "tcp" {
 		address = net.JoinHostPort(t.Host, t.Port)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -39,7 +40,8 @@ type Process struct {
 type Defined struct {
 	Endpoint `yaml:",inline"`
 	Settings `yaml:",inline"`
-	Allow    []Allow `yaml:"allow" help:"Who may come in: a client whom one of these rules matches. Without rules everybody whose certificate is good."`
+	Exports  []Exported `yaml:"exports" help:"Of NBD: which exports there are, and for whom. Without rules all are there for everybody who comes in."`
+	Allow    []Allow    `yaml:"allow" help:"Who may come in: a client whom one of these rules matches. Without rules everybody whose certificate is good."`
 }
 
 // Allow is a rule of an access list.
@@ -119,8 +121,8 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 			return nil, bad(line, "each gateway needs a name of its own")
 		case g.Listen == "" || g.Connect == "":
 			return nil, bad(line, "the gateway %s needs listen and connect", g.Name)
-		case g.Protocol != "" && g.Protocol != TLS && g.Protocol != Libvirt:
-			return nil, bad(line, "the protocol %q is not known; there are tls and libvirt", g.Protocol)
+		case g.Protocol != "" && !slices.Contains(Protocols, g.Protocol):
+			return nil, bad(line, "the protocol %q is not known; there are tls, libvirt and nbd", g.Protocol)
 		}
 		names[g.Name] = true
 		if text := g.tooWide(); text != "" {
@@ -138,6 +140,14 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 func (d *Defined) tooWide() string {
 	if d.Allow != nil && len(d.Allow) == 0 {
 		return "has an empty list of rules (allow); leave it out to let in everybody whose certificate is good"
+	}
+	if d.Exports != nil && len(d.Exports) == 0 {
+		return "has an empty list of exports; leave it out to show all of them to everybody who comes in"
+	}
+	for _, e := range d.Exports {
+		if e.Allow != nil && len(e.Allow) == 0 {
+			return fmt.Sprintf(`has an empty list of names (allow) for the export %q; "*" is for every name`, e.Name)
+		}
 	}
 	for _, rule := range d.Allow {
 		if rule.DN == "" && len(rule.From) == 0 {
@@ -267,7 +277,7 @@ func (c *Config) Options(r *object.Registry) (list []Options, used []Credential,
 			}
 			access = append(access, rules...)
 		}
-		o, more, err := g.Settings.Options(r, g.Endpoint, access)
+		o, more, err := g.Settings.Options(r, g.Endpoint, access, g.Exports)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -20,6 +20,7 @@ const exampleConfig = `
 objects:
 - tls-creds-x509,id=tls0,endpoint=server,dir=DIR
 - {qom-type: tls-creds-x509, id: tls1, endpoint: client, dir: DIR}
+- authz-simple,id=list0,identity=bob
 status: 127.0.0.1:9464
 gateways:
 - name: libvirt
@@ -35,6 +36,14 @@ gateways:
   listen: tcp://127.0.0.1:5555
   connect: tls://kvm2.example.com:5555
   connect-tls-creds: tls1
+- name: disks
+  protocol: nbd
+  listen: nbds://
+  listen-tls-creds: tls0
+  connect: tcp://127.0.0.1
+  exports:
+  - {name: a, allow: [alice, "*,CN=backup"]}
+  - {name: b, tls-authz: list0}
 `
 
 func TestConfig(t *testing.T) {
@@ -49,7 +58,7 @@ func TestConfig(t *testing.T) {
 	}
 	list, used, err := c.Options(r)
 	must(t, err)
-	if len(list) != 2 || len(used) != 2 || list[0].Protocol != Libvirt || list[0].HandshakeLimit != 5*time.Second || len(list[0].Access) != 2 || list[0].Access[1].DN != "" {
+	if len(list) != 3 || len(used) != 2 || list[0].Protocol != Libvirt || list[0].HandshakeLimit != 5*time.Second || len(list[0].Access) != 2 || list[0].Access[1].DN != "" || list[2].Connect.Address.port != NBDPort || len(list[2].Exports) != 2 || list[2].Exports[1].Authz == nil {
 		t.Errorf("%+v", list)
 	}
 	for _, o := range list {

@@ -10,22 +10,23 @@ import (
 	"time"
 
 	"virtls/finding"
-	"virtls/proto/libvirt"
 	"virtls/session"
 )
 
 // A connection is one client's, from its acceptance to its end.
 type connection struct {
-	g      *Gateway
-	id     uint64
-	peer   string     // address, for people
-	addr   netip.Addr // zero for UNIX sockets
-	began  time.Time
-	turn   *place // to be connected to the service
-	relay  relay
-	passes bool // the relay has started; guarded by Gateway.mu
+	g       *Gateway
+	id      uint64
+	peer    string     // address, for people
+	addr    netip.Addr // zero for UNIX sockets
+	began   time.Time
+	turn    *place // to be connected to the service
+	opening opening
+	relay   relay
+	passes  bool // the relay has started; guarded by Gateway.mu
 
 	name     atomic.Pointer[string] // of the client, once it is known
+	export   *string                // that the client uses, of NBD
 	up, down atomic.Int64           // octets from and to the client
 }
 
@@ -37,6 +38,7 @@ func (g *Gateway) take(ctx context.Context, nc net.Conn) {
 		nc.Close()
 		return
 	}
+	c.opening = g.o.Protocol.opening(c)
 	c.turn = g.queue.enter(c.client())
 	g.running.Add(1)
 	go c.serve(ctx, nc)
@@ -79,12 +81,19 @@ func (g *Gateway) forget(c *connection) {
 func (c *connection) serve(ctx context.Context, nc net.Conn) {
 	err := c.open(ctx, nc)
 	c.turn.pass()
-	if err == nil {
+	switch {
+	case err == nil:
 		return
+	case errors.Is(err, errLeft):
+		c.log(slog.LevelInfo, "closed", append(c.attrs(), slog.String("reason", err.Error())))
+	default:
+		c.refuse(err)
 	}
-	c.refuse(err)
 	c.end()
 }
+
+// errLeft is of a client that has got all it wanted before there was a relay.
+var errLeft = errors.New("the client left without using the service")
 
 // end is the last thing that happens to a connection.
 func (c *connection) end() {
@@ -108,17 +117,13 @@ func (c *connection) open(ctx context.Context, nc net.Conn) (err error) {
 	if err := c.greet(ctx, &client); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.ConnectLimit)
-	defer cancel()
 	server, err := c.reach(ctx, client)
 	if err != nil {
 		return err
 	}
-	if o.Protocol == Libvirt && client.tls != nil {
-		if err := libvirt.Confirm(ctx, client.tls); err != nil {
-			server.Close()
-			return err
-		}
+	if err := c.opening.join(ctx, client, server); err != nil {
+		server.Close()
+		return err
 	}
 	c.accepted(client, server)
 	c.start(client, server)
@@ -141,15 +146,20 @@ func newSide(nc net.Conn, keepAlive time.Duration) (side, error) {
 // greet makes the session with the client, if there is to be one.
 func (c *connection) greet(ctx context.Context, client *side) error {
 	o := &c.g.o
-	if o.Listen.Credentials == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, o.HandshakeLimit)
 	defer cancel()
-	start := time.Now()
-	s, err := session.Open(ctx, client.socket, o.listenSession(c.addr))
-	if err != nil {
+	if err := c.opening.greet(ctx, client); err != nil {
 		return o.Access.explain(err)
+	}
+	return nil
+}
+
+// secure makes a session with the client.
+func (c *connection) secure(ctx context.Context, client *side) error {
+	start := time.Now()
+	s, err := session.Open(ctx, client.socket, c.g.o.listenSession(c.addr))
+	if err != nil {
+		return err
 	}
 	c.g.stats.handshake(time.Since(start))
 	client.tls = s
@@ -161,7 +171,11 @@ func (c *connection) greet(ctx context.Context, client *side) error {
 // reach connects to the service and makes the session with it.
 func (c *connection) reach(ctx context.Context, client side) (server side, err error) {
 	o := &c.g.o
-	c.turn.await(ctx)
+	ctx, cancel := context.WithTimeout(ctx, o.ConnectLimit)
+	defer cancel()
+	if o.Protocol.ordered() {
+		c.turn.await(ctx)
+	}
 	nc, err := o.Connect.Address.dial(ctx)
 	if err != nil {
 		return side{}, kindService.Found(o.Connect.Address.String(), "").Unable(err)
@@ -185,18 +199,13 @@ func (c *connection) introduce(ctx context.Context, client side, server *side) e
 			return kindService.Found(o.Connect.Address.String(), "").Unable(err)
 		}
 	}
-	if o.Connect.Credentials == nil {
-		return nil
-	}
-	s, err := session.Open(ctx, server.socket, o.connectSession())
-	if err != nil {
-		return err
-	}
-	server.tls = s
-	if o.Protocol == Libvirt {
-		return libvirt.AwaitConfirmation(ctx, s)
-	}
-	return nil
+	return c.opening.introduce(ctx, server)
+}
+
+// secureService makes a session with the service.
+func (c *connection) secureService(ctx context.Context, server *side) (err error) {
+	server.tls, err = session.Open(ctx, server.socket, c.g.o.connectSession())
+	return err
 }
 
 // start starts the relay.
@@ -256,6 +265,9 @@ func (c *connection) attrs() []slog.Attr {
 func (c *connection) accepted(client, server side) {
 	c.g.stats.accepted.Add(1)
 	attrs := append(c.attrs(), slog.String("verdict", "accepted"))
+	if c.export != nil {
+		attrs = append(attrs, slog.String("export", *c.export))
+	}
 	for _, s := range []struct {
 		side
 		key string

@@ -50,13 +50,29 @@ type Protocol string
 const (
 	TLS     Protocol = "tls"     // nothing: TLS from the first byte, as chardevs and migration have it
 	Libvirt Protocol = "libvirt" // libvirt's remote protocol: the byte that confirms a client, libvirt's rules
+	NBD     Protocol = "nbd"     // TLS begins by STARTTLS inside the protocol, and exports have names
 )
 
 // Protocols lists the protocols.
-var Protocols = []Protocol{TLS, Libvirt}
+var Protocols = []Protocol{TLS, Libvirt, NBD}
 
-// LibvirtPort is where libvirt's daemons listen for TLS.
-const LibvirtPort = "16514"
+// LibvirtPort is where libvirt's daemons listen for TLS, NBDPort where servers of
+// NBD do with TLS and without.
+const (
+	LibvirtPort = "16514"
+	NBDPort     = "10809"
+)
+
+// port is where a protocol's servers listen, empty if anywhere.
+func (p Protocol) port() string {
+	switch p {
+	case Libvirt:
+		return LibvirtPort
+	case NBD:
+		return NBDPort
+	}
+	return ""
+}
 
 // A Side is one side of a gateway.
 type Side struct {
@@ -75,6 +91,7 @@ type Options struct {
 	Hostname string           // whom the service's certificate must name; the host of Connect if empty
 	Authz    authz.Authorizer // QEMU's access list for clients; may be nil
 	Access   Access           // another; both must let a client in
+	Exports  Exports          // of NBD: who may have which
 
 	// NameAuthorities has a TLS listener name its authorities when it asks for a
 	// certificate, so that clients with several choose the right one. GnuTLS before
@@ -174,8 +191,13 @@ func (o *Options) check() error {
 		return wrong("an access list (--allow-dn) judges names, and clients without TLS have none")
 	case connect != nil && o.Hostname == "" && connect.Current().VerifyPeer() && connect.Current().Type() == "tls-creds-x509":
 		return wrong("whose certificate is %s to show? say it with --tls-hostname", o.Connect.Address)
+	case len(o.Exports) > 0 && o.Protocol != NBD:
+		return wrong("rules for exports are for the protocol nbd alone")
 	case o.Protocol == Libvirt && listen == nil && connect == nil:
 		return wrong("libvirt's TLS is on neither side: name credentials with --listen-tls-creds or --connect-tls-creds")
+	}
+	if err := o.Exports.check(listen != nil); err != nil {
+		return err
 	}
 	// What a session would refuse for every client is refused now.
 	if listen != nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"net/netip"
+	"strings"
 	"time"
 
 	"virtls/authz"
@@ -36,30 +37,44 @@ const defaultDrain = 30 * time.Second
 // An Endpoint is what a gateway is between.
 type Endpoint struct {
 	Name     string   `yaml:"name" help:"Name in the log and the metrics."`
-	Protocol Protocol `yaml:"protocol" help:"tls (default) or libvirt."`
+	Protocol Protocol `yaml:"protocol" help:"tls (default), libvirt or nbd."`
 	Listen   string   `yaml:"listen" help:"Where to listen: tls://HOST:PORT, tcp://HOST:PORT, unix:///PATH or fd://NAME."`
 	Connect  string   `yaml:"connect" help:"Where the service is: tls://HOST:PORT, tcp://HOST:PORT or unix:///PATH."`
 }
 
+// address takes NBD's own schemes for those of addresses that say the same.
+func (p Protocol) address(text string) string {
+	if rest, ok := strings.CutPrefix(text, "nbd://"); ok && p == NBD {
+		return schemeTCP + "://" + rest
+	}
+	if rest, ok := strings.CutPrefix(text, "nbds://"); ok && p == NBD {
+		return schemeTLS + "://" + rest
+	}
+	return text
+}
+
+// Exported is a rule for an export of NBD, as the configuration file has it.
+type Exported struct {
+	Name     string   `yaml:"name" help:"Name of the export; empty for the one without a name."`
+	TLSAuthz string   `yaml:"tls-authz" help:"Id of an access list that judges the names of clients."`
+	Allow    []string `yaml:"allow" help:"Patterns for names of clients: a certificate's DN in its order, or the user of a pre-shared key; * is any run, ? one character."`
+}
+
 // Options makes the options of a gateway, with the credentials that it uses,
 // from the objects of a registry.
-func (s Settings) Options(r *object.Registry, e Endpoint, access Access) (o Options, used []Credential, err error) {
+func (s Settings) Options(r *object.Registry, e Endpoint, access Access, exports []Exported) (o Options, used []Credential, err error) {
 	o = Options{
 		Name: e.Name, Protocol: e.Protocol, Hostname: s.TLSHostname, Access: access, NameAuthorities: s.NameAuthorities,
 		MaxConnections: s.MaxConnections, MaxPerClient: s.MaxPerClient,
 		HandshakeLimit: s.HandshakeTimeout, ConnectLimit: s.ConnectTimeout, IdleLimit: s.IdleTimeout, LingerLimit: s.HalfClosedTimeout,
 		KeepAlive: s.Keepalive, DrainLimit: cmp.Or(s.DrainTimeout, defaultDrain), SendProxy: s.ProxyProtocol,
 	}
-	port := ""
-	if e.Protocol == Libvirt {
-		port = LibvirtPort
-	}
 	for _, side := range []struct {
 		*Side
 		url, id string
 		end     creds.Endpoint
 	}{{&o.Listen, e.Listen, s.ListenTLSCreds, creds.Server}, {&o.Connect, e.Connect, s.ConnectTLSCreds, creds.Client}} {
-		if side.Address, err = ParseAddress(side.url, port); err != nil {
+		if side.Address, err = ParseAddress(e.Protocol.address(side.url), e.Protocol.port()); err != nil {
 			return o, nil, err
 		}
 		if side.id == "" {
@@ -70,7 +85,10 @@ func (s Settings) Options(r *object.Registry, e Endpoint, access Access) (o Opti
 		}
 		used = append(used, Credential{side.id, side.Credentials})
 	}
-	o.Authz, err = list(r, s.TLSAuthz)
+	if o.Authz, err = list(r, s.TLSAuthz); err != nil {
+		return o, nil, err
+	}
+	o.Exports, err = exportsFor(r, exports)
 	return o, used, err
 }
 

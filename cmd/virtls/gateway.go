@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"virtls/finding"
@@ -15,6 +16,7 @@ import (
 type gatewayCmd struct {
 	TLS     gatewayTLSCmd     `cmd:"" name:"tls" help:"Put TLS in front of a service, or take it off: chardevs, migration, anything."`
 	Libvirt gatewayLibvirtCmd `cmd:"" help:"Put libvirt's TLS in front of a daemon's UNIX socket, or take it off."`
+	NBD     gatewayNBDCmd     `cmd:"" name:"nbd" help:"Put TLS in front of an NBD server, or take it off."`
 	Run     gatewayRunCmd     `cmd:"" default:"withargs" help:"Run several gateways from a configuration file; the word run may be left out."`
 }
 
@@ -50,7 +52,7 @@ Examples:
   virtls gateway tls --object tls-creds-x509,id=tls0,dir=/etc/pki/qemu --listen tcp://127.0.0.1:4444 --connect tls://kvm2.example.com:4444 --connect-tls-creds tls0`
 }
 
-func (c *gatewayTLSCmd) Run(a *app) error { return c.run(a, gateway.TLS, c.Listen, c.Connect) }
+func (c *gatewayTLSCmd) Run(a *app) error { return c.run(a, gateway.TLS, c.Listen, c.Connect, nil) }
 
 type gatewayLibvirtCmd struct {
 	Listen  string `help:"Where to listen; the port may be left out." default:"tls://:16514" placeholder:"URL"`
@@ -70,7 +72,41 @@ Examples:
   virtls gateway libvirt --object tls-creds-x509,id=tls0,dir=/etc/pki/qemu --listen unix:///run/kvm2.sock --connect tls://kvm2.example.com --connect-tls-creds tls0`
 }
 
-func (c *gatewayLibvirtCmd) Run(a *app) error { return c.run(a, gateway.Libvirt, c.Listen, c.Connect) }
+func (c *gatewayLibvirtCmd) Run(a *app) error {
+	return c.run(a, gateway.Libvirt, c.Listen, c.Connect, nil)
+}
+
+type gatewayNBDCmd struct {
+	Listen  string   `help:"Where to listen; the port may be left out." default:"tls://:10809" placeholder:"URL"`
+	Connect string   `help:"Where the NBD server is; the port may be left out." required:"" placeholder:"URL"`
+	Export  []string `help:"Show this export, to all clients or to those that are named: name=NAME[,tls-authz=ID][,allow=PATTERN]... A pattern is for a certificate's DN, its commas doubled, or the user of a pre-shared key. May be given several times; exports without a rule are then there for nobody." placeholder:"RULE" sep:"none"`
+	gatewayFlags
+}
+
+func (*gatewayNBDCmd) Help() string {
+	return `Goes over to TLS inside the protocol, by STARTTLS: with clients if there are --listen-tls-creds, with the server
+if there are --connect-tls-creds. A client that must use TLS is told nothing before, in qemu-nbd's words. Rules
+for exports hide an export from clients that may not have it: from lists, and from whoever asks for it by name.
+
+` + strings.Replace(gatewayURLs, "\nunix:", " nbd:// and\nnbds:// are the same, unix:", 1) + `
+
+Examples:
+  virtls gateway nbd --object tls-creds-x509,id=tls0,endpoint=server,dir=/etc/pki/qemu --listen-tls-creds tls0 --connect unix:///run/disk.sock
+  virtls gateway nbd --object tls-creds-psk,id=tls0,endpoint=server,dir=/etc/keys --listen-tls-creds tls0 --export name=disk1,allow=alice --export name=disk2,allow=bob --connect tcp://127.0.0.1:10810
+  virtls gateway nbd --object tls-creds-x509,id=tls0,dir=/etc/pki/qemu --listen unix:///run/disk.sock --connect tls://store.example.com --connect-tls-creds tls0`
+}
+
+func (c *gatewayNBDCmd) Run(a *app) error {
+	var exports []gateway.Exported
+	for _, text := range c.Export {
+		e, err := gateway.ParseExport(text)
+		if err != nil {
+			return err
+		}
+		exports = append(exports, e)
+	}
+	return c.run(a, gateway.NBD, c.Listen, c.Connect, exports)
+}
 
 type gatewayRunCmd struct {
 	Config string `help:"Configuration file." required:"" placeholder:"FILE"`
@@ -99,14 +135,14 @@ func (c *gatewayRunCmd) Run(a *app) error {
 }
 
 // run runs one gateway.
-func (f *gatewayFlags) run(a *app, protocol gateway.Protocol, listen, connect string) error {
+func (f *gatewayFlags) run(a *app, protocol gateway.Protocol, listen, connect string, exports []gateway.Exported) error {
 	access, err := gateway.AccessFor(f.AllowDN, f.AllowFrom)
 	if err != nil {
 		return err
 	}
 	e := gateway.Endpoint{Protocol: protocol, Listen: listen, Connect: connect}
 	return a.runGateways(f.objectFlags, f.Process, false, func(r *object.Registry) ([]gateway.Options, []gateway.Credential, error) {
-		o, used, err := f.Settings.Options(r, e, access)
+		o, used, err := f.Settings.Options(r, e, access, exports)
 		return []gateway.Options{o}, used, err
 	})
 }

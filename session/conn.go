@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"virtls/tlsengine"
 )
 
 // DefaultHandshakeLimit bounds a handshake whose context has no deadline, as
@@ -35,6 +37,7 @@ type Conn struct {
 	lost    error // what a write failed with, guarded by writing
 
 	cause atomic.Pointer[error] // of what Bind has ended
+	gone  atomic.Bool           // Close has been called
 }
 
 // Open makes a session on a connection and returns it when the handshake is
@@ -56,6 +59,7 @@ func NewConn(nc net.Conn, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.p.o.DeferSigning = true // if our own engine serves
 	c := &Conn{nc: nc, s: s}
 	if !s.p.native {
 		c.patient = &patient{Conn: nc, raw: rawConn(nc)}
@@ -72,7 +76,9 @@ func NewConn(nc net.Conn, o Options) (*Conn, error) {
 // Handshake makes the handshake and checks the peer. It fails when the context
 // ends, or after [DefaultHandshakeLimit] if the context has no deadline. The
 // connection below stays the caller's to close if it fails, and [Conn.State] has
-// what was agreed and seen until then.
+// what was agreed and seen until then. A key that is still at work then, in a
+// token or on another machine, ends when it likes, and so does the goroutine in
+// which it is: crypto.Signer has no way to call it off.
 func (c *Conn) Handshake(ctx context.Context) error {
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
@@ -88,24 +94,26 @@ var past = time.Unix(1, 0)
 // shake makes the handshake and checks the peer within the context.
 func (c *Conn) shake(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { c.nc.SetDeadline(past) })
-	err := c.handshake()
-	if !stop() {
-		return c.s.failed(fmt.Errorf("it was not complete in time: %w", context.Cause(ctx)))
+	err := c.handshake(ctx)
+	switch {
+	case !stop():
+		err = c.s.failed(fmt.Errorf("it was not complete in time: %w", context.Cause(ctx)))
+	case err == nil:
+		if err = c.s.CheckPeer(); err != nil && c.native != nil {
+			// The alert is a courtesy; the refusal stands without it.
+			c.nc.SetWriteDeadline(time.Now().Add(goodbyeLimit))
+			_ = c.flush()
+		}
 	}
 	if err != nil {
-		return err
-	}
-	err = c.s.CheckPeer()
-	if err != nil && c.native != nil {
-		// The alert is a courtesy; the refusal stands without it.
-		c.nc.SetWriteDeadline(time.Now().Add(goodbyeLimit))
-		_ = c.flush()
+		c.forget()
 	}
 	return err
 }
 
-func (c *Conn) handshake() error {
+func (c *Conn) handshake(ctx context.Context) error {
 	if c.std != nil {
+		c.s.signing = ctx
 		if err := c.std.Handshake(); err != nil {
 			return c.s.failed(err)
 		}
@@ -115,8 +123,10 @@ func (c *Conn) handshake() error {
 	}
 	for {
 		status, err := c.s.Handshake()
-		if flushErr := c.flush(); err == nil && flushErr != nil {
-			err = c.s.failed(flushErr)
+		if status != Signing { // what comes before a signature goes out with it
+			if flushErr := c.flush(); err == nil && flushErr != nil {
+				err = c.s.failed(flushErr)
+			}
 		}
 		if err != nil {
 			return err
@@ -124,6 +134,12 @@ func (c *Conn) handshake() error {
 		switch status {
 		case Complete:
 			return nil
+		case Signing:
+			// Handshake says why it failed, if it did.
+			_, _ = within(ctx, func() (any, error) { return nil, c.native.Sign() })
+			if ctx.Err() != nil {
+				return c.s.failed(context.Cause(ctx))
+			}
 		case Receiving:
 			if err := c.fill(); err != nil {
 				return c.s.failed(err)
@@ -173,7 +189,7 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 		return 0, errUnchecked
 	}
 	c.reading.Lock()
-	defer c.reading.Unlock()
+	defer c.doneReading()
 	if c.std != nil {
 		n, err = c.std.Read(p)
 		return n, c.ended(err)
@@ -182,11 +198,31 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
+// doneReading lets the next one read.
+func (c *Conn) doneReading() {
+	c.reading.Unlock()
+	if c.gone.Load() {
+		c.forget()
+	}
+}
+
+// forget overwrites the secrets. Who reads at the moment, from memory that is
+// overwritten too, does it afterwards.
+func (c *Conn) forget() {
+	if c.native != nil && c.reading.TryLock() {
+		c.native.Close()
+		c.reading.Unlock()
+	}
+}
+
 // await brings bytes until use needs no more of them.
 func (c *Conn) await(use func() error) error {
 	for {
 		err := use()
 		if !errors.Is(err, ErrWantInput) {
+			if errors.Is(err, tlsengine.ErrClosed) {
+				return net.ErrClosed
+			}
 			if err != nil && err != io.EOF {
 				_ = c.answer() // with the alert that says why
 			}
@@ -231,6 +267,9 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 		}
 		n, err := c.s.Write(p[:min(len(p), writeSize)])
 		if err != nil {
+			if c.gone.Load() {
+				err = net.ErrClosed
+			}
 			return written, err
 		}
 		if err := c.send(); err != nil {
@@ -256,8 +295,9 @@ func (c *Conn) CloseWrite() error {
 // goodbyeLimit bounds how long it may take to get the last words out.
 const goodbyeLimit = 5 * time.Second
 
-// Close says goodbye and closes the connection. It waits for nobody: a write
-// that is not through yet is cut off, and then there is no goodbye.
+// Close says goodbye, closes the connection and forgets its secrets, as far as
+// our own engine has them. It waits for nobody: a write that is not through yet
+// is cut off, and then there is no goodbye.
 func (c *Conn) Close() error {
 	if c.std != nil {
 		return c.std.Close()
@@ -270,7 +310,10 @@ func (c *Conn) Close() error {
 		c.lost = net.ErrClosed
 		c.writing.Unlock()
 	}
-	return errors.Join(err, c.nc.Close())
+	err = errors.Join(err, c.nc.Close())
+	c.gone.Store(true)
+	c.forget()
+	return err
 }
 
 // Bind ends all reads and writes when the context ends: they fail with its

@@ -37,7 +37,7 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 		return 0, errUnchecked
 	}
 	c.reading.Lock()
-	defer c.reading.Unlock()
+	defer c.doneReading()
 	for err == nil {
 		var n int
 		if c.std != nil {

@@ -8,6 +8,7 @@ import (
 	"virtls/finding"
 	"virtls/pki/dh"
 	"virtls/priority"
+	"virtls/psk"
 	"virtls/tlsengine"
 )
 
@@ -18,7 +19,7 @@ type nativeSession struct {
 }
 
 func newNativeEngine(p *plan) (*nativeSession, error) {
-	cfg := &tlsengine.Config{StrictPQC: p.o.StrictPQC, KeyLog: p.o.KeyLog, Time: p.o.Now, KeyShares: 2, Observe: p.o.Observe}
+	cfg := &tlsengine.Config{StrictPQC: p.o.StrictPQC, KeyLog: p.o.KeyLog, Time: p.o.Now, KeyShares: 2, Observe: p.o.Observe, DeferSigning: p.o.DeferSigning}
 	if p.list != nil {
 		cfg.Suites = codePoints[tlsengine.Suite](suiteCodes(p.list))
 		cfg.Groups = codePoints[tlsengine.Group](entryCodes(p.list.NegotiatedGroups))
@@ -72,7 +73,7 @@ func (p *plan) psks(cfg *tlsengine.Config) {
 		}
 	}
 	if !p.server() {
-		cfg.PSK = &tlsengine.PSK{Identity: []byte(p.psk.Username()), Key: p.psk.Key().Bytes()}
+		cfg.PSK = p.key([]byte(p.psk.Username()), p.psk.Key())
 		return
 	}
 	cfg.FindPSK = func(identity []byte) (*tlsengine.PSK, error) {
@@ -81,8 +82,12 @@ func (p *plan) psks(cfg *tlsengine.Config) {
 			p.chosen.reason = err.Error()
 			return nil, nil
 		}
-		return &tlsengine.PSK{Identity: identity, Key: key.Bytes()}, nil
+		return p.key(identity, key), nil
 	}
+}
+
+func (p *plan) key(identity []byte, key psk.Key) *tlsengine.PSK {
+	return &tlsengine.PSK{Identity: identity, Key: key.Bytes(), Import: p.o.ImportPSK, Context: p.o.PSKContext}
 }
 
 func suiteCodes(l *priority.List) (ids []uint16) {

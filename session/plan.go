@@ -108,6 +108,10 @@ func (p *plan) check() error {
 		return kindCredentials.Found(p.subject(), "").WithText("an access list has nothing to judge: with anonymous credentials nobody has a name").Wrong()
 	case p.o.Authorizer != nil && p.x509 != nil && !verifies:
 		return kindCredentials.Found(p.subject(), "").WithText("an access list has nothing to judge: verify-peer=off believes nobody's name").WithFix("take verify-peer=off away").Wrong()
+	case (p.o.ImportPSK || p.o.PSKContext != nil) && p.psk == nil:
+		return kindCredentials.Found(p.subject(), "").WithText("there is no pre-shared key to import").Wrong()
+	case p.o.PSKContext != nil && !p.o.ImportPSK:
+		return kindCredentials.Found(p.subject(), "").WithText("only an imported pre-shared key has a context").WithFix("set ImportPSK, at both ends").Wrong()
 	case p.o.Observe && p.server():
 		return kindCredentials.Found(p.subject(), "").WithText("a server cannot merely look").Wrong()
 	case p.x509 != nil && p.server() && len(p.x509.Identities) == 0:
@@ -130,6 +134,8 @@ func (p *plan) choose() error {
 		reason = "ML-DSA"
 	case p.o.Observe:
 		reason = "a mere look"
+	case p.o.DeferSigning:
+		reason = "signing apart from the handshake"
 	}
 	if reason != "" && p.o.Engine == Std {
 		return kindEngine.Found(p.subject(), "").WithText("crypto/tls cannot do %s", reason).Wrong()

@@ -13,6 +13,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"io"
 	"time"
@@ -31,6 +32,7 @@ const (
 	Complete  = tlsengine.Complete
 	Sending   = tlsengine.Sending
 	Receiving = tlsengine.Receiving
+	Signing   = tlsengine.Signing // see Options.DeferSigning
 )
 
 // ErrWantInput is returned by [Session.Read] when it needs more bytes of the peer.
@@ -83,6 +85,20 @@ type Options struct {
 	// it cannot do. Only our own engine has the choice.
 	StrictPQC bool
 
+	// ImportPSK has pre-shared keys imported (RFC 9258): each session's key is
+	// derived for TLS 1.3 and a hash, and TLS 1.2 does without keys. Both ends must
+	// want it; GnuTLS and OpenSSL, and so QEMU, know nothing of it.
+	ImportPSK bool
+	// PSKContext is what both ends give imported keys: names of the two ends, so
+	// that no key fits another pair or the other direction (RFC 9258, section 5.1).
+	PSKContext []byte
+
+	// DeferSigning has Session.Handshake return Signing where it needs a
+	// signature, for keys that are slow or elsewhere: see [Session.Sign]. Our own
+	// engine does it. A [Conn] needs no such option: it never waits for a key
+	// longer than its context lasts.
+	DeferSigning bool
+
 	// KeyLog gets the session's secrets, for debugging: whoever reads them reads
 	// the session. Nothing but this sets it, no environment variable either.
 	KeyLog io.Writer
@@ -114,6 +130,8 @@ type Session struct {
 	e     engine // nil below a Conn that crypto/tls serves
 	done  bool   // the handshake is complete
 	state State
+
+	signing context.Context // for how long crypto/tls waits for a key; nil if it does for ever
 
 	judged  bool  // the peer was judged
 	verdict error // and this came of it
@@ -188,6 +206,17 @@ func (s *Session) failed(err error) error {
 		f = kindHandshake.Found(s.state.subject(), s.p.chosen.reason).WithText("TLS handshake failed: %v", err)
 	}
 	return wrong(f, err)
+}
+
+// Sign makes the signature that a handshake with the status [Signing] waits for,
+// however long the key takes. It may be called by a goroutine of its own; other
+// methods do not wait for it. Then Handshake goes on, and fails if signing did.
+func (s *Session) Sign() error {
+	e, ok := s.e.(*nativeSession)
+	if !ok {
+		return errors.New("session: Sign without need of a signature")
+	}
+	return e.Sign()
 }
 
 // CheckPeer judges the peer by the credentials, when the handshake is complete,

@@ -37,7 +37,7 @@ func (s *Session) stdConfig() *tls.Config {
 	certs := common.certs
 	if !p.server() {
 		cfg.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return p.pick(certs, r.SupportsCertificate), nil
+			return s.impatient(p.pick(certs, r.SupportsCertificate)), nil
 		}
 		return cfg
 	}
@@ -46,7 +46,7 @@ func (s *Session) stdConfig() *tls.Config {
 		hello := *h
 		hello.ServerName = "" // names decide nothing: there is one set of credentials
 		if c := p.pick(certs, hello.SupportsCertificate); len(c.Certificate) > 0 {
-			return c, nil
+			return s.impatient(c), nil
 		}
 		return nil, errors.New("the client cannot verify the key of any of this side's certificates")
 	}

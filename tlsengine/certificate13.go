@@ -186,6 +186,10 @@ func (e *Engine) peerCertificate(m wire.Message) error {
 	return e.takeChain(c.Chain)
 }
 
+// maxRSABits bounds the RSA keys of peers, as crypto/tls does: a signature of
+// 16384 bits costs a tenth of a second, and a chain has many.
+const maxRSABits = 8192
+
 // takeChain reads the peer's certificates.
 func (e *Engine) takeChain(chain [][]byte) error {
 	if most := e.cfg.Limits.Chain; len(chain) > most {
@@ -195,6 +199,9 @@ func (e *Engine) takeChain(chain [][]byte) error {
 		cert, err := pki.ParseCertificate(der)
 		if err != nil {
 			return wire.Errorf(wire.DecodeError, "certificate %d of the peer's chain: %v", i+1, err)
+		}
+		if spec := pki.KeySpecOf(cert.PublicKey.Key); (cert.PublicKey.Algorithm == pki.RSA || cert.PublicKey.Algorithm == pki.RSAPSS) && spec.Bits > maxRSABits {
+			return wire.Errorf(wire.BadCertificate, "certificate %d of the peer's chain has an RSA key of %d bits; at most %d are taken", i+1, spec.Bits, maxRSABits)
 		}
 		e.state.PeerChain = append(e.state.PeerChain, cert)
 	}

@@ -1,10 +1,15 @@
 package tlsengine
 
 import (
+	"crypto/rsa"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
+	"time"
 
+	"virtls/pki"
+	"virtls/pki/dn"
 	"virtls/tlsengine/internal/record"
 	"virtls/tlsengine/internal/wire"
 )
@@ -156,5 +161,33 @@ func TestEarlyDataSkipped(t *testing.T) {
 	p.client.out.buf = record.AppendPlain(p.client.out.buf, wire.ApplicationData, wire.TLS12, make([]byte, 1000))
 	if _, err := p.shake(1 << 20); err == nil {
 		t.Error("early data without an announcement was passed over")
+	}
+}
+
+// RSA keys whose signatures cost a tenth of a second and more each are not looked
+// at, wherever in the chain they are.
+func TestHugeKeys(t *testing.T) {
+	ca := newCA(t, "ec")
+	id := ca.newLeaf(t, "ec")
+	huge := new(big.Int).SetBit(new(big.Int).SetBytes(random(2048)), 16383, 1)
+	cert, err := pki.Sign(&pki.Spec{
+		Serial: pki.NewSerial(), PublicKey: &rsa.PublicKey{N: huge.SetBit(huge, 0, 1), E: 1<<31 - 1}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour),
+		Subject: dn.New(dn.Attr(dn.CommonNameOID, "huge")),
+	}, ca.Chain[0], ca.Key, pki.SignatureAlgorithm{})
+	must(t, err)
+	for name, chain := range map[string][]*pki.Certificate{"first": {cert}, "second": {id.Chain[0], cert}} {
+		for _, v := range []Version{TLS13, TLS12} {
+			evil := []Identity{{Chain: chain, Key: id.Key}}
+			if v == TLS12 && name == "first" {
+				continue // the key does not go with the suite
+			}
+			client, server := newPair(t, Config{Versions: []Version{v}}, Config{Identities: evil}).shake(1 << 20)
+			wantAlert(t, client, wire.BadCertificate)
+			if server == nil {
+				t.Errorf("%s %s: the server was not told", name, v)
+			}
+			_, server = newPair(t, Config{Versions: []Version{v}, Identities: evil}, Config{Identities: []Identity{id.Identity}, RequestCertificate: true}).shake(1 << 20)
+			wantAlert(t, server, wire.BadCertificate)
+		}
 	}
 }

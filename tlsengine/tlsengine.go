@@ -172,10 +172,10 @@ func (e *Engine) Handshake() (Status, error) {
 		return Complete, e.fail(err)
 	}
 	switch {
+	case e.hs != nil && e.hs.signing != nil:
+		return Signing, nil // before Sending: a flight goes out as a whole
 	case e.out.pending():
 		return Sending, nil
-	case e.hs != nil && e.hs.signing != nil:
-		return Signing, nil
 	case e.hs != nil:
 		return Receiving, nil
 	}

@@ -51,6 +51,11 @@ func newNamed(bits int, rand io.Reader) (Exchange, error) {
 	return f, nil
 }
 
+// maxKeyBits bounds private keys for parameters that name no size. No prime that
+// is taken has more strength than half of that (RFC 7919, section 5.2), and with
+// keys as long as a prime of 8192 bits a server could cost its clients seconds.
+const maxKeyBits = 1024
+
 // NewFinite makes an exchange of TLS 1.2 with any parameters whose prime is odd. Those of
 // RFC 7919 have private keys as short as the group's strength allows.
 func NewFinite(p dh.Params, rand io.Reader) (Exchange, error) { return newFinite(p, rand) }
@@ -65,7 +70,7 @@ func newFinite(p dh.Params, rand io.Reader) (*finite, error) {
 	}
 	bits := p.KeyBits
 	if bits == 0 {
-		bits = p.Prime.BitLen()
+		bits = min(p.Prime.BitLen(), maxKeyBits)
 	}
 	f := &finite{m: m, x: make([]byte, (bits+7)/8)}
 	if _, err := io.ReadFull(rand, f.x); err != nil {

@@ -76,3 +76,15 @@ func TestNamed(t *testing.T) {
 		t.Errorf("a group of nobody is named %s", got)
 	}
 }
+
+// A server's own prime costs a client no more than its size demands.
+func TestLargePrimes(t *testing.T) {
+	for bits, want := range map[uint]int{1024: 1024, 2048: 1024, 8192: 1024} {
+		p := new(big.Int).Lsh(big.NewInt(1), bits)
+		x, err := newFinite(dh.Params{Prime: p.Sub(p, big.NewInt(3)), Generator: big.NewInt(2)}, rand.Reader)
+		must(t, err)
+		if got := 8 * len(x.x); got != want {
+			t.Errorf("a private key of %d bits for a prime of %d", got, bits)
+		}
+	}
+}

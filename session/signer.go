@@ -1,0 +1,58 @@
+package session
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/tls"
+	"io"
+)
+
+// within waits for what f returns no longer than the context lasts. f goes on to
+// its end in a goroutine of its own.
+func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1) // there may be nobody any more to take it
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
+
+// An impatientSigner is a key for crypto/tls, which waits for as long as a key
+// takes.
+type impatientSigner struct {
+	crypto.Signer
+	ctx context.Context
+}
+
+func (s impatientSigner) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return within(s.ctx, func() ([]byte, error) { return s.Signer.Sign(rand, digest, opts) })
+}
+
+// impatient returns a certificate whose key is waited for no longer than the
+// handshake may last, which matters with keys that are not in this process.
+func (s *Session) impatient(c *tls.Certificate) *tls.Certificate {
+	switch key := c.PrivateKey.(type) {
+	case *ecdsa.PrivateKey, *rsa.PrivateKey, ed25519.PrivateKey:
+	case crypto.Signer:
+		if s.signing != nil {
+			bound := *c
+			bound.PrivateKey = impatientSigner{key, s.signing}
+			return &bound
+		}
+	}
+	return c
+}

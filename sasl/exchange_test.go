@@ -204,7 +204,7 @@ func TestUnknownUsersLookKnown(t *testing.T) {
 }
 
 func TestFailuresAreSlowedAndCounted(t *testing.T) {
-	s := &Server{Delay: 50 * time.Millisecond}
+	s := &Throttle{Delay: 50 * time.Millisecond}
 	began := time.Now()
 	s.Failed(t.Context())
 	if s.Failures() != 1 || time.Since(began) < s.Delay {

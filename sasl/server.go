@@ -2,20 +2,14 @@ package sasl
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
-	"time"
 
 	"github.com/xdg-go/scram"
 
 	"virtls/authz"
 )
-
-// DefaultDelay is how long a client waits for the news that its login failed.
-const DefaultDelay = time.Second
 
 // A Server lets users in whose passwords it can verify. Any number of exchanges
 // may go on at once. Its errors never hold a password.
@@ -24,9 +18,6 @@ type Server struct {
 	Accounts   func() *Accounts
 	Mechanisms []string         // that are offered, in order; Default if nil
 	Access     authz.Authorizer // on users' names; nil lets in everybody who has an account
-	Delay      time.Duration    // of the news that a login failed; DefaultDelay if 0
-
-	failures atomic.Uint64
 }
 
 // Offer lists the mechanisms that the layer permits.
@@ -39,25 +30,6 @@ func (s *Server) Offer(l Layer) []string {
 		wanted = Default
 	}
 	return slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return !known(name) })
-}
-
-// Failures counts the logins that have failed.
-func (s *Server) Failures() uint64 { return s.failures.Load() }
-
-// Failed counts a failed login, and returns when the client may be told of it or
-// the context has ended.
-func (s *Server) Failed(ctx context.Context) {
-	s.failures.Add(1)
-	delay := s.Delay
-	if delay == 0 {
-		delay = DefaultDelay
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // Check tells whether a user has that password and may come in, for protocols

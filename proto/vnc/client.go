@@ -27,7 +27,8 @@ type Options struct {
 	Mechanisms []string
 
 	// Allow lists what the client does, the best first. Without it that is all
-	// that the options above permit, strongest first.
+	// that the options above permit, strongest first, but for TLSPlain: it shows
+	// the password to whoever is in the middle.
 	Allow []Security
 
 	Version Version // the highest to speak; RFB38 if 0
@@ -48,7 +49,7 @@ func (o Options) allowed() []Security {
 	}
 	var list []Security
 	for _, s := range strongest {
-		if securities[s].layer == want && o.can(s) {
+		if securities[s].layer == want && s != TLSPlain && o.can(s) {
 			list = append(list, s)
 		}
 	}

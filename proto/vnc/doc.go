@@ -4,7 +4,7 @@
 // as QEMU 7.2 to 11.1 serves them and gtk-vnc and TigerVNC ask for them.
 //
 // [Dial] takes a connection to a server up to where the client's first message
-// is due. From there on all versions and
+// is due, [Accept] a connection of a viewer. From there on all versions and
 // security types are the same, so what follows can be handed from one [Conn] to
 // another. [NewScreen] goes on as a viewer that takes one picture.
 //

@@ -15,4 +15,6 @@ var (
 		"the other end broke the RFB protocol", "the text says what came and what was due")
 	kindLate = finding.Define("vnc-late", finding.Error,
 		"the other end did not say in time what was due", "a server that hangs, another protocol that waits for its client, or a network that loses packets")
+	kindDenied = finding.Define("vnc-denied", finding.Error,
+		"a client could not log in", "the text says what was wrong")
 )

@@ -157,32 +157,43 @@ func TestPeerNoDowngrade(t *testing.T) {
 	}
 }
 
-// The refusals that qemu.md gives octet by octet, as QEMU sends them: what a
-// client says, and all that comes back.
+const rfb38 = "RFB 003.008\n"
+
+const failed = "\x00\x00\x00\x01" + "\x00\x00\x00\x16" + "Authentication failed\x00"
+
+// wireRefusals are refusals octet by octet: what a client says, and all that
+// comes back after the server's version. The server wants VeNCrypt's subtype
+// X509None, or a password.
+var wireRefusals = []struct {
+	name         string
+	vencrypt     bool
+	says, answer string
+}{
+	{"version 3.6", false, "RFB 003.006\n", "\x00\x00\x00\x00"},
+	{"version 3.889", false, "RFB 003.889\n", "\x00\x00\x00\x00"},
+	{"VeNCrypt in 3.3", true, "RFB 003.003\n", "\x00\x00\x00\x00"},
+	{"another type", false, rfb38 + "\x01", "\x01\x02" + failed},
+	{"another type in 3.7", false, "RFB 003.007\n\x01", "\x01\x02" + failed[:4]},
+	{"wrong password", false, rfb38 + "\x02" + "0123456789abcdef", "\x01\x02" + "CHALLENGE" + failed},
+	{"wrong password in 3.7", false, "RFB 003.007\n" + "\x02" + "0123456789abcdef", "\x01\x02" + "CHALLENGE" + failed[:4]},
+	{"wrong password in 3.3", false, "RFB 003.003\n" + "0123456789abcdef", "\x00\x00\x00\x02" + "CHALLENGE" + failed[:4]},
+	{"VeNCrypt 0.1", true, rfb38 + "\x13\x00\x01", "\x01\x13\x00\x02\x01"},
+	{"another subtype", true, rfb38 + "\x13\x00\x02\x00\x00\x01\x01", "\x01\x13\x00\x02\x00\x01\x00\x00\x01\x04\x00"},
+}
+
+// QEMU sends these refusals.
 func TestPeerRefusalsOnTheWire(t *testing.T) {
-	const version = "RFB 003.008\n"
-	failed := "\x00\x00\x00\x01" + "\x00\x00\x00\x16" + "Authentication failed\x00"
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		secret, option := passwordFrom(t)
 		vencrypt := startQEMU(t, g, peertest.Options{}, ",tls-creds=tls0", object(t, "x509", ""))
 		plain := startQEMU(t, g, peertest.Options{}, option, secret)
-		for _, tt := range []struct {
-			name   string
-			server *qemu
-			says   string
-			answer string // after QEMU's version
-		}{
-			{"version 3.6", plain, "RFB 003.006\n", "\x00\x00\x00\x00"},
-			{"version 3.889", plain, "RFB 003.889\n", "\x00\x00\x00\x00"},
-			{"VeNCrypt in 3.3", vencrypt, "RFB 003.003\n", "\x00\x00\x00\x00"},
-			{"another type", plain, version + "\x01", "\x01\x02" + failed},
-			{"another type in 3.7", plain, "RFB 003.007\n\x01", "\x01\x02" + failed[:4]},
-			{"wrong password", plain, version + "\x02" + "0123456789abcdef", "\x01\x02" + "CHALLENGE" + failed},
-			{"VeNCrypt 0.1", vencrypt, version + "\x13\x00\x01", "\x01\x13\x00\x02\x01"},
-			{"another subtype", vencrypt, version + "\x13\x00\x02\x00\x00\x01\x01", "\x01\x13\x00\x02\x00\x01\x00\x00\x01\x04\x00"},
-		} {
+		for _, tt := range wireRefusals {
 			t.Run(tt.name, func(t *testing.T) {
-				wantAnswer(t, tt.server.open(t), tt.says, version+tt.answer)
+				server := plain
+				if tt.vencrypt {
+					server = vencrypt
+				}
+				wantAnswer(t, server.open(t), tt.says, rfb38+tt.answer)
 			})
 		}
 	})

@@ -157,7 +157,7 @@ func (c *connection) greet(ctx context.Context, client *side) error {
 // secure makes a session with the client.
 func (c *connection) secure(ctx context.Context, client *side) error {
 	start := time.Now()
-	s, err := session.Open(ctx, client.socket, c.g.o.listenSession(c.addr))
+	s, err := session.Open(ctx, client.streamConn, c.g.o.listenSession(c.addr))
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (c *connection) introduce(ctx context.Context, client side, server *side) e
 
 // secureService makes a session with the service.
 func (c *connection) secureService(ctx context.Context, server *side) (err error) {
-	server.tls, err = session.Open(ctx, server.socket, c.g.o.connectSession())
+	server.tls, err = session.Open(ctx, server.streamConn, c.g.o.connectSession())
 	return err
 }
 

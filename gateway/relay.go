@@ -18,8 +18,14 @@ type side struct {
 	tls *session.Conn // nil if plain
 }
 
-// stream is where the bytes of users are read and written.
-func (s side) stream() io.ReadWriter {
+// A stream is where the bytes of users are read and written. It has no memory of
+// its own while it waits for them.
+type stream interface {
+	io.WriterTo
+	io.Writer
+}
+
+func (s side) stream() stream {
 	if s.tls != nil {
 		return s.tls
 	}
@@ -54,7 +60,6 @@ type relay struct {
 // start begins with goroutines of its own, whose stacks have not grown in a
 // handshake, and returns.
 func (r *relay) start() {
-	r.client.lazy, r.server.lazy = true, true
 	r.active.Store(time.Now().UnixNano())
 	go r.direction(r.client, r.server, true)
 	go r.direction(r.server, r.client, false)
@@ -107,70 +112,45 @@ var errIdle = errors.New("nothing was sent for the time that a connection may be
 
 // pass passes bytes in one direction until they end.
 func (r *relay) pass(from, to side, up bool) error {
-	for {
-		err := r.burst(from.stream(), to, up)
-		switch {
-		case err == io.EOF:
-			return nil
-		case !timedOut(err):
-			return err
-		}
-		if err := r.wait(from); err != nil {
-			return err
-		}
-	}
-}
-
-// burst passes what there is, with a buffer that it gives back.
-func (r *relay) burst(from io.Reader, to side, up bool) error {
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	for {
-		n, err := from.Read(buf[:])
-		if n > 0 {
-			if err := r.send(to, buf[:n]); err != nil {
-				return err
-			}
-			r.moved(up, n)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// send sends bytes, for as long as that may take.
-func (r *relay) send(to side, p []byte) error {
+	out := &meter{r, to, up}
 	if r.idle > 0 {
-		to.SetWriteDeadline(time.Now().Add(r.idle))
+		from.SetReadDeadline(r.limit())
 	}
-	_, err := to.stream().Write(p)
-	if r.idle > 0 {
-		if timedOut(err) {
-			err = errIdle
-		}
-		to.SetWriteDeadline(time.Time{})
-	}
-	r.active.Store(time.Now().UnixNano())
-	return err
-}
-
-// wait waits for bytes, for as long as they may be waited for.
-func (r *relay) wait(from side) error {
 	for {
+		if _, err := from.stream().WriteTo(out); !timedOut(err) {
+			return err
+		}
 		end := r.limit()
 		if !end.IsZero() && !time.Now().Before(end) {
 			return errIdle
 		}
 		from.SetReadDeadline(end)
-		err := from.wait()
-		if err == nil {
-			from.SetReadDeadline(time.Time{})
-		}
-		if !timedOut(err) {
-			return err
-		}
 	}
+}
+
+// A meter sends bytes to a side and counts them.
+type meter struct {
+	r  *relay
+	to side
+	up bool
+}
+
+// Write sends bytes, for as long as that may take.
+func (m *meter) Write(p []byte) (int, error) {
+	r := m.r
+	if r.idle > 0 {
+		m.to.SetWriteDeadline(time.Now().Add(r.idle))
+	}
+	n, err := m.to.stream().Write(p)
+	if r.idle > 0 {
+		if timedOut(err) {
+			err = errIdle
+		}
+		m.to.SetWriteDeadline(time.Time{})
+	}
+	r.active.Store(time.Now().UnixNano())
+	r.moved(m.up, n)
+	return n, err
 }
 
 // limit returns until when bytes may be waited for.

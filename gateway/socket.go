@@ -11,19 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A socket is a TCP or UNIX connection that can read without waiting, so that
-// nobody holds a buffer while nothing comes: a connection at rest costs its two
-// goroutines and what its TLS session must remember.
+// A socket is a TCP or UNIX connection that has no memory while nothing comes: a
+// connection at rest costs its two goroutines and what its TLS session must
+// remember.
 type socket struct {
-	net.Conn
-	raw  syscall.RawConn
-	lazy bool // Read fails with errNothing instead of waiting
+	streamConn
+	raw syscall.RawConn
 
-	// One read at a time uses these; they spare a closure for each.
-	readNow, readable func(fd uintptr) bool
-	into              []byte
-	n                 int
-	err               error
+	// One copy at a time uses these; they spare a closure for each read.
+	try func(fd uintptr) bool
+	buf *[bufferSize]byte
+	n   int
+	err error
 }
 
 // streamConn is what both kinds of connections are.
@@ -38,83 +37,67 @@ func newSocket(c streamConn) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{Conn: c, raw: raw}
-	s.readNow = func(fd uintptr) bool {
+	s := &socket{streamConn: c, raw: raw}
+	s.try = func(fd uintptr) bool {
+		s.buf = buffers.Get().(*[bufferSize]byte)
 		for {
-			if s.n, s.err = unix.Read(int(fd), s.into); s.err != unix.EINTR {
-				return true
+			if s.n, s.err = unix.Read(int(fd), s.buf[:]); s.err != unix.EINTR {
+				break
 			}
 		}
-	}
-	s.readable = func(fd uintptr) bool {
-		// The runtime polls edges: what came before the wait began must be asked for.
-		poll := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
-		n, err := unix.Poll(poll[:], 0)
-		return n != 0 || err != nil && err != unix.EINTR
+		if s.err == unix.EAGAIN {
+			s.release()
+			return false
+		}
+		return true
 	}
 	return s, nil
 }
 
-// errNothing says that nothing has come yet. It counts as temporary, so that
-// crypto/tls lets the read be tried again.
-var errNothing net.Error = nothing{}
+func (s *socket) release() {
+	buffers.Put(s.buf)
+	s.buf = nil
+}
 
-type nothing struct{}
-
-func (nothing) Error() string   { return "nothing has come yet" }
-func (nothing) Timeout() bool   { return true }
-func (nothing) Temporary() bool { return true }
-
-// Read implements net.Conn.
-func (s *socket) Read(p []byte) (int, error) {
-	if !s.lazy || len(p) == 0 {
-		n, err := s.Conn.Read(p)
-		s.acknowledge()
-		return n, err
+// WriteTo copies what comes until the end, as [session.Conn.WriteTo] does.
+func (s *socket) WriteTo(w io.Writer) (total int64, err error) {
+	for err == nil {
+		var n int
+		if n, err = s.copy(w); err == io.EOF {
+			return total, nil
+		}
+		total += int64(n)
 	}
-	s.into = p
-	err := s.raw.Read(s.readNow)
-	s.into = nil
-	switch {
-	case err != nil:
+	return total, err
+}
+
+// copy waits for something and copies it.
+func (s *socket) copy(w io.Writer) (int, error) {
+	if err := s.raw.Read(s.try); err != nil {
 		return 0, err
-	case s.err == unix.EAGAIN:
-		return 0, errNothing
+	}
+	defer s.release()
+	switch {
 	case s.err != nil:
 		return 0, &net.OpError{Op: "read", Net: s.RemoteAddr().Network(), Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: os.NewSyscallError("read", s.err)}
 	case s.n == 0:
 		return 0, io.EOF
 	}
-	return s.n, nil
+	return w.Write(s.buf[:s.n])
 }
-
-// acknowledge tells the peer at once what has come. GnuTLS's clients send the end
-// of their handshake in several pieces, and QEMU's keep one back until the one
-// before is acknowledged (Nagle), for which Linux takes 40 ms.
-func (s *socket) acknowledge() {
-	if _, ok := s.Conn.(*net.TCPConn); ok {
-		s.raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
-	}
-}
-
-// wait returns when something can be read, or the end or an error.
-func (s *socket) wait() error { return s.raw.Read(s.readable) }
-
-// CloseWrite ends what is sent.
-func (s *socket) CloseWrite() error { return s.Conn.(streamConn).CloseWrite() }
 
 // abort closes the connection so that a TCP peer learns that something went
 // wrong: it gets a reset instead of an end.
 func (s *socket) abort() {
-	if t, ok := s.Conn.(*net.TCPConn); ok {
+	if t, ok := s.streamConn.(*net.TCPConn); ok {
 		t.SetLinger(0)
 	}
-	s.Conn.Close()
+	s.Close()
 }
 
 // keepAlive has the kernel find out about peers that are gone.
 func (s *socket) keepAlive(every time.Duration) {
-	if t, ok := s.Conn.(*net.TCPConn); ok {
+	if t, ok := s.streamConn.(*net.TCPConn); ok {
 		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: every > 0, Idle: every, Interval: max(every/4, time.Second), Count: 4})
 	}
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -62,7 +63,7 @@ func NewConn(nc net.Conn, o Options) (*Conn, error) {
 	s.p.o.DeferSigning = true // if our own engine serves
 	c := &Conn{nc: nc, s: s}
 	if !s.p.native {
-		c.patient = &patient{Conn: nc, raw: rawConn(nc)}
+		c.patient = newPatient(nc)
 		c.std = s.stdConn(c.patient)
 		return c, nil
 	}
@@ -117,7 +118,7 @@ func (c *Conn) handshake(ctx context.Context) error {
 		if err := c.std.Handshake(); err != nil {
 			return c.s.failed(err)
 		}
-		c.s.done = true
+		c.s.done, c.patient.shaking = true, false
 		c.s.p.fillStd(&c.s.state, c.std.ConnectionState())
 		return nil
 	}
@@ -143,6 +144,9 @@ func (c *Conn) handshake(ctx context.Context) error {
 		case Receiving:
 			if err := c.fill(); err != nil {
 				return c.s.failed(err)
+			}
+			if c.in.raw != nil {
+				acknowledge(c.nc, c.in.raw)
 			}
 		}
 	}
@@ -255,12 +259,11 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 	if !c.s.checked() {
 		return 0, errUnchecked
 	}
-	if c.std != nil {
-		n, err := c.std.Write(p)
-		return n, c.ended(err)
-	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	if c.std != nil {
+		return c.writeStd(p)
+	}
 	for len(p) > 0 {
 		if c.lost != nil {
 			return written, c.lost
@@ -280,11 +283,34 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 	return written, nil
 }
 
+// writeStd sends several records at once. A single one needs no help.
+func (c *Conn) writeStd(p []byte) (written int, err error) {
+	for c.lost == nil && (len(p) > 0 || written == 0) {
+		piece := p[:min(len(p), writeSize)]
+		if len(piece) > recordSize {
+			c.patient.hold()
+		}
+		n, err := c.std.Write(piece)
+		if c.lost = c.ended(cmp.Or(err, c.patient.release())); c.lost == nil {
+			written += n
+		}
+		if p = p[n:]; len(p) == 0 {
+			break
+		}
+	}
+	return written, c.lost
+}
+
 // CloseWrite says goodbye: the peer reads io.EOF. It may still send.
 func (c *Conn) CloseWrite() error {
 	if c.std != nil {
 		if !c.s.done {
 			return nil // as Session.Bye has it
+		}
+		c.writing.Lock()
+		defer c.writing.Unlock()
+		if c.lost != nil {
+			return c.lost
 		}
 		return c.ended(c.std.CloseWrite())
 	}
@@ -299,10 +325,18 @@ const goodbyeLimit = 5 * time.Second
 // our own engine has them. It waits for nobody: a write that is not through yet
 // is cut off, and then there is no goodbye.
 func (c *Conn) Close() error {
+	var err error
 	if c.std != nil {
+		if !c.writing.TryLock() {
+			return c.nc.Close()
+		}
+		defer c.writing.Unlock()
+		if c.lost != nil { // whoever does not read hears no goodbye either
+			return c.nc.Close()
+		}
+		c.lost = net.ErrClosed
 		return c.std.Close()
 	}
-	var err error
 	if c.writing.TryLock() {
 		c.nc.SetWriteDeadline(time.Now().Add(goodbyeLimit))
 		c.s.Bye()

@@ -2,32 +2,9 @@ package session
 
 import (
 	"cmp"
-	"errors"
 	"io"
-	"net"
 	"syscall"
 )
-
-// patient is the connection below crypto/tls.
-type patient struct {
-	net.Conn
-	raw     syscall.RawConn // nil if the system does not tell when there is something
-	instant bool            // reads do not wait; guarded by Conn.reading
-}
-
-func (p *patient) Read(b []byte) (n int, err error) {
-	if !p.instant {
-		return p.Conn.Read(b)
-	}
-	rawErr := p.raw.Read(func(fd uintptr) bool {
-		n, err = readNow(fd, b)
-		return true
-	})
-	if rawErr != nil {
-		return 0, rawErr
-	}
-	return n, err
-}
 
 // WriteTo implements io.WriterTo: it copies what the peer sends until the end.
 // It has no memory of its own while it waits for the peer, where the system
@@ -53,15 +30,26 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	return total, c.ended(err)
 }
 
-// copyNative copies a record, from where it was decrypted.
+// copyNative copies a record from where it was decrypted, or several that have
+// come together in one piece.
 func (c *Conn) copyNative(w io.Writer) (n int, err error) {
 	var data []byte
 	if err := c.await(func() error { data, err = c.native.Peek(); return err }); err != nil {
 		return 0, err
 	}
-	n, err = w.Write(data)
-	c.native.Discard(len(data))
-	return n, err
+	if !c.native.Partial() {
+		n, err = w.Write(data)
+		c.native.Discard(len(data))
+		return n, err
+	}
+	buf := copies.Get().(*[copySize]byte)
+	defer copies.Put(buf)
+	have := 0
+	for have < len(buf) && err == nil {
+		n, err = c.s.Read(buf[have:]) // an error comes again
+		have += n
+	}
+	return w.Write(buf[:have])
 }
 
 // copyStd copies what there is. One octet is awaited; then there is memory for
@@ -80,16 +68,21 @@ func (c *Conn) copyStd(w io.Writer) (int, error) {
 	defer copies.Put(buf)
 	copy(buf[:], first[:have])
 	c.patient.instant = have > 0
-	n, err := c.std.Read(buf[have:])
+	defer func() { c.patient.instant = false }()
+	for have < len(buf) {
+		n, err := c.std.Read(buf[have:])
+		have += n
+		if err != nil {
+			if have == 0 {
+				return 0, err
+			}
+			break // an error comes again
+		}
+		if !c.patient.instant {
+			break
+		}
+	}
 	c.patient.instant = false
-	have += n
-	if errors.Is(err, errNothing) {
-		err = nil
-	}
-	if have == 0 {
-		return 0, err
-	}
-	// An error comes again.
 	return w.Write(buf[:have])
 }
 

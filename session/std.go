@@ -22,9 +22,11 @@ func (s *Session) stdConfig() *tls.Config {
 		MinVersion: tls.VersionTLS12,
 		// GnuTLS 3.7 clients of libvirt take a ticket for the end of the connection.
 		SessionTicketsDisabled: true,
-		KeyLogWriter:           p.o.KeyLog,
-		InsecureSkipVerify:     true,
-		Time:                   p.o.Now,
+		// Small records at first would spare a browser some milliseconds.
+		DynamicRecordSizingDisabled: true,
+		KeyLogWriter:                p.o.KeyLog,
+		InsecureSkipVerify:          true,
+		Time:                        p.o.Now,
 	}
 	if p.o.Rules == QEMU {
 		cfg.VerifyConnection = func(c tls.ConnectionState) error {

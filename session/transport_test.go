@@ -315,16 +315,11 @@ func TestWaitingEnds(t *testing.T) {
 				a, b := connected(t)
 				s, c := both(t, a, b, server, client)
 				tt.end(c)
-				start := time.Now()
 				if err := tt.waits(c); !errors.Is(err, tt.want) {
 					t.Errorf("got %v, want %v", err, tt.want)
 				}
-				start2 := time.Now()
 				c.Close()
 				s.Close()
-				if waited := time.Since(start); waited > 4*time.Second || time.Since(start2) > 6*time.Second {
-					t.Errorf("it took %v", waited)
-				}
 			})
 		}
 	}

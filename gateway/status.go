@@ -15,6 +15,7 @@ import (
 
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/internal/promtext"
 )
 
 var kindStatus = finding.Define("gateway-status-open", finding.Error,
@@ -165,14 +166,8 @@ type metric struct {
 }
 
 func (m *metric) add(value float64, labels ...string) {
-	var pairs []string
-	for i := 0; i+1 < len(labels); i += 2 {
-		pairs = append(pairs, labels[i]+`="`+labelEscape.Replace(labels[i+1])+`"`)
-	}
-	m.lines = append(m.lines, fmt.Sprintf("%s{%s} %g", m.name, strings.Join(pairs, ","), value))
+	m.lines = append(m.lines, fmt.Sprintf("%s{%s} %g", m.name, promtext.Labels(labels...), value))
 }
-
-var labelEscape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 // writeMetrics writes the status in the text format of Prometheus.
 func (s Status) writeMetrics(w io.Writer) {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"virtls/internal/promtext"
 )
 
 // Prometheus writes results as metrics: whether each stage was passed and how
@@ -19,7 +21,7 @@ func Prometheus(w io.Writer, results []*Result) error {
 		}
 	}
 	one := func(name string, value float64, pairs ...string) {
-		fmt.Fprintf(b, "%s{%s} %g\n", name, labels(pairs...), value)
+		fmt.Fprintf(b, "%s{%s} %g\n", name, promtext.Labels(pairs...), value)
 	}
 	metric("virtls_probe_success", "Whether nothing is wrong with the service.", func(name string, r *Result) {
 		one(name, number(len(r.Stages) > 0 && r.Worst().String() != "error"), "target", r.Target)
@@ -34,12 +36,12 @@ func Prometheus(w io.Writer, results []*Result) error {
 	})
 	metric("virtls_probe_not_after_timestamp_seconds", "When a certificate ends that the service shows.", func(name string, r *Result) {
 		for i, c := range r.Chain {
-			fmt.Fprintf(b, "%s{%s} %d\n", name, labels("target", r.Target, "position", fmt.Sprint(i), "subject", c.Subject, "serial", c.Serial, "names", strings.Join(c.Names, ",")), c.NotAfter.Unix())
+			fmt.Fprintf(b, "%s{%s} %d\n", name, promtext.Labels("target", r.Target, "position", fmt.Sprint(i), "subject", c.Subject, "serial", c.Serial, "names", strings.Join(c.Names, ",")), c.NotAfter.Unix())
 		}
 	})
 	metric("virtls_probe_days_left", "Days until then.", func(name string, r *Result) {
 		for i, c := range r.Chain {
-			fmt.Fprintf(b, "%s{%s} %.3f\n", name, labels("target", r.Target, "position", fmt.Sprint(i), "subject", c.Subject, "serial", c.Serial), c.DaysLeft)
+			fmt.Fprintf(b, "%s{%s} %.3f\n", name, promtext.Labels("target", r.Target, "position", fmt.Sprint(i), "subject", c.Subject, "serial", c.Serial), c.DaysLeft)
 		}
 	})
 	metric("virtls_probe_posture", "How far the service protects its sessions: 1 for what holds.", func(name string, r *Result) {
@@ -53,7 +55,7 @@ func Prometheus(w io.Writer, results []*Result) error {
 	metric("virtls_probe_findings", "How many things are wrong, by code.", func(name string, r *Result) {
 		counts := map[string]int{}
 		for _, f := range r.Findings {
-			counts[labels("target", r.Target, "code", f.Code, "severity", f.Severity.String())]++
+			counts[promtext.Labels("target", r.Target, "code", f.Code, "severity", f.Severity.String())]++
 		}
 		var list []string
 		for l := range counts {
@@ -72,15 +74,4 @@ func number(b bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// labelValue escapes what a label's value must not have (Prometheus's text format).
-var labelValue = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
-
-func labels(pairs ...string) string {
-	var list []string
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, fmt.Sprintf(`%s="%s"`, pairs[i], labelValue.Replace(strings.ToValidUTF8(pairs[i+1], "\uFFFD"))))
-	}
-	return strings.Join(list, ",")
 }

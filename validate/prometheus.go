@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"strings"
 
 	"virtls/finding"
+	"virtls/internal/promtext"
 )
 
 // Prometheus writes the result as metrics, for the textfile collector of
@@ -34,13 +34,13 @@ func (r *Result) Prometheus(w io.Writer) error {
 			if v.Accepted {
 				accepted = 1
 			}
-			fmt.Fprintf(b, "%s{%s} %d\n", name, labels("subject", v.Subject, "consumer", v.Consumer, "version", v.Version), accepted)
+			fmt.Fprintf(b, "%s{%s} %d\n", name, promtext.Labels("subject", v.Subject, "consumer", v.Consumer, "version", v.Version), accepted)
 		}
 	})
 	metric("virtls_findings", "How many things are wrong, by code.", func(name string) {
 		counts := map[string]int{}
 		for _, f := range r.Findings {
-			counts[labels("code", f.Code, "severity", f.Severity.String())]++
+			counts[promtext.Labels("code", f.Code, "severity", f.Severity.String())]++
 		}
 		for _, l := range sorted(counts) {
 			fmt.Fprintf(b, "%s{%s} %d\n", name, l, counts[l])
@@ -54,23 +54,12 @@ func (r *Result) Prometheus(w io.Writer) error {
 					n++
 				}
 			}
-			fmt.Fprintf(b, "%s{%s} %d\n", name, labels("severity", s.String()), n)
+			fmt.Fprintf(b, "%s{%s} %d\n", name, promtext.Labels("severity", s.String()), n)
 		}
 	})
 	return b.Flush()
 }
 
 func (c Certificate) labels() string {
-	return labels("file", c.File, "use", c.Use, "subject", c.Subject, "serial", c.Serial)
-}
-
-// labelValue escapes what a label's value must not have (Prometheus's text format).
-var labelValue = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
-
-func labels(pairs ...string) string {
-	var list []string
-	for i := 0; i < len(pairs); i += 2 {
-		list = append(list, fmt.Sprintf(`%s="%s"`, pairs[i], labelValue.Replace(strings.ToValidUTF8(pairs[i+1], "\uFFFD"))))
-	}
-	return strings.Join(list, ",")
+	return promtext.Labels("file", c.File, "use", c.Use, "subject", c.Subject, "serial", c.Serial)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,20 @@ func TestConfigReference(t *testing.T) {
 	for name := range fieldTypes(reflect.TypeFor[Defined]()) {
 		if !strings.Contains(string(guide), "`"+name+"`") {
 			t.Errorf("the guide does not describe %s", name)
+		}
+	}
+}
+
+// A limit that the open files do not allow is told.
+func TestFileLimit(t *testing.T) {
+	o := Options{Listen: Side{Address: address(t, "tcp://127.0.0.1:0")}, Connect: Side{Address: address(t, "tcp://127.0.0.1:1")}}
+	for most, want := range map[int]bool{0: false, 5: false, maxByFiles(): false, maxByFiles() + 1: true} {
+		o.MaxConnections = most
+		g, err := New(o)
+		must(t, err)
+		told := slices.ContainsFunc(g.Findings(), func(f finding.Finding) bool { return f.Code == "gateway-files" })
+		if told != want {
+			t.Errorf("%d connections: told is %v, want %v", most, told, want)
 		}
 	}
 }

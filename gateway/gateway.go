@@ -36,6 +36,9 @@ var (
 	kindFull = finding.Define("gateway-full", finding.Error,
 		"there are as many connections as there may be",
 		"raise --max-connections or --max-per-client, or find out who holds them: the status page lists them")
+	kindFiles = finding.Define("gateway-files", finding.Warning,
+		"the limit of open files allows fewer connections than --max-connections; each has two files",
+		"raise the limit (LimitNOFILE= in a unit, ulimit -Hn in a shell), or lower --max-connections")
 	kindService = finding.Define("gateway-service", finding.Error,
 		"the service behind the gateway cannot be reached",
 		"start it, or correct --connect")
@@ -154,7 +157,8 @@ func New(o Options) (*Gateway, error) {
 }
 
 // maxByFiles returns how many connections the process's file descriptors allow:
-// each has two, and some are needed for other things.
+// each has two, and some are needed for other things. Go's runtime has raised the
+// limit as far as it goes.
 func maxByFiles() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > 1<<21 {
@@ -239,6 +243,9 @@ func (g *Gateway) Findings() []finding.Finding {
 	var list []finding.Finding
 	if g.o.Listen.Credentials == nil && g.o.Connect.Credentials == nil {
 		list = append(list, kindPlain.Found("gateway "+g.o.Name, ""))
+	}
+	if fits := maxByFiles(); g.o.MaxConnections > fits {
+		list = append(list, kindFiles.Found("gateway "+g.o.Name, fmt.Sprintf("a limit for %d connections", fits)).WithWant(fmt.Sprintf("--max-connections %d", g.o.MaxConnections), ""))
 	}
 	return list
 }

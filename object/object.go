@@ -8,6 +8,8 @@
 package object
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"virtls/authz"
@@ -56,6 +58,7 @@ type entry struct {
 	secret     *creds.Secret
 	release    func() // of the object that this one uses; may be nil
 	close      func() // may be nil
+	file       string // that is read again while the object is there; may be empty
 }
 
 func (e *entry) end() {
@@ -65,6 +68,19 @@ func (e *entry) end() {
 	if e.close != nil {
 		e.close()
 	}
+}
+
+// Files returns the files of access lists, which are read again when they change.
+// Those of credentials are known to themselves: [creds.Credentials].
+func (r *Registry) Files() (files []string) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, id := range slices.Sorted(maps.Keys(r.entries)) {
+		if e := r.entries[id]; e.ready && e.file != "" {
+			files = append(files, e.file)
+		}
+	}
+	return files
 }
 
 // subject names an object in findings.

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -349,4 +350,30 @@ func TestGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// The files of access lists are known in both syntaxes, with their commas, and as
+// long as the lists are there.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	odd := filepath.Join(dir, "filename=a,b")
+	for _, file := range []string{odd, filepath.Join(dir, "list")} {
+		if err := os.WriteFile(file, []byte(`{"rules": []}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &Registry{}
+	defer r.Close()
+	add(t, r, "authz-list-file,id=one,filename="+strings.ReplaceAll(odd, ",", ",,"))
+	add(t, r, `{"filename": "`+dir+`/li\u0073t", "qom-type": "authz-list-file", "id": "two"}`)
+	add(t, r, "authz-simple,id=three,identity=filename=/etc/passwd")
+	if got, want := r.Files(), []string{odd, dir + "/list"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := r.Del("one"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Files(), []string{dir + "/list"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

@@ -156,7 +156,7 @@ func readAuthzListFile(rd *qjson.Reader) maker {
 		if err != nil {
 			return nil, err
 		}
-		e.authorizer, e.close = file, file.Close
+		e.authorizer, e.close, e.file = file, file.Close, filename
 		list, err := file.Current()
 		if err != nil {
 			return []finding.Finding{finding.Of(err)}, nil

@@ -167,7 +167,7 @@ func (a *app) runGateways(objects objectFlags, p gateway.Process, check bool, op
 	if err != nil {
 		return err
 	}
-	runner := gateway.Runner{Credentials: used, Files: objects.files(), Process: p, Log: log, Notify: gateway.NewNotifier()}
+	runner := gateway.Runner{Credentials: used, Files: r.Files(), Process: p, Log: log, Notify: gateway.NewNotifier()}
 	for _, o := range list {
 		o.Log = log
 		g, err := gateway.New(o)

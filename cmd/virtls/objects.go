@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"regexp"
-	"strings"
 
 	"virtls/authz"
 	"virtls/creds"
@@ -35,19 +33,6 @@ func (f *objectFlags) registry(a *app, report func(id string, err error)) (*obje
 	}
 	return r, nil
 }
-
-// files returns the files of access lists.
-func (f *objectFlags) files() (files []string) {
-	for _, text := range f.Object {
-		if file := listFile.FindStringSubmatch(text); file != nil {
-			files = append(files, strings.ReplaceAll(file[1], ",,", ","))
-		}
-	}
-	return files
-}
-
-// listFile finds the file of an access list, in both syntaxes.
-var listFile = regexp.MustCompile(`(?:\bfilename=|"filename"\s*:\s*")((?:[^",]|,,)+)`)
 
 // wantsHelp prints the help that the text of an object asked for.
 func (a *app) wantsHelp(err error) (asked bool) {

@@ -61,6 +61,21 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
+// ParsePrefixes reads networks, of which each text may have several with commas
+// between them.
+func ParsePrefixes(texts []string) (list []netip.Prefix, err error) {
+	for _, text := range texts {
+		for one := range strings.SplitSeq(text, ",") {
+			p, err := ParsePrefix(one)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
 // comesFrom tells whether the rule is for an address.
 func (r Rule) comesFrom(addr netip.Addr) bool {
 	if len(r.From) == 0 {

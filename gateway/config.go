@@ -214,6 +214,9 @@ func strange(n *yaml.Node, t reflect.Type) (*yaml.Node, string) {
 		return strangeField(n, t)
 	case n.Kind != yaml.ScalarNode:
 		return n, "want one value"
+	case n.Value == "":
+		// What is left of a template must not turn off TLS or an access list.
+		return n, "there is no value; leave the field out"
 	}
 	return nil, ""
 }

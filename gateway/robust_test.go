@@ -226,6 +226,7 @@ func TestAccess(t *testing.T) {
 	}{
 		{"name and network", []string{"O=Example,CN=local*"}, []string{"127.0.0.0/8", "192.0.2.1"}, ""},
 		{"network alone", nil, []string{"127.0.0.1"}, ""},
+		{"networks with a comma", nil, []string{"192.0.2.0/24,127.0.0.1"}, ""},
 		{"an IPv4 network written as an IPv6 one", nil, []string{"::ffff:127.0.0.0/104"}, ""},
 		{"another network written as an IPv6 one", nil, []string{"::ffff:192.0.2.0/120"}, "code=gateway-address-denied"},
 		{"another network", nil, []string{"192.0.2.0/24", "2001:db8::/32"}, "code=gateway-address-denied"},
@@ -260,6 +261,7 @@ func TestAccessRefused(t *testing.T) {
 		{"an empty name among others", []string{"CN=a", ""}, nil},
 		{"an empty name with a network", []string{""}, []string{"192.0.2.0/24"}},
 		{"an empty network", nil, []string{""}},
+		{"an empty network behind a comma", nil, []string{"192.0.2.1,"}},
 		{"a zone", nil, []string{"fe80::1%eth0"}},
 		{"bits to the right", nil, []string{"::ffff:192.0.2.1/120"}},
 	} {

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -106,13 +105,9 @@ func list(r *object.Registry, id string) (authz.Authorizer, error) {
 // AccessFor makes rules: each name may come from each network. An empty name is
 // an error: a variable of a script that is not set must not let in everybody.
 func AccessFor(names, networks []string) (Access, error) {
-	var from []netip.Prefix
-	for _, text := range networks {
-		p, err := ParsePrefix(text)
-		if err != nil {
-			return nil, err
-		}
-		from = append(from, p)
+	from, err := ParsePrefixes(networks)
+	if err != nil {
+		return nil, err
 	}
 	var rules Access
 	for _, pattern := range names {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -17,6 +18,9 @@ import (
 // has this machine connect to addresses: it probes only what is allowed.
 type Exporter struct {
 	Options Options // of every probe
+	// Refresh, if it is set, is called with the options of each probe, to enter
+	// credentials that were renewed meanwhile.
+	Refresh func(*Options)
 	// Allow lists the networks that may be probed; none if it is empty.
 	Allow []netip.Prefix
 	// Schemes lists what targets may begin with, such as "tls" or "qemu+tls"; if
@@ -61,6 +65,21 @@ func (e *Exporter) timeout() time.Duration {
 		return defaultProbeTimeout
 	}
 	return e.Timeout
+}
+
+// toAnswer is left of the time that Prometheus waits, for the answer.
+const toAnswer = 500 * time.Millisecond
+
+// within is how long a probe may take: less than Prometheus waits for it, which
+// would otherwise know nothing of a service that hangs.
+func (e *Exporter) within(h http.Header) time.Duration {
+	limit := e.timeout()
+	s, err := strconv.ParseFloat(h.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
+	if err != nil || !(s > 0 && s < limit.Seconds()) {
+		return limit
+	}
+	asked := time.Duration(s * float64(time.Second))
+	return max(asked-toAnswer, asked/2)
 }
 
 // ServeHTTP implements http.Handler.
@@ -110,9 +129,12 @@ func (e *Exporter) probe(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusServiceUnavailable, fmt.Sprintf("%d probes are running already", limit))
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), e.timeout())
+	ctx, cancel := context.WithTimeout(r.Context(), e.within(r.Header))
 	defer cancel()
 	o := e.Options
+	if e.Refresh != nil {
+		e.Refresh(&o)
+	}
 	o.Progress = nil
 	o.Allowed = e.allows
 	result := Run(ctx, t, o)
@@ -130,6 +152,9 @@ func (e *Exporter) forbids(t Target) string {
 		return ""
 	case t.URI.PKIPath != "" || t.URI.NoVerify || t.URI.NoSanity || t.URI.Priority != "":
 		return "a target's parameters may not choose files or turn checks off here"
+	case t.URI.Name != "":
+		// Some of libvirt's drivers connect to where a URI says, from the server.
+		return "a target may not have the server open another URI"
 	}
 	return ""
 }

@@ -15,62 +15,76 @@ func milliseconds(s float64) string { return fmt.Sprintf("%.1f ms", s*1000) }
 
 // Print writes for people what the stages, which were shown as they happened,
 // and the findings do not tell.
+//
+// Texts of the service are on the lines where they belong: a line feed in a name
+// does not begin a line that would look like one of virtls's own.
 func (r *Result) Print(w io.Writer) error {
-	var b strings.Builder
+	var b lines
 	if r.Posture != "" {
-		fmt.Fprintf(&b, "  posture: %s\n", r.Posture)
+		b.add("  posture: %s", r.Posture)
 	}
 	for i, c := range r.Chain {
 		label := "  chain:   "
 		if i > 0 {
 			label = "           "
 		}
-		fmt.Fprintf(&b, "%s%s, until %s (%s)\n", label, c.Subject, c.NotAfter.Format("2006-01-02"), daysLeft(c.DaysLeft))
+		b.add("%s%s, until %s (%s)", label, c.Subject, c.NotAfter.Format("2006-01-02"), daysLeft(c.DaysLeft))
 	}
 	if r.Asked != nil {
 		from := "of anybody"
 		if len(r.Asked.Authorities) > 0 {
 			from = "issued by " + strings.Join(r.Asked.Authorities, ", or by ")
 		}
-		fmt.Fprintf(&b, "  asks:    for a client's certificate %s\n", from)
+		b.add("  asks:    for a client's certificate %s", from)
 	}
 	if r.Scan != nil {
 		r.printScan(&b)
 	}
 	if len(r.Candidates) > 0 {
-		b.WriteString("  It can be, the most likely first:\n")
+		b.add("  It can be, the most likely first:")
 		for i, c := range r.Candidates {
-			fmt.Fprintf(&b, "  %2d. %s\n", i+1, c.Cause)
+			b.add("  %2d. %s", i+1, c.Cause)
 			if c.Log != "" {
-				fmt.Fprintf(&b, "      log:  %s\n", c.Log)
+				b.add("      log:  %s", c.Log)
 			}
-			fmt.Fprintf(&b, "      mend: %s\n", c.Fix)
+			b.add("      mend: %s", c.Fix)
 		}
 	}
 	if r.Decides != "" {
-		fmt.Fprintf(&b, "  To know: %s\n", r.Decides)
+		b.add("  To know: %s", r.Decides)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
+// lines is a text of lines.
+type lines struct{ strings.Builder }
+
+// lineFeeds are shown as JSON and Go write them.
+var lineFeeds = strings.NewReplacer("\n", `\n`, "\r", `\r`)
+
+func (l *lines) add(format string, args ...any) {
+	lineFeeds.WriteString(l, fmt.Sprintf(format, args...))
+	l.WriteByte('\n')
+}
+
 // printScan writes a table of versions, suites and groups.
-func (r *Result) printScan(b *strings.Builder) {
+func (r *Result) printScan(b *lines) {
 	for _, v := range r.Scan.Versions {
 		if !v.Accepted {
 			refusal := v.Refusal
 			if refusal == "" {
 				refusal = "no"
 			}
-			fmt.Fprintf(b, "  %-8s refused (%s)\n", v.Version, refusal)
+			b.add("  %-8s refused (%s)", v.Version, refusal)
 			continue
 		}
-		fmt.Fprintf(b, "  %-8s accepted\n", v.Version)
+		b.add("  %-8s accepted", v.Version)
 		for _, s := range v.Suites {
-			fmt.Fprintf(b, "           0x%04x %s\n", s.ID, s.Name)
+			b.add("           0x%04x %s", s.ID, s.Name)
 		}
 		if len(v.Groups) > 0 {
-			fmt.Fprintf(b, "           groups: %s\n", strings.Join(v.Groups, ", "))
+			b.add("           groups: %s", strings.Join(v.Groups, ", "))
 		}
 	}
 }

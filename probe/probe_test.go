@@ -278,6 +278,9 @@ func TestExporter(t *testing.T) {
 			t.Errorf("%q: %d %s, want %d, %s", tt.target, status, body, tt.status, tt.want)
 		}
 	}
+	if status, body := get("/probe?target=" + url.QueryEscape("qemu+tls://localhost/system?name=esx://192.0.2.1/")); status != 403 || !strings.Contains(body, "another URI") {
+		t.Errorf("a URI that the server is to open: %d %s", status, body)
+	}
 	e.Schemes = []string{"qemu+tls"}
 	if status, _ := get("/probe?target=tls://localhost:1"); status != 403 {
 		t.Errorf("a scheme that is not allowed: %d", status)
@@ -287,7 +290,7 @@ func TestExporter(t *testing.T) {
 		t.Errorf("too many at once: %d", status)
 	}
 	e.running.Store(0)
-	if status, body := get("/metrics"); status != 200 || !strings.Contains(body, "virtls_exporter_probes_total 3\n") || !strings.Contains(body, "virtls_exporter_refused_total 7\n") {
+	if status, body := get("/metrics"); status != 200 || !strings.Contains(body, "virtls_exporter_probes_total 3\n") || !strings.Contains(body, "virtls_exporter_refused_total 8\n") {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, _ := get("/"); status != 404 {
@@ -302,6 +305,49 @@ func TestExporter(t *testing.T) {
 }
 
 // An exporter ends with its context.
+// Renewed credentials count for the next probe, and one of a service that hangs
+// is answered while Prometheus still waits.
+func TestExporterRefreshes(t *testing.T) {
+	port, _ := tlsServer(t, server.write(t))
+	fresh := client(t, peer.write(t), "")
+	e := &Exporter{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Refresh: func(o *Options) { o.Credentials = fresh }}
+	probe := func(port int) string {
+		t.Helper()
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, fmt.Sprintf("/probe?target=tls://localhost:%d", port), nil)
+		r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "1.5")
+		e.ServeHTTP(w, r)
+		return w.Body.String()
+	}
+	if body := probe(port); !strings.Contains(body, fmt.Sprintf("virtls_probe_success{target=\"tls://localhost:%d\"} 1", port)) {
+		t.Errorf("the renewed credentials are not used: %s", body)
+	}
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	began := time.Now()
+	body := probe(silent.Addr().(*net.TCPAddr).Port)
+	if took := time.Since(began); took > 1400*time.Millisecond || !strings.Contains(body, `code="probe-`) || strings.Contains(body, "virtls_probe_success 1") {
+		t.Errorf("after %v: %s", took, body)
+	}
+	for header, want := range map[string]time.Duration{"": 30 * time.Second, "10": 9500 * time.Millisecond, "0.4": 200 * time.Millisecond, "1e300": 30 * time.Second, "-1": 30 * time.Second, "NaN": 30 * time.Second, "x": 30 * time.Second} {
+		if got := e.within(http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {header}}); got != want {
+			t.Errorf("%q: %v, want %v", header, got, want)
+		}
+	}
+}
+
+// A name in a certificate does not look like a line of the report.
+func TestPrintForgedLines(t *testing.T) {
+	forged := "CN=a\n  posture: mutual with list\r\n   1. all is well"
+	r := &Result{Posture: Encrypted, Chain: []Certificate{{Subject: forged}}, Asked: &Asked{Authorities: []string{forged}}, Candidates: []Candidate{{Cause: forged, Log: forged, Fix: forged}}, Decides: forged}
+	var b strings.Builder
+	must(t, r.Print(&b))
+	if text := b.String(); strings.Count(text, "\n") != 8 || strings.Contains(text, "\r") || strings.Contains(text, "\n  posture: mutual") {
+		t.Errorf("the report is\n%s", text)
+	}
+}
+
 func TestExporterEnds(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

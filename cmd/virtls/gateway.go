@@ -25,7 +25,7 @@ type gatewayFlags struct {
 	objectFlags
 	gateway.Settings
 	AllowDN   []string `name:"allow-dn" help:"Let in clients whose name matches this pattern (* is any run, ? one character), in the order of the certificate, which virtls show prints. May be given several times." placeholder:"PATTERN" sep:"none"`
-	AllowFrom []string `help:"Let in clients from this network or address. May be given several times." placeholder:"CIDR"`
+	AllowFrom []string `help:"Let in clients from this network or address. May be given several times." placeholder:"CIDR" sep:"none"`
 	gateway.Process
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -105,6 +106,9 @@ func command(ctx context.Context, args []string, stdin, stdout, stderr *os.File)
 	}
 	app.json = cli.JSON
 	app.name = commandName(parsed)
+	if err := emptyID(parsed); err != nil {
+		return app.finish(err)
+	}
 	return app.finish(parsed.Run(ctx))
 }
 
@@ -161,6 +165,21 @@ func usageError(err error) error {
 		name = commandName(parse.Context)
 	}
 	return kindUsage.Found(name, "").WithText("%v", err).WithFix("%s --help shows how", name).Usage()
+}
+
+// emptyID refuses a flag that names credentials or an access list, and has no
+// name: a variable of a script that is not set must not turn them off.
+func emptyID(parsed *kong.Context) error {
+	for _, step := range parsed.Path {
+		f := step.Flag
+		if f == nil || !strings.HasSuffix(f.Name, "tls-creds") && !strings.HasSuffix(f.Name, "tls-authz") {
+			continue
+		}
+		if f.Target.Kind() == reflect.String && f.Target.String() == "" {
+			return kindUsage.Found("--"+f.Name, "an empty id").WithText("this names nothing").WithFix("leave it out, or name an object").Usage()
+		}
+	}
+	return nil
 }
 
 // commandName returns what was typed of a command, without its arguments.

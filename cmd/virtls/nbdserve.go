@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -68,6 +67,12 @@ type nbdDisk struct {
 }
 
 func (c *nbdServeCmd) Run(a *app) error {
+	switch {
+	case c.MaxConnections < 1:
+		return kindUsage.Found("--max-connections", fmt.Sprint(c.MaxConnections)).WithText("there is to be one connection at least").Usage()
+	case c.HandshakeTimeout <= 0:
+		return kindUsage.Found("--handshake-timeout", c.HandshakeTimeout.String()).WithText("clients need some time").Usage()
+	}
 	// A server lives long and has little garbage; what it holds is to stay bounded.
 	debug.SetGCPercent(100)
 	r, err := c.registry(a, nil)
@@ -327,21 +332,7 @@ func (c *nbdServeCmd) serve(ctx context.Context, s *nbd.Server, holder *creds.Ho
 	defer running.Wait()
 	defer cancel()
 	if holder != nil {
-		hup := make(chan os.Signal, 1)
-		signal.Notify(hup, syscall.SIGHUP)
-		defer signal.Stop(hup)
-		report := func(err error) { logReload(log, c.TLSCreds, err) }
-		running.Go(func() { holder.Watch(ctx, report) })
-		running.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-hup:
-					report(holder.Reload(ctx))
-				}
-			}
-		})
+		keepFresh(ctx, &running, log, c.TLSCreds, holder)
 	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
@@ -352,15 +343,6 @@ func (c *nbdServeCmd) serve(ctx context.Context, s *nbd.Server, holder *creds.Ho
 	}
 	err := <-failed
 	return nbdFailure("virtls nbd serve", err)
-}
-
-func logReload(log *slog.Logger, id string, err error) {
-	if err == nil {
-		log.Info("credentials loaded", "object", id)
-		return
-	}
-	f := finding.Of(err)
-	log.Error("credentials cannot be loaded; the old ones stay", "object", id, "code", f.Code, "reason", f.String(), "mend", f.Fix)
 }
 
 func logNBD(log *slog.Logger, e nbd.Event) {

@@ -1,7 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"virtls/authz"
 	"virtls/creds"
@@ -84,4 +90,33 @@ func accessList(r *object.Registry, id string) (list authz.Authorizer, release f
 		return nil, nil, err
 	}
 	return r.Authz(id), release, nil
+}
+
+// keepFresh loads credentials anew when their files change and on SIGHUP, until
+// the context ends.
+func keepFresh(ctx context.Context, running *sync.WaitGroup, log *slog.Logger, id string, holder *creds.Holder) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	report := func(err error) { logReload(log, id, err) }
+	running.Go(func() { holder.Watch(ctx, report) })
+	running.Go(func() {
+		defer signal.Stop(hup)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+				report(holder.Reload(ctx))
+			}
+		}
+	})
+}
+
+func logReload(log *slog.Logger, id string, err error) {
+	if err == nil {
+		log.Info("credentials loaded", "object", id)
+		return
+	}
+	f := finding.Of(err)
+	log.Error("credentials cannot be loaded; the old ones stay", "object", id, "code", f.Code, "reason", f.String(), "mend", f.Fix)
 }

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/gateway"
 	"virtls/object"
 	"virtls/pki"
 	"virtls/probe"
@@ -24,11 +28,13 @@ type probeCmd struct {
 	Timeout  time.Duration `help:"How long each stage may take." default:"10s" placeholder:"TIME"`
 	Soon     string        `help:"What ends within this time ends soon." default:"30d" placeholder:"TIME"`
 
-	Prometheus bool           `help:"Print metrics in the place of text." xor:"output"`
-	Listen     string         `help:"Answer /probe?target=URL with metrics on this address, for Prometheus." placeholder:"HOST:PORT"`
-	Allow      []netip.Prefix `help:"Network that the exporter may probe; may be given several times. Without it only loopback." placeholder:"CIDR"`
-	Schemes    []string       `help:"What the exporter's targets may begin with. Default: everything that can be probed." placeholder:"SCHEME"`
-	Limit      int            `help:"How many probes the exporter makes at once." default:"8" placeholder:"N"`
+	Prometheus bool     `help:"Print metrics in the place of text." xor:"output"`
+	Listen     string   `help:"Answer /probe?target=URL with metrics on this address, for Prometheus." placeholder:"HOST:PORT"`
+	Allow      []string `help:"Network or address that the exporter may probe; may be given several times. Without it only loopback." placeholder:"CIDR" sep:"none"`
+	Schemes    []string `help:"What the exporter's targets may begin with. Default: everything that can be probed." placeholder:"SCHEME"`
+	Limit      int      `help:"How many probes the exporter makes at once." default:"8" placeholder:"N"`
+
+	own, stranger *creds.Holder // of --tls-creds and --stranger, nil without
 }
 
 func (*probeCmd) Help() string {
@@ -64,6 +70,8 @@ func (c *probeCmd) Run(a *app) error {
 		return kindUsage.Found("--prometheus", "").WithText("metrics are not JSON: --prometheus and --json exclude each other").Usage()
 	case (c.Listen == "") == (len(c.URL) == 0):
 		return kindUsage.Found("virtls probe", "").WithText("want targets, or --listen without any").Usage()
+	case c.Limit < 1 || c.Timeout <= 0:
+		return kindUsage.Found("virtls probe", "").WithText("--limit and --timeout are more than nothing").Usage()
 	case c.Listen == "" && (c.Allow != nil || c.Schemes != nil):
 		return kindUsage.Found("--allow", "").WithText("--allow and --schemes go with --listen").Usage()
 	}
@@ -98,12 +106,13 @@ func (c *probeCmd) options(r *object.Registry) (probe.Options, error) {
 	if o.Soon, err = parseSpan(c.Soon); err != nil {
 		return o, kindUsage.Found("--soon", "").WithText("%v", err).Usage()
 	}
-	if o.Credentials, err = current(c.credentials(r)); err != nil {
+	if c.own, _, err = c.credentials(r); err != nil {
 		return o, err
 	}
-	if o.Stranger, err = current(credentials(r, c.Stranger, creds.Client)); err != nil {
+	if c.stranger, _, err = credentials(r, c.Stranger, creds.Client); err != nil {
 		return o, err
 	}
+	c.refresh(&o)
 	if c.Expect != "" {
 		data, err := readInput(c.Expect)
 		if err != nil {
@@ -118,17 +127,14 @@ func (c *probeCmd) options(r *object.Registry) (probe.Options, error) {
 	return o, nil
 }
 
-// current returns what a holder holds now, nil for none. It is immutable, and
-// stays what it is without the object.
-func current(h *creds.Holder, release func(), err error) (creds.Credentials, error) {
-	if err != nil {
-		return nil, err
+// refresh enters the newest credentials.
+func (c *probeCmd) refresh(o *probe.Options) {
+	if c.own != nil {
+		o.Credentials = c.own.Current()
 	}
-	release()
-	if h == nil {
-		return nil, nil
+	if c.stranger != nil {
+		o.Stranger = c.stranger.Current()
 	}
-	return h.Current(), nil
 }
 
 // probe probes the targets one after the other.
@@ -177,20 +183,34 @@ func (c *probeCmd) probe(a *app, targets []probe.Target, o probe.Options) error 
 // loopback is what an exporter may probe unless it is told otherwise.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
-// serve runs the exporter until it is interrupted.
+// serve runs the exporter until it is interrupted. It lives longer than
+// certificates do.
 func (c *probeCmd) serve(a *app, o probe.Options) error {
+	e := &probe.Exporter{Options: o, Refresh: c.refresh, Allow: loopback, Schemes: c.Schemes, Limit: c.Limit}
+	if c.Allow != nil {
+		var err error
+		if e.Allow, err = gateway.ParsePrefixes(c.Allow); err != nil {
+			return err
+		}
+	}
 	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return kindListen.Found(c.Listen, "").Unable(err)
 	}
-	e := &probe.Exporter{Options: o, Allow: c.Allow, Schemes: c.Schemes, Limit: c.Limit}
-	if e.Allow == nil {
-		e.Allow = loopback
+	ctx, cancel := context.WithCancel(a.ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	log := slog.New(slog.NewTextHandler(a.stderr, nil))
+	for id, holder := range map[string]*creds.Holder{c.TLSCreds: c.own, c.Stranger: c.stranger} {
+		if holder != nil {
+			keepFresh(ctx, &running, log, id, holder)
+		}
 	}
 	if !a.json {
 		a.printf("probes at http://%s/probe?target=URL\n", l.Addr())
 	}
-	return e.Serve(a.ctx, l)
+	return e.Serve(ctx, l)
 }
 
 var kindListen = finding.Define("probe-listen", finding.Error,

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Limits bound what clients can do to a server. A zero value stands for the
-// default.
+// Limits bound what clients can do to a server. A value of zero or less
+// stands for the default.
 type Limits struct {
 	Connections int           // at the same time; 100
 	Handshake   time.Duration // for everything before the first request, TLS included; 10 seconds, as QEMU's
@@ -23,16 +23,16 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	or := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
+		if *d <= 0 {
 			*d = v
 		}
 	}
 	or(&l.Handshake, 10*time.Second)
 	or(&l.Stall, 2*time.Minute)
-	if l.Connections == 0 {
+	if l.Connections <= 0 {
 		l.Connections = 100
 	}
-	if l.Requests == 0 {
+	if l.Requests <= 0 {
 		l.Requests = 16
 	}
 	l.Window = max(l.Window, maxPayload)

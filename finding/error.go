@@ -3,6 +3,7 @@ package finding
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Exit codes of every virtls command.
@@ -23,10 +24,16 @@ type Failure struct {
 
 // Error returns the finding's sentence followed by its cause.
 func (e *Failure) Error() string {
-	if e.Cause == nil {
-		return e.Finding.String()
+	return withCause(e.Finding.String(), e.Cause)
+}
+
+// withCause adds the text of the error behind a failure, unless it is there
+// already.
+func withCause(text string, cause error) string {
+	if cause == nil || strings.Contains(text, cause.Error()) {
+		return text
 	}
-	return fmt.Sprintf("%s: %v", e.Finding.String(), e.Cause)
+	return fmt.Sprintf("%s: %v", text, cause)
 }
 
 // Unwrap returns the error behind the failure.
@@ -64,8 +71,8 @@ var kindFailure = Define("failure", Error,
 func Of(err error) Finding {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		found := f.Finding
-		if f.Cause != nil {
-			found.Text = fmt.Sprintf("%s: %v", found.Text, f.Cause)
+		if f.Cause == nil || !strings.Contains(found.Got, f.Cause.Error()) {
+			found.Text = withCause(found.Text, f.Cause)
 		}
 		return found
 	}

@@ -28,6 +28,7 @@ func TestPrint(t *testing.T) {
 			"error: a.pem: something is broken [test-error]\n    found:  2026\n    wanted: 2027 (by QEMU 11.1)\n    mend:   run x\n"},
 		{"least", kindTestWarning.Found("", ""), "warning: something is odd [test-warning]\n"},
 		{"own text", kindTestWarning.Found("b", "").WithText("%d of %d", 1, 2).WithSeverity(Info), "info: b: 1 of 2 [test-warning]\n"},
+		{"wanted by somebody without a word", kindTestWarning.Found("b", "").WithWant("", "QEMU 11.1"), "warning: b: something is odd [test-warning]\n    wanted: by QEMU 11.1\n"},
 		{"wanted by nobody", kindTestWarning.Found("b", "").WithWant("more", ""), "warning: b: something is odd [test-warning]\n    wanted: more\n"},
 	}
 	for _, tt := range tests {
@@ -83,6 +84,8 @@ func TestFailure(t *testing.T) {
 		{"usage", kindTestError.Found("", "").Usage(), ExitUsage, "something is broken"},
 		{"unable", kindTestError.Found("a", "").Unable(cause), ExitUnable, "a: something is broken: open: file does not exist"},
 		{"wrapped", fmt.Errorf("while: %w", kindTestError.Found("a", "").WithWant("x", "y").Wrong()), ExitWrong, "while: a: something is broken; wanted x (by y)"},
+		{"said already", kindTestError.Found("a", "").WithText("no luck: %v", cause).Unable(cause), ExitUnable, "a: no luck: open: file does not exist"},
+		{"found already", kindTestError.Found("a", cause.Error()).Unable(cause), ExitUnable, "a: something is broken: found open: file does not exist"},
 		{"foreign", cause, ExitUnable, "open: file does not exist"},
 	}
 	for _, tt := range tests {

@@ -30,8 +30,11 @@ func (f Finding) print(w io.Writer) error {
 		return err
 	}
 	want := f.Want
-	if f.By != "" {
+	switch {
+	case f.By != "" && want != "":
 		want += " (by " + f.By + ")"
+	case f.By != "":
+		want = "by " + f.By
 	}
 	for _, line := range []struct{ label, text string }{{"found: ", f.Got}, {"wanted:", want}, {"mend:  ", f.Fix}} {
 		if line.text == "" {

@@ -229,7 +229,7 @@ func TestPeerGnutlsGroups(t *testing.T) {
 	})
 }
 
-// opensslSuites12 are the suites of TLS 1.2 without certificates that OpenSSL has.
+// opensslSuites12 are the suites of TLS 1.2 that OpenSSL has.
 var opensslSuites12 = []struct {
 	s    Suite
 	name string
@@ -238,6 +238,7 @@ var opensslSuites12 = []struct {
 	{wire.DHEPSKWithAES128GCM, "DHE-PSK-AES128-GCM-SHA256"}, {wire.DHEPSKWithAES256GCM, "DHE-PSK-AES256-GCM-SHA384"}, {wire.DHEPSKWithChaCha20, "DHE-PSK-CHACHA20-POLY1305"},
 	{wire.ECDHEPSKWithChaCha20, "ECDHE-PSK-CHACHA20-POLY1305"},
 	{wire.DHAnonWithAES128GCM, "ADH-AES128-GCM-SHA256"}, {wire.DHAnonWithAES256GCM, "ADH-AES256-GCM-SHA384"},
+	{wire.ECDHEECDSAWithAES128GCM, "ECDHE-ECDSA-AES128-GCM-SHA256"}, {wire.ECDHEECDSAWithAES256GCM, "ECDHE-ECDSA-AES256-GCM-SHA384"}, {wire.ECDHEECDSAWithChaCha20, "ECDHE-ECDSA-CHACHA20-POLY1305"},
 	{wire.ECDHERSAWithAES128GCM, "ECDHE-RSA-AES128-GCM-SHA256"}, {wire.ECDHERSAWithAES256GCM, "ECDHE-RSA-AES256-GCM-SHA384"}, {wire.ECDHERSAWithChaCha20, "ECDHE-RSA-CHACHA20-POLY1305"},
 	{wire.DHERSAWithAES128GCM, "DHE-RSA-AES128-GCM-SHA256"}, {wire.DHERSAWithAES256GCM, "DHE-RSA-AES256-GCM-SHA384"}, {wire.DHERSAWithChaCha20, "DHE-RSA-CHACHA20-POLY1305"},
 }
@@ -259,10 +260,12 @@ func TestPeerOpensslSuites12(t *testing.T) {
 	ca := newCA(t, "rsa2048")
 	id := ca.newLeaf(t, "rsa2048")
 	cert, key, anchor := id.files(t, ca)
+	ec := ca.newLeaf(t, "ec")
+	ecCert, ecKey, _ := ec.files(t, ca)
 	psk := []string{"-psk_identity", string(testPSK.Identity), "-psk", hex.EncodeToString(testPSK.Key)}
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		const all = "ALL:@SECLEVEL=0"
-		server := g.OpensslSServer(t, peertest.Options{}, append(psk, "-dhparam", dhFile(t), "-cert", cert, "-key", key, "-tls1_2", "-rev", "-cipher", all)...).Ready()
+		server := g.OpensslSServer(t, peertest.Options{}, append(psk, "-dhparam", dhFile(t), "-cert", cert, "-key", key, "-dcert", ecCert, "-dkey", ecKey, "-tls1_2", "-rev", "-cipher", all)...).Ready()
 		for _, n := range opensslSuites12 {
 			t.Run(n.name, func(t *testing.T) {
 				met(t, g, peertest.OpenSSL, "openssl", "both", "TLS 1.2 "+n.name)
@@ -277,7 +280,7 @@ func TestPeerOpensslSuites12(t *testing.T) {
 				case s.kx == dhAnon:
 					client.Anonymous, ours.Anonymous = true, true
 				default:
-					ours.Identities = []Identity{id.Identity}
+					ours.Identities = []Identity{id.Identity, ec.Identity}
 					args = append(args, "-verify_return_error")
 				}
 				c := dial(t, server.Port, client)
@@ -297,6 +300,59 @@ func TestPeerOpensslSuites12(t *testing.T) {
 					t.Errorf("%v\n%s", err, r)
 				}
 			})
+		}
+	})
+}
+
+// Pre-shared keys go with every group, in both roles: those that [variants] do
+// not have.
+func TestPeerPSKGroups(t *testing.T) {
+	dir := keysFile(t, testPSK)
+	secret := []string{"-psk", hex.EncodeToString(testPSK.Key), "-psk_identity", string(testPSK.Identity)}
+	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		isNew := g.Version(t, peertest.OpenSSL).AtLeast("3.5")
+		var names []string
+		for _, n := range groupNames {
+			if !n.newOpenssl || isNew {
+				names = append(names, n.openssl)
+			}
+		}
+		openssl := g.OpensslSServer(t, peertest.Options{}, append(secret, "-nocert", "-tls1_3", "-rev", "-ciphersuites", "TLS_AES_128_GCM_SHA256", "-groups", strings.Join(names, ":"))...).Ready()
+		gnutls := g.GnutlsServ(t, peertest.Options{}, "--echo", "--pskpasswd", dir+"/keys.psk", "--priority", qemuPriority).Ready()
+		port, errs := serve(t, Config{FindPSK: findPSK(testPSK)})
+		for _, n := range groupNames {
+			if n.slow && !full() {
+				continue
+			}
+			cfg := Config{PSK: testPSK, Groups: []Group{n.g}}
+			want := State{Suite: wire.AES128GCMSHA256, Group: n.g}
+			run := func(t *testing.T, args ...string) {
+				t.Helper()
+				r := g.Run(t, peertest.Options{Stdin: strings.NewReader(greeting)}, args[0], args[1:]...)
+				if err := <-errs; err != nil || !strings.Contains(r.Stdout, greeting) {
+					t.Errorf("%v\n%s", err, r)
+				}
+			}
+			if !n.newOpenssl || isNew {
+				t.Run("openssl "+n.openssl, func(t *testing.T) {
+					met(t, g, peertest.OpenSSL, "openssl", "both", "TLS 1.3 PSK "+n.g.String())
+					c := dial(t, openssl.Port, cfg)
+					must(t, c.handshake())
+					checkState(t, c.Engine, want)
+					run(t, append([]string{"openssl", "s_client", "-connect", fmt.Sprintf("127.0.0.1:%d", port), "-tls1_3", "-ign_eof", "-groups", n.openssl}, secret...)...)
+				})
+			}
+			if n.gnutls != "" {
+				t.Run("gnutls "+n.gnutls, func(t *testing.T) {
+					met(t, g, peertest.GnuTLS, "gnutls", "both", "TLS 1.3 PSK "+n.g.String())
+					c := dial(t, gnutls.Port, cfg)
+					must(t, c.handshake())
+					checkState(t, c.Engine, want)
+					echo(t, c)
+					run(t, "gnutls-cli", "--pskusername", string(testPSK.Identity), "--pskkey", hex.EncodeToString(testPSK.Key), "--priority",
+						qemuPriority+":-VERS-ALL:+VERS-TLS1.3:-GROUP-ALL:+GROUP-"+n.gnutls, "-p", fmt.Sprint(port), "127.0.0.1")
+				})
+			}
 		}
 	})
 }

@@ -1,12 +1,10 @@
 package tlsengine
 
 import (
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
 
@@ -129,48 +127,6 @@ func TestPSK12Refused(t *testing.T) {
 		var alert *AlertError
 		if !errors.As(clientErr, &alert) || alert.Alert != wire.BadRecordMAC || serverErr == nil || !strings.Contains(serverErr.Error(), want) {
 			t.Errorf("client %v, server %v", clientErr, serverErr)
-		}
-	}
-}
-
-func TestCryptoTLS12(t *testing.T) {
-	ca := newCA(t, "ec")
-	for _, spec := range keySpecs[:5] {
-		id := ca.newLeaf(t, spec)
-		for _, ourServer := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, our server %v", spec, ourServer), func(t *testing.T) {
-				a, b := net.Pipe()
-				defer a.Close()
-				cfg := Config{Identities: []Identity{id.Identity}, RequestCertificate: true}
-				std := stdConfig(ca, id)
-				std.MinVersion, std.MaxVersion = 0, tls.VersionTLS12
-				start, peer := Client, tls.Server
-				if ourServer {
-					start, peer = Server, tls.Client
-				}
-				e, err := start(&cfg)
-				must(t, err)
-				conn2 := peer(b, std)
-				done := make(chan error, 1)
-				go func() {
-					_, err := conn2.Write([]byte(greeting))
-					if err == nil {
-						_, err = conn2.Read(make([]byte, len(greeting)))
-					}
-					done <- err
-				}()
-				c := conn{a, e}
-				must(t, c.handshake())
-				buf := make([]byte, len(greeting))
-				n, err := c.Read(buf)
-				must(t, err)
-				_, err = c.Write(buf[:n])
-				must(t, err)
-				must(t, <-done)
-				if s := e.State(); s.Version != TLS12 || len(s.PeerChain) == 0 {
-					t.Errorf("%+v", s)
-				}
-			})
 		}
 	}
 }

@@ -3,11 +3,8 @@ package tlsengine
 import (
 	"bytes"
 	"crypto"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -194,61 +191,6 @@ func TestVerifyPeer(t *testing.T) {
 			var alert *AlertError
 			if clientErr == nil || !errors.As(serverErr, &alert) || alert.Alert != tt.alert {
 				t.Errorf("refusing: %v, refused: %v, want the alert %s", clientErr, serverErr, tt.alert)
-			}
-		})
-	}
-}
-
-// stdConfig is crypto/tls with an identity and an authority.
-func stdConfig(ca, id issued) *tls.Config {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca.Chain[0].PEM())
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{id.Chain[0].Raw}, PrivateKey: id.Key}},
-		RootCAs:      pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, ServerName: "localhost", MinVersion: tls.VersionTLS13,
-	}
-}
-
-func TestCryptoTLS(t *testing.T) {
-	ca := newCA(t, "ec")
-	for _, spec := range keySpecs[:5] {
-		id := ca.newLeaf(t, spec)
-		t.Run(spec, func(t *testing.T) {
-			for _, ourServer := range []bool{false, true} {
-				a, b := net.Pipe()
-				cfg := Config{Identities: []Identity{id.Identity}, RequestCertificate: true}
-				var e *Engine
-				var peer *tls.Conn
-				var err error
-				if ourServer {
-					e, err = Server(&cfg)
-					peer = tls.Client(b, stdConfig(ca, id))
-				} else {
-					e, err = Client(&cfg)
-					peer = tls.Server(b, stdConfig(ca, id))
-				}
-				must(t, err)
-				done := make(chan error, 1)
-				go func() {
-					_, err := peer.Write([]byte(greeting))
-					buf := make([]byte, len(greeting))
-					if err == nil {
-						_, err = peer.Read(buf)
-					}
-					done <- err
-				}()
-				c := conn{a, e}
-				must(t, c.handshake())
-				buf := make([]byte, len(greeting))
-				n, err := c.Read(buf)
-				must(t, err)
-				_, err = c.Write(buf[:n])
-				must(t, err)
-				must(t, <-done)
-				if len(e.State().PeerChain) == 0 {
-					t.Error("no certificate of the peer")
-				}
-				a.Close()
 			}
 		})
 	}

@@ -1,0 +1,147 @@
+package vnc
+
+import (
+	"context"
+	"fmt"
+	"image"
+	_ "image/png"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"virtls/authz"
+	"virtls/creds"
+	"virtls/internal/peertest"
+)
+
+// gtkVNC makes what gtk-vnc looks for in /etc/pki.
+func gtkVNC(t testing.TB, certificate bool) string {
+	t.Helper()
+	dir, files := t.TempDir(), certificates()
+	names := map[string]string{"CA/cacert.pem": "ca-cert.pem"}
+	if certificate {
+		names["gvnccapture/clientcert.pem"], names["gvnccapture/private/clientkey.pem"] = "client-cert.pem", "client-key.pem"
+	}
+	for to, from := range names {
+		path := filepath.Join(dir, to)
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, files[from], 0o600))
+	}
+	return dir
+}
+
+// relay lets one viewer in and connects it with a plain QEMU.
+func relay(t testing.TB, o ServerOptions, to *qemu) (port int, result <-chan error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	back := to.open(t)
+	o.Throttle = quick()
+	done := make(chan error, 1)
+	go func() {
+		done <- func() error {
+			c, err := l.Accept()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			front, err := Accept(ctx, c, o)
+			if err != nil {
+				return err
+			}
+			behind, err := Dial(ctx, back, Options{})
+			if err != nil {
+				return err
+			}
+			go func() {
+				io.Copy(behind, front)
+				behind.Close()
+			}()
+			io.Copy(front, behind)
+			return nil
+		}()
+	}()
+	return l.Addr().(*net.TCPAddr).Port, done
+}
+
+// capture runs gvnccapture on a terminal, which it wants for passwords, and
+// answers its prompts.
+func capture(t *testing.T, pki, display, file string, types []string) peertest.Result {
+	t.Helper()
+	keys, terminal, err := os.Pipe()
+	must(t, err)
+	defer keys.Close()
+	defer terminal.Close()
+	p := peertest.Host.Start(t, peertest.Options{Mounts: map[string]string{"/etc/pki": pki}, Stdin: keys},
+		peertest.Logged(": "), "script", "-qec", "gvnccapture "+display+" "+file, "/dev/null")
+	for i := 0; i < len(types); i += 2 {
+		p.Until(peertest.Logged(types[i]))
+		_, err := io.WriteString(terminal, types[i+1]+"\n")
+		must(t, err)
+	}
+	return p.Wait()
+}
+
+// gtk-vnc sees QEMU's screen through a server of ours, by each way it knows.
+func TestPeerGtkVNC(t *testing.T) {
+	if !peertest.Host.Has("gvnccapture") {
+		peertest.Host.Run(t, peertest.Options{}, "gvnccapture", "--help") // says how to get it
+	}
+	q := startQEMU(t, peertest.Host, peertest.Options{}, "")
+	x509, anon := x509Options(t, creds.Server, ""), anonOptions(t, creds.Server)
+	listed := with(x509, &authz.List{Rules: []authz.Rule{{Match: "O=Example,CN=client1", Policy: authz.Allow}}})
+	accounts := saslServer(t)
+	login := []string{"Username: ", user, "Password: ", password}
+	for _, tt := range []struct {
+		name        string
+		server      ServerOptions
+		certificate bool
+		types       []string // prompts and answers
+		refused     string   // by the server's error
+	}{
+		{"nothing", ServerOptions{}, false, nil, ""},
+		{"password", ServerOptions{Password: passwordOf(password)}, false, []string{"Password: ", password}, ""},
+		{"wrong password", ServerOptions{Password: passwordOf(password)}, false, []string{"Password: ", "f4lse"}, "password is wrong"},
+		{"anonymous", ServerOptions{Anon: anon}, false, nil, ""},
+		{"anonymous and password", ServerOptions{Anon: anon, Password: passwordOf(password)}, false, []string{"Password: ", password}, ""},
+		{"anonymous and Plain", ServerOptions{Anon: anon, SASL: accounts, Offer: []Security{TLSPlain}}, false, login, ""},
+		{"x509 mutual", ServerOptions{X509: listed}, true, nil, ""},
+		{"x509 without certificate", ServerOptions{X509: listed}, false, nil, "No certificate was found"},
+		{"x509 and password", ServerOptions{X509: x509, Password: passwordOf(password)}, true, []string{"Password: ", password}, ""},
+		{"x509 and Plain", ServerOptions{X509: x509, SASL: accounts, Offer: []Security{X509Plain}}, true, login, ""},
+		{"x509 and SASL", ServerOptions{X509: x509, SASL: accounts}, true, login, ""},
+		{"x509 and wrong SASL password", ServerOptions{X509: x509, SASL: accounts}, true, []string{"Username: ", user, "Password: ", "f4lse"}, "password is wrong"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			port, result := relay(t, tt.server, q)
+			out := filepath.Join(t.TempDir(), "screen.png")
+			seen := capture(t, gtkVNC(t, tt.certificate), fmt.Sprintf("localhost:%d", port-5900), out, tt.types)
+			err := <-result
+			if tt.refused != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.refused) || strings.Contains(err.Error(), "f4lse") {
+					t.Errorf("got %v; want %q", err, tt.refused)
+				}
+				if _, err := os.Stat(out); err == nil {
+					t.Error("gvnccapture has a picture all the same")
+				}
+				return
+			}
+			must(t, err)
+			f, err := os.Open(out)
+			if err != nil {
+				t.Fatal(seen)
+			}
+			defer f.Close()
+			if config, _, err := image.DecodeConfig(f); err != nil || config.Width != 640 || config.Height != 480 {
+				t.Errorf("a picture %+v, %v", config, err)
+			}
+		})
+	}
+}

@@ -86,6 +86,7 @@ func TestConfigRefused(t *testing.T) {
 		strings.Replace(one, "%", ", allow: [{dn: a, from: []}]", 1): "2: the gateway a has a rule with an empty list of networks",
 		strings.Replace(one, "%", ", tls-authz: ''", 1):              "2: there is no value",
 		strings.Replace(one, "%", ", listen-tls-creds: ", 1):         "2: there is no value",
+		strings.Replace(one, "%", ", exports: []", 1):                "2: the gateway a has an empty list of exports",
 		"a: &x [1]\nb: *x":                                           "1: there is no field",
 		"objects: &x []":                                             "1: anchors",
 		"\t":                                                         "1: ",

@@ -102,6 +102,8 @@ func ParseExport(text string) (Exported, error) {
 		key, value, ok := strings.Cut(part, "=")
 		value = strings.ReplaceAll(value, "\x00", ",")
 		switch {
+		case key == "tls-authz" && value == "":
+			return e, kindOptions.Found("export", text).WithText("tls-authz names no list").WithFix("leave it out, or name an object").Usage()
 		case ok && key == "name":
 			e.Name = value
 		case ok && key == "tls-authz":

@@ -359,7 +359,7 @@ func TestNBDRefused(t *testing.T) {
 			}
 		})
 	}
-	for text, want := range map[string]string{"disk": "is not one of", "name=a,allow=O=Example,CN=b": "double the commas", "nam=a": "is not one of"} {
+	for text, want := range map[string]string{"disk": "is not one of", "name=a,allow=O=Example,CN=b": "double the commas", "nam=a": "is not one of", "name=a,tls-authz=": "names no list"} {
 		_, err := ParseExport(text)
 		if f, ok := errors.AsType[*finding.Failure](err); !ok || !strings.Contains(f.Text+f.Fix, want) {
 			t.Errorf("%s: %v", text, err)

@@ -22,6 +22,7 @@ type asker struct {
 	fixed    bool
 	noZeroes bool
 	mode     mode
+	heard    int // octets of answers' data
 }
 
 // An answer is what the server says to an option.
@@ -142,6 +143,10 @@ func (a *asker) send(o Option, data []byte) error {
 // maxAnswer bounds an answer's data: a name and a description are the longest.
 const maxAnswer = 4 + 2*maxString
 
+// maxHeard bounds the data of all answers of a server together, so that it cannot
+// fill the memory with lists of exports and of their contexts.
+const maxHeard = 64 << 20
+
 // receive reads an answer to an option.
 func (a *asker) receive(o Option) (answer, error) {
 	what := fmt.Sprintf("the answer to option %d (%s)", uint32(o), o)
@@ -158,6 +163,9 @@ func (a *asker) receive(o Option) (answer, error) {
 		return r, a.broken(fmt.Errorf("unexpected option type %d (%s), expected %d (%s)", uint32(got), got, uint32(o), o))
 	case size > maxAnswer:
 		return r, a.broken(fmt.Errorf("%s has %d octets, want at most %d", what, size, maxAnswer))
+	}
+	if a.heard += int(size) + len(b); a.heard > maxHeard {
+		return r, a.broken(fmt.Errorf("the server says more than %d octets before any export is used", maxHeard))
 	}
 	r.data = make([]byte, size)
 	if _, err := io.ReadFull(a.conn, r.data); err != nil {

@@ -207,3 +207,55 @@ func FuzzMediator(f *testing.F) {
 		}
 	})
 }
+
+// TestEndlessAnswers lets a server list more than anybody can keep: each list is
+// within its bound, all together are not.
+func TestEndlessAnswers(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	answer := func(o Option, kind ReplyType, data string) string {
+		b := be.AppendUint64(nil, magicReply)
+		b = be.AppendUint32(be.AppendUint32(b, uint32(o)), uint32(kind))
+		return string(be.AppendUint32(b, uint32(len(data)))) + data
+	}
+	sent := 0
+	say := func(text string) bool {
+		n, err := theirs.Write([]byte(text))
+		sent += n
+		return err == nil
+	}
+	go func() {
+		say("NBDMAGICIHAVEOPT\x00\x03")
+		go func() { // what the client says does not matter
+			b := make([]byte, 1<<16)
+			for {
+				if _, err := theirs.Read(b); err != nil {
+					return
+				}
+			}
+		}()
+		entry := string(be.AppendUint32(nil, 4000)) + strings.Repeat("n", 4000) + strings.Repeat("d", 4000)
+		for range 5000 {
+			if !say(answer(OptList, RepServer, entry)) {
+				return
+			}
+		}
+		say(answer(OptList, RepAck, ""))
+		say(answer(OptExtendedHeaders, RepErrUnsupported, "") + answer(OptStructuredReply, RepAck, ""))
+		for say(answer(OptInfo, RepInfo, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01") + answer(OptInfo, RepAck, "")) {
+			for range 5000 {
+				if !say(answer(OptListMetaContext, RepMetaContext, "\x00\x00\x00\x00"+strings.Repeat("c", 8000))) {
+					return
+				}
+			}
+			say(answer(OptListMetaContext, RepAck, ""))
+		}
+	}()
+	_, err := Query(t.Context(), ours, Options{})
+	if err == nil || !strings.Contains(err.Error(), "says more than") {
+		t.Errorf("the client ends with %v", err)
+	}
+	if sent > maxHeard+1<<20 {
+		t.Errorf("it took %d octets", sent)
+	}
+}

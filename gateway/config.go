@@ -71,7 +71,7 @@ func (o *Object) UnmarshalYAML(n *yaml.Node) error {
 // maxConfig bounds a configuration file.
 const maxConfig = 1 << 20
 
-// ReadConfig reads a configuration file.
+// ReadConfig reads a configuration file, unless everybody may write to it.
 func ReadConfig(name string) (*Config, error) {
 	unreadable := func(err error) error {
 		return kindConfig.Found(name, "").WithText("the configuration cannot be read").WithFix("name a file that is there and that this user may read").Unable(err)
@@ -81,6 +81,9 @@ func ReadConfig(name string) (*Config, error) {
 		return nil, unreadable(err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0 {
+		return nil, kindConfig.Found(name, fmt.Sprintf("mode %04o", info.Mode().Perm())).WithText("every user of this machine may write to the configuration").WithFix("chmod o-w %s", name).Wrong()
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
 		return nil, unreadable(err)

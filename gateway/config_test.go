@@ -100,6 +100,21 @@ func TestConfigRefused(t *testing.T) {
 	}
 }
 
+// A file that everybody may write to says nothing of who may come in.
+func TestConfigModes(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "gateway.yaml")
+	must(t, os.WriteFile(name, []byte("gateways:\n- {name: a, listen: 'tcp://:1', connect: 'tcp://h:1'}\n"), 0o600))
+	for mode, fine := range map[os.FileMode]bool{0o600: true, 0o644: true, 0o664: true, 0o666: false, 0o602: false} {
+		must(t, os.Chmod(name, mode))
+		if _, err := ReadConfig(name); (err == nil) != fine {
+			t.Errorf("mode %v: %v", mode, err)
+		}
+	}
+	if _, err := ReadConfig(name + ".missing"); finding.ExitCode(err) != finding.ExitUnable || !strings.Contains(finding.Of(err).Fix, "that is there") {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
 func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(exampleConfig))
 	f.Add([]byte("gateways: [{name: a, listen: x, connect: y, allow: [{from: [::1]}]}]"))

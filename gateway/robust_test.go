@@ -273,6 +273,29 @@ func TestAccessRefused(t *testing.T) {
 	}
 }
 
+// What a client calls itself is no line of the log, in neither form of it, and no
+// command to a terminal.
+func TestNamesInTheLog(t *testing.T) {
+	ca := shared().ca
+	const name = "eve\ntime=2030 level=INFO msg=accepted verdict=accepted \x1b]0;title\x07 \"quoted\""
+	gw := run(t, Options{
+		Listen:  Side{address(t, "tls://127.0.0.1:0"), holder(t, ca.dir(t, "localhost", "ec"), creds.Server)},
+		Connect: Side{Address: address(t, serve(t, "unix", echo))}, Access: Access{{DN: "O=Example,CN=admin"}},
+	})
+	if c, err := gw.open(t, ca.dir(t, name, "ec")); err == nil {
+		err = tryExchange(c, "hello")
+		if err == nil {
+			t.Error("the client was let in")
+		}
+	}
+	gw.log.await(t, "verdict=refused", "code=peer-denied", "eve")
+	for line := range strings.Lines(gw.log.String()) {
+		if !strings.Contains(line, " gateway=tls ") || strings.HasPrefix(line, "time=2030") || strings.ContainsAny(line, "\x1b\x07") {
+			t.Errorf("a line that was forged: %q", line)
+		}
+	}
+}
+
 // Stopping lets connections end, and cuts them only after the limit.
 func TestDrain(t *testing.T) {
 	dir := shared().ca.dir(t, "localhost", "ec")

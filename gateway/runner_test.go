@@ -130,6 +130,17 @@ func TestStatus(t *testing.T) {
 		must(t, err)
 		return b
 	}
+	for host, want := range map[string]int{"evil.example.com": 403, "evil.example.com:9464": 403, "localhost:9464": 200, "127.0.0.1": 200, "[::1]:9464": 200, "[::1]": 200} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+"/status", nil)
+		must(t, err)
+		req.Host = host
+		res, err := http.DefaultClient.Do(req)
+		must(t, err)
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("asked as %s the page answers %d, want %d", host, res.StatusCode, want)
+		}
+	}
 	metrics := string(get("/metrics"))
 	for _, want := range []string{
 		`virtls_gateway_connections{gateway="a \"b\""} 1`, `virtls_gateway_bytes_total{gateway="a \"b\"",direction="up"} 5`,

@@ -117,16 +117,28 @@ func (r *Runner) Status() Status {
 	return s
 }
 
-// listenStatus opens the status page's socket.
-func (r *Runner) listenStatus(ctx context.Context) (net.Listener, error) {
+// Check finds what would keep the runner from beginning, as far as that shows
+// without listening.
+func (r *Runner) Check() error {
+	if r.Process.Status == "" {
+		return nil
+	}
 	host, _, err := net.SplitHostPort(r.Process.Status)
 	if err != nil {
-		return nil, kindAddress.Found(r.Process.Status, "").WithText("the status page listens at HOST:PORT").WithFix("write 127.0.0.1:PORT").Usage()
+		return kindAddress.Found(r.Process.Status, "").WithText("the status page listens at HOST:PORT").WithFix("write 127.0.0.1:PORT").Usage()
 	}
 	ip, err := netip.ParseAddr(host)
 	loopback := host == "localhost" || err == nil && ip.IsLoopback()
 	if !loopback && !r.Process.StatusAnywhere {
-		return nil, kindStatus.Found(r.Process.Status, "").Usage()
+		return kindStatus.Found(r.Process.Status, "").Usage()
+	}
+	return nil
+}
+
+// listenStatus opens the status page's socket.
+func (r *Runner) listenStatus(ctx context.Context) (net.Listener, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", r.Process.Status)
@@ -150,13 +162,31 @@ func (r *Runner) serveStatus(ctx context.Context, l net.Listener) {
 		e.Encode(r.Status())
 	})
 	server := http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		Handler: r.named(mux), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10,
 	}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	if err := server.Serve(l); err != nil && ctx.Err() == nil {
 		r.Log.Error("the status page has ended", "error", err.Error())
 	}
+}
+
+// named refuses requests for another name than the machine's own, unless the
+// page is for everybody: a page of somebody else's whose name has come to stand
+// for this address could otherwise read it with a browser (DNS rebinding).
+func (r *Runner) named(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		host := req.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+		if !r.Process.StatusAnywhere && host != "" && host != "localhost" && err != nil {
+			http.Error(w, "ask by address", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, req)
+	})
 }
 
 // A metric is a family of the text format of Prometheus.

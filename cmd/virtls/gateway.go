@@ -193,6 +193,9 @@ func (a *app) runGateways(objects objectFlags, p gateway.Process, check bool, op
 
 // checked says what would run.
 func (a *app) checked(r *gateway.Runner) error {
+	if err := r.Check(); err != nil {
+		return err
+	}
 	if a.json {
 		return a.printJSON(gatewayReport{finding.NewReport(a.found), r.Status()})
 	}

@@ -36,8 +36,8 @@ func (e *Engine) chooseIdentity(h *wire.ClientHello) error {
 				why = "the client cannot verify the chain of those before it"
 			default:
 				e.hs.identity, e.state.Identity, e.state.Scheme = id, i, scheme
-				if i > 0 {
-					e.state.Reason = why
+				if e.state.Reason = why; i == 0 {
+					e.state.Reason = ""
 				}
 				return nil
 			}

@@ -229,6 +229,11 @@ func (c *Config) complete(client bool) (*Config, error) {
 	if full.Versions == nil {
 		full.Versions = []Version{TLS13, TLS12}
 	}
+	for _, v := range full.Versions {
+		if v != TLS13 && v != TLS12 {
+			return nil, fmt.Errorf("tlsengine: %s is not there", v)
+		}
+	}
 	if full.Anonymous {
 		full.Versions = slices.DeleteFunc(slices.Clone(full.Versions), func(v Version) bool { return v != TLS12 })
 	}

@@ -147,6 +147,34 @@ func TestPSKIsProvedAgain(t *testing.T) {
 	}
 }
 
+// A key that comes with the second ClientHello only is not looked at: a client
+// may take keys away after a HelloRetryRequest, not bring others (RFC 8446,
+// section 4.1.2), and the server has chosen its certificate by then.
+func TestPSKAfterRetry(t *testing.T) {
+	for name, first := range map[string][]byte{"no key": nil, "an unknown user": []byte("poor")} {
+		t.Run(name, func(t *testing.T) {
+			id := newCA(t, "ec").newLeaf(t, "ec").Identity
+			p := newPair(t, Config{Groups: []Group{wire.X25519, wire.P384}}, Config{FindPSK: findPSK(testPSK), Identities: []Identity{id}, Groups: []Group{wire.P384}})
+			h := helloOf(t, p.client)
+			x, err := kex.New(wire.P384, rand.Reader)
+			must(t, err)
+			for _, user := range [][]byte{first, testPSK.Identity} {
+				h.PSKModes = []wire.PSKMode{wire.PSKWithDHE}
+				if user != nil {
+					h.PSKs, h.Binders = []wire.PSKIdentity{{Identity: user}}, [][]byte{make([]byte, 32)}
+				}
+				feedHandshake(p.server, h.Marshal())
+				_, err := p.server.Handshake()
+				must(t, err)
+				h.KeyShares = []wire.KeyShare{{Group: wire.P384, Data: x.Share()}}
+			}
+			if s := p.server.State(); !s.Retried || s.PSKIdentity != nil || s.Identity != 0 || s.Version != TLS13 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
 // A key that does not fit the client's suites is refused as an unknown user is,
 // and the log says what is wrong.
 func TestPSKWithOtherHash(t *testing.T) {

@@ -114,6 +114,9 @@ func TestVersionsWithoutSuites(t *testing.T) {
 	if h := helloOf(t, c); len(h.Versions) != 1 {
 		t.Errorf("offered %v", h.Versions)
 	}
+	if _, err := Client(&Config{Versions: []Version{TLS12, wire.TLS10}}); err == nil {
+		t.Error("TLS 1.0 is offered")
+	}
 }
 
 func TestWarnings(t *testing.T) {

@@ -153,7 +153,8 @@ func (e *Engine) chooseCredential(h *wire.ClientHello, m wire.Message) (int, err
 	hs := e.hs
 	first := hs.psk // before a HelloRetryRequest; what was chosen then is chosen again or not at all
 	hs.psk, hs.unfit = nil, nil
-	if h.PSKs != nil && e.cfg.FindPSK != nil && (len(e.cfg.Identities) == 0 || e.takesMode(h)) {
+	late := hs.retry != nil && first == nil // a key that the first client_hello did not bring
+	if h.PSKs != nil && !late && e.cfg.FindPSK != nil && (len(e.cfg.Identities) == 0 || e.takesMode(h)) {
 		index, err := e.choosePSK(h, m)
 		if err != nil {
 			return 0, err

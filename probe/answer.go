@@ -13,6 +13,7 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/proto/libvirt"
+	"virtls/proto/nbd"
 	"virtls/session"
 	"virtls/tlsengine"
 )
@@ -26,6 +27,8 @@ func (p *prober) answer(ctx context.Context) error {
 		p.find(findings(p.pending)...)
 		p.done(StageAnswer, Unknown, "not waited for: the server is not to be trusted")
 		return errStop
+	case p.t.NBD != nil:
+		return p.exports(ctx)
 	case p.t.URI == nil:
 		return p.listen()
 	}
@@ -212,7 +215,7 @@ func (p *prober) hidden() []Candidate {
 
 // refuses tells whether the server refuses other credentials.
 func (p *prober) refuses(ctx context.Context, c creds.Credentials) (refused, known bool) {
-	nc, err := p.again(ctx)
+	nc, err := p.againToTLS(ctx)
 	if err != nil {
 		return false, false
 	}
@@ -226,6 +229,10 @@ func (p *prober) refuses(ctx context.Context, c creds.Credentials) (refused, kno
 	if p.t.URI != nil {
 		err := libvirt.AwaitConfirmation(ctx, conn)
 		return err != nil, err == nil || finding.Of(err).Code == "libvirt-unconfirmed"
+	}
+	if p.t.NBD != nil {
+		_, err := nbd.Look(ctx, conn, nbd.Options{Upgraded: true})
+		return err != nil, err == nil || finding.Of(err).Code == "nbd-protocol"
 	}
 	conn.SetReadDeadline(time.Now().Add(listenLimit))
 	n, err := conn.Read(make([]byte, 1))

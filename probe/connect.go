@@ -17,6 +17,10 @@ import (
 
 // resolve finds the host's addresses.
 func (p *prober) resolve(ctx context.Context) error {
+	if p.t.local() {
+		p.done(StageResolve, Passed, "a UNIX socket")
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
 	if a, err := netip.ParseAddr(p.t.Host); err == nil {
@@ -53,6 +57,9 @@ func reasonOf(err error) string {
 
 // connect tries the addresses one after the other.
 func (p *prober) connect(ctx context.Context) error {
+	if p.t.local() {
+		return p.connectLocal(ctx)
+	}
 	var last error
 	for _, a := range p.addrs {
 		nc, err := p.dialAddr(ctx, a)
@@ -67,6 +74,19 @@ func (p *prober) connect(ctx context.Context) error {
 	return p.stop(StageConnect, p.unconnected(last))
 }
 
+// connectLocal connects to a UNIX socket.
+func (p *prober) connectLocal(ctx context.Context) error {
+	p.r.Address = p.t.NBD.Path
+	nc, err := p.again(ctx)
+	if err != nil {
+		p.r.Unreachable, p.r.Address = true, ""
+		return p.stop(StageConnect, kindUnreachable.Found(p.r.Target, err.Error()).WithFix("start the service, or correct the path; the socket's mode and directory must let this user in"))
+	}
+	p.nc = &recorder{Conn: nc}
+	p.done(StageConnect, Passed, p.r.Address)
+	return nil
+}
+
 func (p *prober) dialAddr(ctx context.Context, a netip.Addr) (net.Conn, error) {
 	d := net.Dialer{Timeout: p.o.Timeout}
 	return d.DialContext(ctx, "tcp", p.address(a))
@@ -75,6 +95,9 @@ func (p *prober) dialAddr(ctx context.Context, a netip.Addr) (net.Conn, error) {
 // again connects to where the probe has been connected before.
 func (p *prober) again(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{Timeout: p.o.Timeout}
+	if p.t.local() {
+		return d.DialContext(ctx, "unix", p.r.Address)
+	}
 	return d.DialContext(ctx, "tcp", p.r.Address)
 }
 
@@ -131,6 +154,9 @@ func (p *prober) upgrade(ctx context.Context) error {
 	if p.t.URI != nil && p.t.URI.Transport == libvirt.TCP {
 		return p.plainLibvirt(ctx)
 	}
+	if p.t.NBD != nil {
+		return p.upgradeNBD(ctx)
+	}
 	p.done(StageUpgrade, Passed, "TLS begins with the first byte")
 	return nil
 }
@@ -149,6 +175,13 @@ type recorder struct {
 	net.Conn
 	mu    sync.Mutex
 	first []byte
+}
+
+// forget has it remember what comes from now on.
+func (r *recorder) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.first = nil
 }
 
 // maxFirst is how much is remembered.

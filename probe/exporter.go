@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"virtls/proto/nbd"
 )
 
 // An Exporter answers /probe?target=URL with the metrics of a probe, as
@@ -24,8 +26,7 @@ type Exporter struct {
 	// Allow lists the networks that may be probed; none if it is empty.
 	Allow []netip.Prefix
 	// Schemes lists what targets may begin with, such as "tls" or "qemu+tls"; if
-	// it is empty, those of tls:// and of libvirt's URIs with TLS, without
-	// parameters that name files.
+	// it is empty, all, without parameters that name files, and without UNIX sockets.
 	Schemes []string
 	// Limit is how many probes may run at once; 8 if 0. More are refused.
 	Limit int
@@ -148,6 +149,8 @@ func (e *Exporter) forbids(t Target) string {
 	switch {
 	case len(e.Schemes) > 0 && !slices.Contains(e.Schemes, t.Scheme()):
 		return fmt.Sprintf("targets of %s:// are not allowed here", t.Scheme())
+	case t.NBD != nil:
+		return forbidsNBD(*t.NBD)
 	case t.URI == nil:
 		return ""
 	case t.URI.PKIPath != "" || t.URI.NoVerify || t.URI.NoSanity || t.URI.Priority != "":
@@ -155,6 +158,18 @@ func (e *Exporter) forbids(t Target) string {
 	case t.URI.Name != "":
 		// Some of libvirt's drivers connect to where a URI says, from the server.
 		return "a target may not have the server open another URI"
+	}
+	return ""
+}
+
+// forbidsNBD keeps whoever asks from choosing files and sockets of this machine,
+// and from turning checks off.
+func forbidsNBD(a nbd.Target) string {
+	switch {
+	case a.Network != "tcp":
+		return "targets may not be sockets of this machine here"
+	case a.Certificates != "" || a.PSKFile != "" || a.Type != "" || a.Username != "" || a.NoVerifyPeer:
+		return "a target's parameters may not choose files or turn checks off here"
 	}
 	return ""
 }

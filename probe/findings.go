@@ -4,7 +4,7 @@ import "virtls/finding"
 
 var (
 	kindTarget = finding.Define("probe-target", finding.Error,
-		"this is no target of a probe", "write tls://HOST:PORT, or a URI of libvirt's such as qemu://HOST/system")
+		"this is no target of a probe", "write tls://HOST:PORT, an address of NBD such as nbds://HOST/EXPORT, or a URI of libvirt's such as qemu://HOST/system")
 	kindUnresolved = finding.Define("probe-unresolved", finding.Error,
 		"the name has no address", "correct the name, or add it to the DNS or to /etc/hosts")
 	kindNotAllowed = finding.Define("probe-not-allowed", finding.Error,
@@ -17,6 +17,12 @@ var (
 		"no connection can be made", "look at the route to the host, and at firewalls")
 	kindPlainURI = finding.Define("probe-plain", finding.Error,
 		"everything goes over the network unencrypted, and the server does not prove who it is", "use DRIVER+tls:// in the place of DRIVER+tcp://, and turn listen_tcp off")
+	kindNotNBD = finding.Define("probe-not-nbd", finding.Error,
+		"the service does not speak NBD on this port", "correct the port; NBD's is 10809 unless the server was told otherwise")
+	kindNBDPlain = finding.Define("probe-nbd-plain", finding.Error,
+		"the NBD server has no TLS: whoever is on the way reads and changes the disk, and whoever reaches it has it", "give it credentials (qemu-nbd --tls-creds, nbdkit --tls=require), or put virtls gateway nbd in front of it and have it listen on a UNIX socket")
+	kindNBDOptional = finding.Define("probe-nbd-optional", finding.Error,
+		"the NBD server lets in clients without TLS: nobody has to prove anything, and whoever is on the way can make clients do without", "have it demand TLS (nbdkit --tls=require, nbd-server FORCEDTLS, virtls nbd serve without --tls-optional)")
 	kindNotTLS = finding.Define("probe-not-tls", finding.Error,
 		"the service does not speak TLS on this port", "turn TLS on for it, or correct the port")
 	kindSilent = finding.Define("probe-silent", finding.Error,

@@ -18,7 +18,8 @@ import (
 )
 
 // complete tells whether the handshake is to be completed.
-func (p *prober) complete() bool { return p.o.Complete || p.t.URI != nil }
+// A server of NBD counts no client that leaves before it has chosen an export.
+func (p *prober) complete() bool { return p.o.Complete || p.t.URI != nil || p.t.NBD != nil }
 
 // options are the session's with credentials.
 func (p *prober) options(c creds.Credentials) session.Options {
@@ -123,7 +124,7 @@ func (p *prober) failedHandshake(ctx context.Context, err error) error {
 
 // greetings tell what a service speaks that does not speak TLS.
 var greetings = []struct{ begins, is, fix string }{
-	{"NBDMAGIC", "NBD", "the NBD protocol gets to TLS by STARTTLS: probe nbds:// with a client of NBD, such as nbdinfo"},
+	{"NBDMAGIC", "NBD", "the NBD protocol gets to TLS by STARTTLS: probe nbds://HOST:PORT"},
 	{"RFB ", "VNC", "VNC gets to TLS by VeNCrypt, inside its own protocol"},
 	{"SSH-", "SSH", "this is an SSH server: the port is wrong"},
 	{"HTTP/", "HTTP", "this is a web server: the port is wrong"},
@@ -207,6 +208,9 @@ func (p *prober) closedLater(ctx context.Context, err error) error {
 func (p *prober) serverLog() string {
 	if p.t.URI != nil {
 		return "the log of the server: journalctl -u libvirtd -u virtproxyd (log_filters=\"1:rpc\" tells more)"
+	}
+	if p.t.NBD != nil {
+		return "the log of the server: the standard error of qemu-nbd or QEMU (of a libvirt guest /var/log/libvirt/qemu/GUEST.log); nbdkit says more with -f -v"
 	}
 	return "the log of the server: of a libvirt guest /var/log/libvirt/qemu/GUEST.log, else the standard error of QEMU; for a character device QEMU logs nothing unless -trace 'chr_socket_tls*,qcrypto_tls*' is set"
 }

@@ -159,6 +159,8 @@ func (p *prober) judgeName(x *creds.X509, verdict finding.Finding) {
 	switch {
 	case len(p.state.PeerChain) == 0:
 		p.done(StageName, Unknown, "no certificate")
+	case p.host == "":
+		p.done(StageName, Unknown, "there is no name to compare with; --tls-hostname has one")
 	case mismatch && !x.VerifyPeer():
 		p.done(StageName, Failed, fmt.Sprintf("%s is not in the certificate: %s", p.host, names))
 		p.find(kindOtherName.Found("", names).WithWant(p.host, ""))

@@ -10,6 +10,7 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/priority"
+	"virtls/proto/nbd"
 	"virtls/tlsengine"
 	"virtls/tlsengine/scan"
 )
@@ -56,7 +57,19 @@ func (p *prober) ask(ctx context.Context) {
 }
 
 // againToTLS connects anew, up to where TLS begins.
-func (p *prober) againToTLS(ctx context.Context) (net.Conn, error) { return p.again(ctx) }
+func (p *prober) againToTLS(ctx context.Context) (net.Conn, error) {
+	nc, err := p.again(ctx)
+	if err != nil || p.t.NBD == nil {
+		return nc, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
+	defer cancel()
+	if err := nbd.Upgrade(ctx, nc, p.r.Target); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return nc, nil
+}
 
 // alerted says why the server ended the handshake with an alert.
 func (p *prober) alerted(ctx context.Context, a tlsengine.Alert) error {

@@ -37,6 +37,12 @@ func (r *Result) Print(w io.Writer) error {
 		}
 		b.add("  asks:    for a client's certificate %s", from)
 	}
+	if r.NBD != nil && r.NBD.TLS != "" {
+		fmt.Fprintf(&b, "  TLS:     %s\n", r.NBD.TLS)
+		for _, e := range r.NBD.Exports {
+			fmt.Fprintf(&b, "  export:  %s\n", e)
+		}
+	}
 	if r.Scan != nil {
 		r.printScan(&b)
 	}

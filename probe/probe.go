@@ -3,7 +3,7 @@
 // shakes hands, judges the server's chain and name, compares what the server asks
 // of its clients with the certificate at hand, and has the service answer.
 //
-// A service that is not libvirt's is left before the handshake is complete unless
+// A service that is neither libvirt's nor NBD's is left before the handshake is complete unless
 // [Options.Complete] is set, so that the probe of a migration that waits, or of a
 // character device, is no peer of it.
 package probe
@@ -37,7 +37,7 @@ type Options struct {
 	Hostname    string // that the server's certificate must have; the target's host if empty
 
 	// Complete completes the handshake with services of which it is not known
-	// what they do then. libvirt's are always completed.
+	// what they do then. libvirt's and NBD's are always completed.
 	Complete bool
 	// Stranger are credentials whose certificate the server's authority issued
 	// and its access list should not let in. A server that refuses them has one.
@@ -77,6 +77,7 @@ const (
 	StageName      = "name"
 	StageClient    = "client certificate"
 	StageAnswer    = "answer"
+	StagePlain     = "plain clients" // of NBD: whether the server lets them in
 	StageScan      = "scan"
 )
 
@@ -154,6 +155,7 @@ type Result struct {
 	Shown string        `json:"shown,omitempty"` // DN of the client's certificate, or user of its key
 
 	Server     *Server      `json:"server,omitempty"`
+	NBD        *NBDServer   `json:"nbd,omitempty"`
 	Candidates []Candidate  `json:"candidates,omitempty"` // the most likely first
 	Decides    string       `json:"decides,omitempty"`    // which log tells which of them it is
 	Scan       *scan.Result `json:"scan,omitempty"`
@@ -203,6 +205,9 @@ func Run(ctx context.Context, t Target, o Options) *Result {
 		o.Now = time.Now
 	}
 	p := &prober{o: o, t: t, host: o.Hostname, creds: o.Credentials, r: &Result{Target: t.String(), Stages: []Stage{}, Findings: []finding.Finding{}}}
+	if p.host == "" && t.NBD != nil {
+		p.host = t.NBD.Hostname
+	}
 	if p.host == "" {
 		p.host = t.Host
 	}
@@ -229,6 +234,7 @@ func (p *prober) run(ctx context.Context) {
 	p.compareExpected()
 	p.localSockets(ctx)
 	p.posture(ctx)
+	p.plainNBD(ctx)
 	if p.o.Scan && p.r.Address != "" {
 		p.scan(ctx)
 	}
@@ -272,6 +278,9 @@ func (p *prober) stop(stage string, f finding.Finding) error {
 
 // prepare loads the credentials.
 func (p *prober) prepare() error {
+	if p.t.NBD != nil {
+		return p.prepareNBD()
+	}
 	if p.creds != nil || p.t.URI == nil || p.t.URI.Transport != libvirt.TLS {
 		return nil
 	}

@@ -143,12 +143,12 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestParseTarget(t *testing.T) {
-	for _, text := range []string{"tls://h:1", "tls://[::1]:65535/", "qemu://h/system", "qemu+tls://h:1/system", "qemu+tcp://h/system"} {
+	for _, text := range []string{"tls://h:1", "tls://[::1]:65535/", "qemu://h/system", "qemu+tls://h:1/system", "qemu+tcp://h/system", "nbd://h", "nbds://h:1/x?tls-hostname=y"} {
 		if tg, err := ParseTarget(text); err != nil || tg.Port == 0 || tg.Host == "" || tg.String() != text {
 			t.Errorf("%s: %+v, %v", text, tg, err)
 		}
 	}
-	for _, text := range []string{"", "h:1", "tls://h", "tls://:1", "tls://h:0", "tls://h:99999", "tls://h:1/x", "tls://h:1?x", "tls://u@h:1", "tls://h:1#x", "qemu:///system", "qemu+ssh://h/system", "http://h:x/", "http://h/", "nbds://h/x", "vnc://h/"} {
+	for _, text := range []string{"", "h:1", "tls://h", "tls://:1", "tls://h:0", "tls://h:99999", "tls://h:1/x", "tls://h:1?x", "tls://u@h:1", "tls://h:1#x", "qemu:///system", "qemu+ssh://h/system", "http://h:x/", "http://h/", "vnc://h/"} {
 		if tg, err := ParseTarget(text); err == nil || finding.Of(err).Code != "probe-target" || finding.ExitCode(err) != finding.ExitUsage {
 			t.Errorf("%q: %+v, %v", text, tg, err)
 		}
@@ -272,6 +272,10 @@ func TestExporter(t *testing.T) {
 		{"tls://" + strings.Repeat("x", 3000) + ":1", "names one target", 400},
 		{"qemu+tls://localhost/system?pkipath=/root", "may not choose files", 403},
 		{"qemu+tls://localhost/system?no_verify=1", "may not choose files", 403},
+		{"nbds://localhost:1", `code="probe-refused"`, 200},
+		{"nbds://localhost/?tls-psk-file=/etc/shadow", "may not choose files", 403},
+		{"nbds://localhost/?tls-verify-peer=0", "may not choose files", 403},
+		{"nbd+unix:///?socket=/run/s", "may not be sockets of this machine", 403},
 	} {
 		status, body := get("/probe?target=" + url.QueryEscape(tt.target))
 		if status != tt.status || !strings.Contains(body, tt.want) {
@@ -290,7 +294,7 @@ func TestExporter(t *testing.T) {
 		t.Errorf("too many at once: %d", status)
 	}
 	e.running.Store(0)
-	if status, body := get("/metrics"); status != 200 || !strings.Contains(body, "virtls_exporter_probes_total 3\n") || !strings.Contains(body, "virtls_exporter_refused_total 8\n") {
+	if status, body := get("/metrics"); status != 200 || !strings.Contains(body, "virtls_exporter_probes_total 4\n") || !strings.Contains(body, "virtls_exporter_refused_total 11\n") {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, _ := get("/"); status != 404 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"virtls/internal/promtext"
@@ -47,6 +48,25 @@ func Prometheus(w io.Writer, results []*Result) error {
 	metric("virtls_probe_posture", "How far the service protects its sessions: 1 for what holds.", func(name string, r *Result) {
 		for _, p := range Postures() {
 			one(name, number(p == r.Posture), "target", r.Target, "posture", string(p))
+		}
+	})
+	metric("virtls_probe_nbd_tls", "What a server of NBD does about TLS: 1 for what holds.", func(name string, r *Result) {
+		for _, p := range []TLSPolicy{TLSOff, TLSOptional, TLSRequired} {
+			if r.NBD != nil {
+				one(name, number(p == r.NBD.TLS), "target", r.Target, "tls", string(p))
+			}
+		}
+	})
+	metric("virtls_probe_nbd_export_size_bytes", "Size of an export of NBD.", func(name string, r *Result) {
+		if r.NBD == nil {
+			return
+		}
+		seen := map[string]bool{}
+		for _, e := range r.NBD.Exports {
+			if e.Size >= 0 && !seen[e.Name] {
+				seen[e.Name] = true
+				fmt.Fprintf(b, "%s{%s} %d\n", name, promtext.Labels("target", r.Target, "export", e.Name, "read_only", strconv.FormatBool(e.ReadOnly)), e.Size)
+			}
 		}
 	})
 	metric("virtls_probe_reload_needed", "Whether the service shows another certificate than its file has.", func(name string, r *Result) {

@@ -222,6 +222,52 @@ var services = map[string]func(l *lab) int{
 		return l.listener(func(c net.Conn) { c.Write([]byte{22, 3, 3, 0, 4, 11, 0, 0, 0}); time.Sleep(time.Hour); c.Close() })
 	},
 	"drops": func(l *lab) int { return l.drops() },
+
+	"qemu-nbd": func(l *lab) int { return l.qemuNBD("tls-creds-x509", server.write(l.t)) },
+	"qemu-nbd list": func(l *lab) int {
+		return l.qemuNBD("tls-creds-x509", server.write(l.t), "--object=authz-simple,id=acl,identity=O=Test,,CN=somebody", "--tls-authz=acl")
+	},
+	"qemu-nbd list ours": func(l *lab) int {
+		return l.qemuNBD("tls-creds-x509", server.write(l.t), "--object=authz-simple,id=acl,identity=O=Test,,CN=client", "--tls-authz=acl")
+	},
+	"qemu-nbd everybody": func(l *lab) int { return l.qemuNBD("tls-creds-x509,verify-peer=off", server.write(l.t)) },
+	"qemu-nbd foreign": func(l *lab) int {
+		return l.qemuNBD("tls-creds-x509", dir{trust: foreign, server: &leaf{by: foreign}}.write(l.t))
+	},
+	"qemu-nbd expired": func(l *lab) int {
+		return l.qemuNBD("tls-creds-x509,sanity-check=off", dir{server: &leaf{from: -48 * time.Hour, to: -24 * time.Hour}}.write(l.t))
+	},
+	"qemu-nbd other name": func(l *lab) int {
+		return l.qemuNBD("tls-creds-x509", dir{server: &leaf{names: []string{"kvm1.example.com", "192.0.2.1"}}}.write(l.t))
+	},
+	"qemu-nbd psk":       func(l *lab) int { return l.qemuNBD("tls-creds-psk", pskDir(l.t)) },
+	"qemu-nbd plain":     func(l *lab) int { return l.qemuNBD("", "") },
+	"qemu-nbd read-only": func(l *lab) int { return l.qemuNBD("", "", "--read-only") },
+	"nbdkit off":         func(l *lab) int { return l.nbdkit("--tls=off") },
+	"nbdkit on": func(l *lab) int {
+		return l.nbdkit("--tls=on", "--tls-verify-peer", "--tls-certificates="+server.write(l.t))
+	},
+	"nbdkit": func(l *lab) int {
+		return l.nbdkit("--tls=require", "--tls-verify-peer", "--tls-certificates="+server.write(l.t))
+	},
+	"nbdkit everybody": func(l *lab) int { return l.nbdkit("--tls=require", "--tls-certificates="+server.write(l.t)) },
+	"nbdkit psk":       func(l *lab) int { return l.nbdkit("--tls=require", "--tls-psk="+pskDir(l.t)+"/keys.psk") },
+}
+
+// qemuNBD serves a disk; object is what is before the dir of its credentials.
+func (l *lab) qemuNBD(object, path string, args ...string) int {
+	image := filepath.Join(l.t.TempDir(), "disk.raw")
+	must(l.t, os.WriteFile(image, make([]byte, 1<<20), 0o600))
+	if object != "" {
+		args = append([]string{"--object=" + object + ",id=tls0,endpoint=server,dir=" + withDH(l.t, path), "--tls-creds=tls0"}, args...)
+	}
+	l.last = l.g.QemuNBD(l.t, peertest.Options{}, append(args, "--format=raw", "--export-name=disk", image)...).Ready()
+	return l.last.Port
+}
+
+func (l *lab) nbdkit(args ...string) int {
+	l.last = l.g.Nbdkit(l.t, peertest.Options{}, append(append([]string{"--verbose"}, args...), "memory", "1M")...).Ready()
+	return l.last.Port
 }
 
 func (l *lab) migration(object string) int {
@@ -286,7 +332,8 @@ type setup struct {
 	each    bool // runs with each generation always, not only when all is run
 	host    bool // the generation does not matter
 	scheme  string
-	log     int // which of the candidates it is, by its number: the server's log must say what goes with it
+	nbd     string // what is before and behind the host of an address of NBD: "nbds disk"
+	log     int    // which of the candidates it is, by its number: the server's log must say what goes with it
 }
 
 func with(f ...func(t testing.TB, o *Options)) func(t testing.TB, o *Options) {
@@ -331,7 +378,10 @@ func (s setup) run(t *testing.T, l *lab) {
 	port := l.port(s.service)
 	o := Options{Timeout: 20 * time.Second, Local: &Local{View: libvirt.Machine{}.View}}
 	text := fmt.Sprintf("tls://localhost:%d", port)
-	if !s.tls {
+	if s.nbd != "" {
+		scheme, export, _ := strings.Cut(s.nbd, " ")
+		text = fmt.Sprintf("%s://localhost:%d/%s", scheme, port, export)
+	} else if !s.tls {
 		scheme := "test+tls"
 		if s.scheme != "" {
 			scheme = s.scheme

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"virtls/proto/libvirt"
+	"virtls/proto/nbd"
 )
 
 // A Target is a service to be probed.
@@ -14,6 +15,7 @@ type Target struct {
 	Host string // name or address
 	Port int
 	URI  *libvirt.URI // nil unless it is libvirt's
+	NBD  *nbd.Target  // nil unless it is an NBD server
 	text string
 }
 
@@ -30,9 +32,13 @@ func (t Target) Scheme() string {
 // transport any driver is taken.
 var drivers = []string{"qemu", "test", "lxc", "xen", "vbox", "bhyve", "ch", "vz", "openvz", "network", "interface", "storage", "nodedev", "nwfilter", "secret"}
 
-// ParseTarget reads tls://HOST:PORT or a URI of libvirt's. The error is a
+// ParseTarget reads tls://HOST:PORT, an address of NBD's (nbd://, nbds://,
+// nbd+unix://, nbds+unix://) or a URI of libvirt's. The error is a
 // *[finding.Failure].
 func ParseTarget(text string) (Target, error) {
+	if nbd.IsURI(text) {
+		return parseNBD(text)
+	}
 	if !strings.HasPrefix(text, "tls://") {
 		u, err := libvirt.ParseURI(text)
 		if err != nil {
@@ -64,3 +70,20 @@ func ParseTarget(text string) (Target, error) {
 	}
 	return Target{Host: u.Hostname(), Port: int(port), text: text}, nil
 }
+
+// parseNBD reads an address as libnbd's programs do.
+func parseNBD(text string) (Target, error) {
+	a, err := nbd.ParseURI(text)
+	if err != nil {
+		return Target{}, err
+	}
+	t := Target{Host: a.Host, NBD: &a, text: text}
+	if a.Network == "tcp" {
+		port, _ := strconv.ParseUint(a.Port, 10, 16) // ParseURI has seen to it
+		t.Port = int(port)
+	}
+	return t, nil
+}
+
+// local tells whether the target is a UNIX socket.
+func (t Target) local() bool { return t.NBD != nil && t.NBD.Network == "unix" }

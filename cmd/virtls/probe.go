@@ -18,10 +18,10 @@ import (
 )
 
 type probeCmd struct {
-	URL []string `arg:"" optional:"" help:"tls://HOST:PORT, or a URI of libvirt's such as qemu://HOST/system. None with --listen." placeholder:"URL"`
+	URL []string `arg:"" optional:"" help:"tls://HOST:PORT, an address of NBD such as nbds://HOST/EXPORT, or a URI of libvirt's such as qemu://HOST/system. None with --listen." placeholder:"URL"`
 
 	clientFlags
-	Complete bool          `help:"Complete the handshake with services other than libvirt's, which shows whether they accept the client's certificate. It can end a migration that waits, and takes a character device's only slot."`
+	Complete bool          `help:"Complete the handshake with the services of tls://, which shows whether they accept the client's certificate. It can end a migration that waits, and takes a character device's only slot."`
 	Scan     bool          `help:"Also find out which versions, cipher suites and groups the server accepts, by ClientHellos that go no further than its ServerHello."`
 	Expect   string        `help:"File with the certificate that the server should show." placeholder:"FILE"`
 	Stranger string        `help:"Id of credentials whose certificate the server's access list should refuse." placeholder:"ID"`
@@ -49,12 +49,17 @@ all the same: a migration that waits without TLS takes them for its stream, and 
 libvirt's URIs are used with the files that libvirt's own client would take (pkipath, ~/.pki/libvirt,
 /etc/pki), unless --tls-creds names others.
 
+nbd://, nbds://, nbd+unix:// and nbds+unix:// are libnbd's addresses, with tls-certificates, tls-psk-file,
+tls-username and tls-hostname; --tls-creds names other credentials. TLS is asked for as the protocol wants it, the
+exports are listed, and it is tried whether clients without TLS are let in.
+
 Exit codes: 0 nothing is wrong, 1 something is, 2 wrong usage, 3 a service could not be reached.
 
 Examples:
   virtls probe qemu://kvm1.example.com/system
   virtls probe --scan 'qemu+tls://kvm1.example.com/system?pkipath=/etc/pki/libvirt'
   virtls probe --object tls-creds-x509,id=tls0,endpoint=client,dir=/etc/pki/qemu --tls-creds tls0 tls://kvm1.example.com:4555
+  virtls probe 'nbds://kvm1.example.com/disk?tls-certificates=/etc/pki/qemu'
   virtls probe --prometheus qemu://kvm1.example.com/system > /var/lib/prometheus/node-exporter/probe.prom
   virtls probe --listen 127.0.0.1:9716 --allow 192.0.2.0/24`
 }

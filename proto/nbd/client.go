@@ -30,6 +30,9 @@ type Options struct {
 	Handshake time.Duration // limit for everything before the first request; 30 seconds if 0
 	Stall     time.Duration // how long a server may say nothing while it owes an answer; 5 minutes if 0
 
+	// Upgraded, for [Look], tells that the greeting and TLS are done with.
+	Upgraded bool
+
 	// Subject names the server in findings; its address if empty.
 	Subject string
 }

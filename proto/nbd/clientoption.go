@@ -41,8 +41,11 @@ func ask(ctx context.Context, c net.Conn, o Options, f func(a *asker) error) err
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
-	a := &asker{subject: o.subject(c), o: o, plain: c, conn: c}
-	err := a.greet()
+	a := &asker{subject: o.subject(c), o: o, plain: c, conn: c, fixed: o.Upgraded, noZeroes: o.Upgraded}
+	var err error
+	if !o.Upgraded {
+		err = a.greet()
+	}
 	if err == nil && o.Secure != nil {
 		err = a.startTLS(ctx)
 	}

@@ -31,6 +31,10 @@ type Options struct {
 	// the password to whoever is in the middle.
 	Allow []Security
 
+	// Below is what carries the connection already, for SASL: TLS below a
+	// websocket, for one.
+	Below sasl.Layer
+
 	Version Version // the highest to speak; RFB38 if 0
 	Subject string  // names the server in findings; its address if empty
 }
@@ -110,21 +114,20 @@ type dialer struct {
 
 func (d *dialer) login(ctx context.Context) {
 	d.version()
-	offered := d.offers()
+	d.result.Offered = d.offers()
 	if d.err != nil {
 		return
 	}
 	allowed := d.o.allowed()
-	d.result.Offered = offered
-	chosen, ok := first(allowed, offered)
-	if !ok && slices.Contains(offered, VeNCrypt) {
-		d.send(byte(VeNCrypt))
+	chosen, ok := choose(allowed, d.result.Offered)
+	if ok && d.result.Version != RFB33 {
+		d.send(byte(chosen))
+	}
+	if ok && chosen == VeNCrypt {
 		d.result.Offered = d.venCryptOffers()
-		if chosen, ok = first(allowed, d.result.Offered); ok {
+		if chosen, ok = first(inVeNCrypt(allowed), d.result.Offered); ok {
 			d.startTLS(ctx, chosen)
 		}
-	} else if ok && d.result.Version != RFB33 {
-		d.send(byte(chosen))
 	}
 	if d.err != nil {
 		return
@@ -135,6 +138,28 @@ func (d *dialer) login(ctx context.Context) {
 	}
 	d.result.Security = chosen
 	d.prove(securities[chosen].auth)
+}
+
+// choose returns the security type of the best of the allowed securities that
+// the offered types make possible: VeNCrypt for all that are its subtypes. If
+// nothing is possible VeNCrypt is asked what it has, for the sake of the error.
+//
+// What a server offers as a type is not taken for a subtype of the same number,
+// which would be TLS without TLS: in RFB 3.3 there is room for such numbers.
+func choose(allowed, offered []Security) (Security, bool) {
+	for _, s := range allowed {
+		if s.inVeNCrypt() {
+			s = VeNCrypt
+		}
+		if slices.Contains(offered, s) {
+			return s, true
+		}
+	}
+	return VeNCrypt, slices.Contains(offered, VeNCrypt)
+}
+
+func inVeNCrypt(list []Security) []Security {
+	return slices.DeleteFunc(slices.Clone(list), func(s Security) bool { return !s.inVeNCrypt() })
 }
 
 // version agrees on a version: the server's, but no higher than the client's.
@@ -164,8 +189,11 @@ func (d *dialer) version() {
 func (d *dialer) offers() []Security {
 	if d.result.Version == RFB33 {
 		s := Security(d.uint32())
-		if d.err == nil && s == 0 {
+		switch {
+		case d.err == nil && s == 0:
 			d.refused()
+		case d.err == nil && s != None && s != Password:
+			d.fail("%v in RFB 3.3, which knows None and VncAuth", s)
 		}
 		return []Security{s}
 	}
@@ -187,7 +215,7 @@ func (d *dialer) refused() {
 	if d.err != nil {
 		reason = ""
 	}
-	d.err = kindRefused.Found(d.subject, reason).Wrong()
+	d.err = kindRefused.Found(d.subject, printable(reason)).Wrong()
 }
 
 // prove answers the server's question who the client is, and reads its verdict.
@@ -213,6 +241,11 @@ func (d *dialer) prove(a auth) {
 
 func (d *dialer) plain() {
 	l := d.o.Login
+	if state := d.result.TLS; securities[d.result.Security].layer == certified && !state.Authenticated {
+		d.err = kindNoSecurity.Found(d.subject, "X509Plain below a certificate that was not verified").
+			WithWant("verify-peer=on: the password is shown to the server", "this client").Wrong()
+		return
+	}
 	if len(l.User) > maxLogin || len(l.Password) > maxLogin {
 		d.fail("a user's name or password longer than %d octets", maxLogin)
 		return
@@ -240,7 +273,7 @@ func (d *dialer) verdict() {
 		// A server that closes the connection at once has refused all the same.
 		reason = d.reason()
 	}
-	f := kindRefused.Found(d.subject, strings.ToValidUTF8(reason, "?"))
+	f := kindRefused.Found(d.subject, printable(reason))
 	if d.result.Security != None {
 		f.Got = strings.TrimSpace(f.Got + " (" + d.result.Security.String() + ")")
 	}

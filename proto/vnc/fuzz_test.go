@@ -44,10 +44,14 @@ func FuzzDial(f *testing.F) {
 		for _, o := range []Options{
 			{Password: []byte(password), Login: login(user, password)},
 			{X509: noTLS, Login: login(user, password)},
+			{X509: noTLS, Login: login(user, password), Allow: []Security{X509Plain, None, SASL}},
 		} {
 			c, err := Dial(context.Background(), scripted(data), o)
 			if checkError(t, err, data); err != nil {
 				continue
+			}
+			if securities[c.Security].layer != bare && c.TLS == nil {
+				t.Errorf("%v without TLS after %q", c.Security, data)
 			}
 			s, err := NewScreen(context.Background(), c, true)
 			if checkError(t, err, data); err == nil && s.Width*s.Height < 1<<16 {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 
+	"virtls/creds"
 	"virtls/sasl"
 )
 
@@ -41,13 +42,15 @@ func frame(message []byte) []byte {
 	return append(append([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, message...), 0)
 }
 
-// layerOf is what a connection is to the mechanisms.
-func layerOf(s Security, r *Conn, c net.Conn) (l sasl.Layer) {
-	if securities[s].layer == certified && r.TLS != nil {
-		l.SSF = r.TLS.KeySize * 8
+// layerOf is what a connection is to the mechanisms. A client counts TLS only if
+// it has verified the server.
+func (r *Conn) layerOf(c net.Conn, below sasl.Layer) sasl.Layer {
+	l := below
+	if t := r.TLS; t != nil && securities[r.Security].layer == certified && (t.Authenticated || t.Endpoint == creds.Server) {
+		l.SSF = max(l.SSF, t.KeySize*8)
 	}
-	if a := c.LocalAddr(); a != nil {
-		l.Local = strings.HasPrefix(a.Network(), "unix")
+	if a := c.LocalAddr(); a != nil && strings.HasPrefix(a.Network(), "unix") {
+		l.Local = true
 	}
 	return l
 }
@@ -59,7 +62,7 @@ func (d *dialer) sasl() {
 		return
 	}
 	o := sasl.ClientOptions{Login: d.o.Login, Mechanisms: d.o.Mechanisms, Subject: d.subject}
-	c, err := sasl.NewClient(sasl.ParseList(string(list)), layerOf(d.result.Security, d.result, d.Conn), o)
+	c, err := sasl.NewClient(sasl.ParseList(string(list)), d.result.layerOf(d.Conn, d.o.Below), o)
 	if err != nil {
 		d.err = err
 		return

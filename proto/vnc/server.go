@@ -30,6 +30,10 @@ type ServerOptions struct {
 	// to whoever is in the middle, is offered only if it is listed.
 	Offer []Security
 
+	// Below is what carries the connection already, for SASL: TLS below a
+	// websocket, for one. QEMU forgets that.
+	Below sasl.Layer
+
 	Version  Version        // the highest to speak; RFB38 if 0
 	Throttle *sasl.Throttle // slows and counts failed logins; one of its own for each connection if nil
 	Subject  string         // names the client in findings; its address if empty
@@ -71,7 +75,7 @@ func (o ServerOptions) can(s Security, c net.Conn) bool {
 		return o.SASL != nil
 	case d.auth == authSASL:
 		// Below certificates the session's strength decides, which comes later.
-		return o.SASL != nil && (d.layer == certified || len(o.SASL.Offer(layerOf(s, &Conn{}, c))) > 0)
+		return o.SASL != nil && (d.layer == certified || len(o.SASL.Offer((&Conn{Security: s}).layerOf(c, o.Below))) > 0)
 	}
 	return true
 }
@@ -262,7 +266,7 @@ func (a *accepter) plain() error {
 // client whose exchange fails sees the connection closed, as with QEMU; one that
 // the access list does not let in is told that it has failed.
 func (a *accepter) sasl() error {
-	layer := layerOf(a.result.Security, a.result, a.Conn)
+	layer := a.result.layerOf(a.Conn, a.o.Below)
 	list := strings.Join(a.o.SASL.Offer(layer), ",")
 	if list == "" {
 		a.deny(errors.New("no SASL mechanism is permitted on this connection"))

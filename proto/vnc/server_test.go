@@ -85,6 +85,9 @@ func TestServer(t *testing.T) {
 		{"anonymous and Plain when both ask for it", ServerOptions{Anon: anon, SASL: accounts, Offer: []Security{TLSPlain}}, Options{Anon: clientAnon, Login: good, Allow: []Security{TLSPlain}}, TLSPlain, "", ""},
 		{"anonymous and Plain when the server does not", ServerOptions{Anon: anon, SASL: accounts}, Options{Anon: clientAnon, Login: good, Allow: []Security{TLSPlain}}, 0, "vnc-refused", "no way in which a client may log in"},
 		{"anonymous and Plain when the client does not", ServerOptions{Anon: anon, SASL: accounts, Offer: []Security{TLSPlain}}, Options{Anon: clientAnon, Login: good}, 0, "vnc-no-security", ""},
+		{"SASL with TLS below", ServerOptions{SASL: accounts, Below: sasl.Layer{SSF: 256}}, Options{Login: good, Below: sasl.Layer{SSF: 256}}, SASL, "", ""},
+		{"Plain when the server is not verified", ServerOptions{X509: x509, SASL: accounts}, Options{X509: unverified(t), Login: good, Allow: []Security{X509Plain}}, 0, "vnc-no-security", ""},
+		{"SASL when the server is not verified", ServerOptions{X509: x509, SASL: accounts}, Options{X509: unverified(t), Login: good}, 0, "sasl-no-mechanism", ""},
 		{"SASL without TLS", ServerOptions{SASL: accounts}, Options{Login: good}, 0, "vnc-refused", "no way in which a client may log in"},
 		{"wrong SASL password", ServerOptions{X509: x509, SASL: accounts}, Options{X509: clientX509, Login: bad}, 0, "vnc-closed", "password is wrong"},
 		{"wrong Plain password", ServerOptions{X509: x509, SASL: accounts}, Options{X509: clientX509, Login: bad, Allow: []Security{X509Plain}}, 0, "vnc-refused", "password is wrong"},
@@ -127,6 +130,14 @@ func TestServer(t *testing.T) {
 			})
 		}
 	}
+}
+
+// unverified are a client's options that trust everybody.
+func unverified(t testing.TB) func() session.Options {
+	t.Helper()
+	c, _, err := creds.LoadX509(creds.X509Options{Dir: credDir(t), Endpoint: creds.Client, NoVerifyPeer: true})
+	must(t, err)
+	return func() session.Options { return session.Options{Credentials: c} }
 }
 
 // with adds an access list.
@@ -199,6 +210,10 @@ func TestBadPeers(t *testing.T) {
 		{"VeNCrypt 0.1", Options{X509: x509.X509}, rfb38 + "\x01\x13\x00\x01", "vnc-protocol"},
 		{"VeNCrypt 0.2 refused", Options{X509: x509.X509}, rfb38 + "\x01\x13\x00\x02\x01", "vnc-protocol"},
 		{"a subtype refused", Options{X509: x509.X509}, rfb38 + "\x01\x13\x00\x02\x00\x01\x00\x00\x01\x04\x00", "vnc-protocol"},
+		{"X509Plain as a type", Options{X509: x509.X509, Login: login(user, password)}, "RFB 003.003\n\x00\x00\x01\x06", "vnc-protocol"},
+		{"None as a subtype", Options{X509: x509.X509, Allow: []Security{X509None, None}}, rfb38 + "\x02\x01\x13\x00\x02\x00\x01\x00\x00\x00\x01", "vnc-no-security"},
+		{"VeNCrypt's types at once", Options{X509: x509.X509, Allow: []Security{X509None, None}}, rfb38 + "\x02\x01\x13\x00\x02\x01", "vnc-protocol"},
+		{"a reason with an escape", Options{}, rfb38 + "\x01\x01\x00\x00\x00\x01\x00\x00\x00\x01\x1b", "vnc-refused"},
 		{"SASL list of 4 GiB", Options{Login: login(user, password)}, rfb38 + "\x01\x14\xff\xff\xff\xff", "vnc-protocol"},
 	} {
 		t.Run("server "+tt.name, func(t *testing.T) {
@@ -209,6 +224,9 @@ func TestBadPeers(t *testing.T) {
 			must(t, err)
 			_, err = Dial(ctx, near, tt.client)
 			wantCode(t, err, tt.code)
+			if strings.ContainsRune(err.Error(), 0x1b) {
+				t.Errorf("an escape is in %q", err)
+			}
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"virtls/finding"
 	"virtls/proto/libvirt"
 	"virtls/proto/nbd"
 )
@@ -45,7 +46,11 @@ func ParseTarget(text string) (Target, error) {
 			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("%v", err).Usage()
 		}
 		if !strings.Contains(text[:strings.Index(text, ":")], "+") && !slices.Contains(drivers, u.Driver) {
-			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("nothing is known of %s://", u.Driver).Usage()
+			f := kindTarget.Found("target", strconv.Quote(text)).WithText("nothing is known of %s://", u.Driver)
+			if near := finding.Nearest(u.Driver, append([]string{"tls"}, drivers...)); near != "" {
+				f = f.WithFix("did you mean %s://?", near)
+			}
+			return Target{}, f.Usage()
 		}
 		if u.Transport != libvirt.TLS && u.Transport != libvirt.TCP {
 			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("its transport is %s, which has no TLS to be probed", u.Transport).Usage()

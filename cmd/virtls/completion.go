@@ -105,6 +105,11 @@ func completions(n *kong.Node, path string) []completion {
 			c.addFlag(f)
 		}
 	}
+	if n.DefaultCmd != nil { // whose name may be left out
+		for _, f := range n.DefaultCmd.Flags {
+			c.addFlag(f)
+		}
+	}
 	return append([]completion{c}, below...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/big"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -188,6 +189,40 @@ func TestHugeKeys(t *testing.T) {
 			}
 			_, server = newPair(t, Config{Versions: []Version{v}, Identities: evil}, Config{Identities: []Identity{id.Identity}, RequestCertificate: true}).shake(1 << 20)
 			wantAlert(t, server, wire.BadCertificate)
+		}
+	}
+}
+
+// Close comes when it likes: who reads or writes meanwhile gets an error, and
+// memory that others may have by then is not touched.
+func TestCloseMeanwhile(t *testing.T) {
+	for range 20 {
+		p := newPair(t, Config{PSK: testPSK, Limits: soakLimits}, Config{FindPSK: findPSK(testPSK), Limits: soakLimits}).shaken(t)
+		var ends sync.WaitGroup
+		data := random(1 << 12)
+		ends.Go(func() { // writes, and sends what both halves of the client have to say
+			for {
+				_, err := p.client.Write(data)
+				p.client.Sent(p.server.Feed(p.client.Output()))
+				if err != nil {
+					return
+				}
+			}
+		})
+		ends.Go(func() {
+			buf := make([]byte, 1<<14)
+			for {
+				if _, err := p.server.Read(buf); err != nil && !errors.Is(err, ErrWantInput) {
+					return
+				}
+			}
+		})
+		time.Sleep(time.Millisecond)
+		p.client.Close()
+		p.server.Close()
+		ends.Wait()
+		if _, err := p.server.Read(data); !errors.Is(err, ErrClosed) && p.server.Err() == nil {
+			t.Errorf("after Close: %v", err)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func Dial(ctx context.Context, a Address, c creds.Credentials, hostname string) 
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, a.network, a.address)
 	if err != nil {
-		return nil, kindConnect.Found(a.text, "").WithText("%v", err).Unable(err)
+		return nil, kindConnect.Found(a.text, "").Unable(err)
 	}
 	if c == nil {
 		return nc, nil

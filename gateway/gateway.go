@@ -114,6 +114,8 @@ type Options struct {
 	SendProxy bool // tell the service who the client is, by PROXY protocol version 2
 
 	Log *slog.Logger // slog.Default() if nil
+
+	recordsPerKey int // of the session with the service; its default if 0
 }
 
 // Defaults of limits.
@@ -274,7 +276,7 @@ func (o *Options) listenSession(from netip.Addr) session.Options {
 
 // connectSession returns the options of the session with the service.
 func (o *Options) connectSession() session.Options {
-	return session.Options{Credentials: o.Connect.Credentials.Current(), Hostname: o.Hostname, Rules: o.rules()}
+	return session.Options{Credentials: o.Connect.Credentials.Current(), Hostname: o.Hostname, Rules: o.rules(), RecordsPerKey: o.recordsPerKey}
 }
 
 // Listen opens the listener. [Gateway.Serve] does it if it was not done before.

@@ -55,10 +55,13 @@ func TestQemuMigration(t *testing.T) {
 		for _, tt := range []struct {
 			name                string
 			source, destination bool // have TLS
+			records             int  // that the gateway sends with one key
 		}{
-			{"TLS at both ends", true, true},
-			{"TLS source and plain destination", true, false},
-			{"plain source and TLS destination", false, true},
+			{"TLS at both ends", true, true, 0},
+			{"TLS source and plain destination", true, false, 0},
+			{"plain source and TLS destination", false, true, 0},
+			// GnuTLS takes 8 new keys in a second.
+			{"TLS destination and new keys", false, true, 150},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				parameters := func(q *guest, tls bool) {
@@ -85,6 +88,12 @@ func TestQemuMigration(t *testing.T) {
 				if tt.destination {
 					o.Connect.Credentials = holder(t, dir, creds.Client)
 				}
+				var keys *tap
+				if tt.records > 0 {
+					keys = tapped(t, fmt.Sprintf("127.0.0.1:%d", port))
+					o.Connect = Side{address(t, "tcp://localhost:"+keys.port), native(t, dir, creds.Client)}
+					o.recordsPerKey = tt.records
+				}
 				gw := run(t, o)
 
 				source := boot(t, g, rom, append(qemuCreds(dir, creds.Client), load...)...)
@@ -104,6 +113,11 @@ func TestQemuMigration(t *testing.T) {
 				destination.runs()
 				if n := gw.serial.Load(); n != 5 {
 					t.Errorf("%d connections, want the main channel and four of multifd", n)
+				}
+				if keys != nil {
+					if longest, updates := keys.seen(); updates == 0 || longest > tt.records+handshakeRecords {
+						t.Errorf("%d keys were new, and one was used for %d records", updates, longest)
+					}
 				}
 				for n := range 5 {
 					gw.log.await(t, "msg=closed", fmt.Sprintf("connection=%d ", n+1))

@@ -19,7 +19,8 @@ type nativeSession struct {
 }
 
 func newNativeEngine(p *plan) (*nativeSession, error) {
-	cfg := &tlsengine.Config{StrictPQC: p.o.StrictPQC, KeyLog: p.o.KeyLog, Time: p.o.Now, KeyShares: 2, Observe: p.o.Observe, DeferSigning: p.o.DeferSigning}
+	cfg := &tlsengine.Config{StrictPQC: p.o.StrictPQC, KeyLog: p.o.KeyLog, Time: p.o.Now, KeyShares: 2, Observe: p.o.Observe, DeferSigning: p.o.DeferSigning,
+		Limits: tlsengine.Limits{RecordsPerKey: p.o.RecordsPerKey}}
 	if p.list != nil {
 		cfg.Suites = codePoints[tlsengine.Suite](suiteCodes(p.list))
 		cfg.Groups = codePoints[tlsengine.Group](entryCodes(p.list.NegotiatedGroups))

@@ -99,6 +99,10 @@ type Options struct {
 	// longer than its context lasts.
 	DeferSigning bool
 
+	// RecordsPerKey is after how many records this end changes its key in TLS 1.3:
+	// see [tlsengine.Limits]. crypto/tls has a limit of its own.
+	RecordsPerKey int
+
 	// KeyLog gets the session's secrets, for debugging: whoever reads them reads
 	// the session. Nothing but this sets it, no environment variable either.
 	KeyLog io.Writer

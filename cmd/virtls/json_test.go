@@ -83,6 +83,23 @@ var documents = []struct {
 	{"probe --timeout 2s tls://127.0.0.1:1", 3},
 	{"probe --timeout 2s qemu+tls://127.0.0.1:1/system?pkipath=/nonexistent", 3},
 	{"certtool", 2},
+	{"gateway tls", 2},
+	{"gateway tls --listen nonsense --connect tcp://127.0.0.1:1", 2},
+	{"gateway tls --listen unix:///nonexistent/s --connect tcp://127.0.0.1:1", 3},
+	{"gateway libvirt", 2},
+	{"gateway libvirt --listen tcp://127.0.0.1:0 --connect unix:///nonexistent/s", 2},
+	{"gateway nbd --connect nonsense", 2},
+	{"gateway run --config nothing.yaml", 3},
+	{"gateway run --config fleet.yaml", 1},
+	{"console", 2},
+	{"console tls://127.0.0.1:1", 2},
+	{"console tcp://127.0.0.1:1", 3},
+	{"nbd serve", 2},
+	{"nbd serve nothing.img", 3},
+	{"nbd list nbd://127.0.0.1:1", 3},
+	{"nbd info nbd://127.0.0.1:1", 3},
+	{"nbd map nbd://127.0.0.1:1", 3},
+	{"nbd copy nbd://127.0.0.1:1 out.img", 3},
 }
 
 var code = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)

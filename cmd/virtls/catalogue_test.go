@@ -21,6 +21,7 @@ import (
 	_ "virtls/object"
 	_ "virtls/priority"
 	_ "virtls/proto/libvirt"
+	_ "virtls/proto/vnc"
 	_ "virtls/session"
 	_ "virtls/tlsengine/scan"
 )

@@ -115,6 +115,9 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 	if err := doc.Decode(c); err != nil {
 		return nil, bad(yamlLine(err), "%s", yamlText(err))
 	}
+	if text := c.Process.unknown(); text != "" {
+		return nil, bad(1, "%s", text)
+	}
 	names := map[string]bool{}
 	for i := range c.Gateways {
 		g := &c.Gateways[i]
@@ -136,6 +139,18 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 		return nil, bad(1, "there are no gateways")
 	}
 	return c, nil
+}
+
+// unknown names a setting whose value is none of those that there are: "requird"
+// must not be less than required.
+func (p Process) unknown() string {
+	for f := range reflect.TypeFor[Process]().Fields() {
+		enum, value := f.Tag.Get("enum"), reflect.ValueOf(p).FieldByIndex(f.Index)
+		if enum != "" && !slices.Contains(strings.Split(enum, ","), value.String()) {
+			return fmt.Sprintf("%s: %q is not one of %s", f.Tag.Get("yaml"), value, strings.ReplaceAll(strings.Trim(enum, ","), ",", ", "))
+		}
+	}
+	return ""
 }
 
 // tooWide says what of the access list would let in everybody without saying so,

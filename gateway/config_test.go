@@ -87,6 +87,8 @@ func TestConfigRefused(t *testing.T) {
 		strings.Replace(one, "%", ", tls-authz: ''", 1):              "2: there is no value",
 		strings.Replace(one, "%", ", listen-tls-creds: ", 1):         "2: there is no value",
 		strings.Replace(one, "%", ", exports: []", 1):                "2: the gateway a has an empty list of exports",
+		"landlock: requird\n" + strings.Replace(one, "%", "", 1):     `landlock: "requird" is not one of auto, off, required`,
+		"log-format: jsn\n" + strings.Replace(one, "%", "", 1):       `log-format: "jsn" is not one of text, json`,
 		"a: &x [1]\nb: *x":                                           "1: there is no field",
 		"objects: &x []":                                             "1: anchors",
 		"\t":                                                         "1: ",

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"virtls/creds"
+	"virtls/dropin"
 	"virtls/finding"
 	"virtls/internal/qjson"
 	"virtls/proto/nbd"
@@ -125,23 +126,6 @@ func plainText(err error) error {
 	return err
 }
 
-// negotiationText is an error of an NBD client as QEMU prints it: with what the
-// server says about it on lines of their own.
-func negotiationText(err error) error {
-	failure, ok := errors.AsType[*finding.Failure](err)
-	if !ok || failure.Text == "" {
-		return err
-	}
-	text := failure.Text
-	if strings.HasPrefix(text, "TLS negotiation required") {
-		text += "\nDid you forget a valid tls-creds?"
-	}
-	if strings.HasPrefix(failure.Got, "server reported: ") {
-		text += "\n" + failure.Got
-	}
-	return errors.New(text)
-}
-
 // A remote is an export as a file. It implements qcow2.File and target.
 type remote struct {
 	*nbd.Client
@@ -194,7 +178,7 @@ func (r *run) connect(e export, write bool) (*remote, error) {
 	client, err := nbd.NewClient(ctx, conn, options)
 	if err != nil {
 		release()
-		return nil, negotiationText(err)
+		return nil, dropin.NBDError(err, options.Secure != nil)
 	}
 	if write && client.Info().Flags.Has(nbd.ReadOnly) {
 		client.Close()

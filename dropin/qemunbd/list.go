@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"virtls/creds"
+	"virtls/dropin"
 	"virtls/proto/nbd"
 )
 
@@ -28,7 +29,7 @@ func (r *run) list(ctx context.Context) error {
 	}
 	exports, err := nbd.Query(ctx, c, nbd.Options{Secure: secure})
 	if err != nil {
-		return err
+		return dropin.NBDError(err, secure != nil)
 	}
 	fmt.Fprintf(r.Out, "exports available: %d\n", len(exports))
 	for _, e := range exports {
@@ -51,6 +52,9 @@ func (r *run) list(ctx context.Context) error {
 		}
 		if b := e.BlockSize; b.Min != 0 {
 			fmt.Fprintf(r.Out, "  min block: %d\n  opt block: %d\n  max block: %d\n", b.Min, b.Preferred, b.Max)
+		}
+		if r.transactionSize {
+			fmt.Fprintf(r.Out, "  transaction size: %s\n", map[bool]string{true: "64-bit", false: "32-bit"}[e.Extended])
 		}
 		if len(e.Contexts) > 0 {
 			fmt.Fprintf(r.Out, "  available meta contexts: %d\n", len(e.Contexts))

@@ -2,7 +2,7 @@ package qemunbd
 
 import (
 	"bytes"
-	"net"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,27 +14,15 @@ import (
 	"virtls/internal/peertest"
 )
 
-// guest starts a machine that has disks, and waits until it has locked them.
+// guest starts a machine that has disks, and waits until it has locked them:
+// only then does it answer on its monitor.
 func guest(t *testing.T, g peertest.Generation, dir string, disks ...string) *peertest.Proc {
 	t.Helper()
-	qmp := filepath.Join(shortDir(t), "s")
-	args := []string{"-accel", "tcg", "-m", "16", "-nodefaults", "-display", "none", "-S", "-qmp", "unix:" + qmp + ",server=on,wait=off"}
+	args := []string{"-accel", "tcg", "-m", "16", "-nodefaults", "-display", "none", "-S", "-monitor", "stdio"}
 	for _, d := range disks {
 		args = append(args, "-drive", "if=virtio,file="+d)
 	}
-	p := g.Start(t, peertest.Options{Dir: dir}, peertest.ListeningUnix(qmp), "qemu-system-x86_64", args...).Ready()
-	c, err := net.Dial("unix", qmp)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Read(make([]byte, 1)); err != nil { // it greets when all is set up
-		t.Fatal(err)
-	}
-	return p
+	return g.Start(t, peertest.Options{Dir: dir, Stdin: strings.NewReader("info status\n")}, peertest.Logged("VM status: paused"), "qemu-system-x86_64", args...).Ready()
 }
 
 // used are command lines about disks that a guest writes to.
@@ -73,7 +61,11 @@ func TestLocks(t *testing.T) {
 			var out, errs bytes.Buffer
 			run := qemuimg.Run
 			if args[0] == "qemu-nbd" {
-				run = func(args []string, std dropin.IO) int { return runUntil(t.Context(), args, std) }
+				run = func(args []string, std dropin.IO) int {
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+					defer cancel()
+					return runAs(ctx, newest, args, std)
+				}
 			}
 			code := run(args[1:], dropin.IO{In: strings.NewReader(""), Out: &out, Err: &errs})
 			if err := os.Chdir(wd); err != nil {

@@ -6,7 +6,6 @@
 // It differs from the real one in these ways:
 //
 //   - qcow2 images are served read-only, and standard error says so.
-//   - --list does not tell the "transaction size" that 11.1 tells.
 //   - With --fork the program is started a second time, and its first process
 //     ends when that one listens.
 package qemunbd
@@ -25,6 +24,7 @@ import (
 	"syscall"
 	"time"
 
+	"virtls/authz"
 	"virtls/creds"
 	"virtls/dropin"
 	"virtls/finding"
@@ -33,8 +33,20 @@ import (
 	"virtls/session"
 )
 
-// Version is the version of QEMU whose qemu-nbd is imitated.
-const Version = "11.1.2"
+// A generation is what one QEMU's qemu-nbd prints differently from others'.
+type generation struct {
+	version         string
+	transactionSize bool // --list tells whether requests may be longer than 4 GiB (8.2)
+}
+
+var (
+	qemu72  = generation{"7.2.22", false}
+	qemu100 = generation{"10.0.13", true}
+	qemu111 = generation{"11.1.2", true}
+)
+
+// newest is the generation that Run imitates.
+var newest = qemu111
 
 const (
 	exitOK    = 0
@@ -90,6 +102,7 @@ var options = []option{
 type run struct {
 	dropin.IO
 	dropin.Parsed
+	generation
 	objects object.Registry
 	port    int
 	shared  int
@@ -101,11 +114,11 @@ type run struct {
 func Run(args []string, std dropin.IO) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return runUntil(ctx, args, std)
+	return runAs(ctx, newest, args, std)
 }
 
-func runUntil(ctx context.Context, args []string, std dropin.IO) int {
-	r := &run{IO: std, port: nbd.DefaultPort, shared: 1, limit: 10 * time.Second}
+func runAs(ctx context.Context, g generation, args []string, std dropin.IO) int {
+	r := &run{IO: std, generation: g, port: nbd.DefaultPort, shared: 1, limit: 10 * time.Second}
 	defer r.objects.Close()
 	syntax := dropin.Syntax{Program: "qemu-nbd"}
 	for _, o := range options {
@@ -136,9 +149,6 @@ func plain(err error) error {
 	failure, ok := errors.AsType[*finding.Failure](err)
 	if !ok || failure.Text == "" {
 		return err
-	}
-	if strings.HasPrefix(failure.Got, "server reported: ") {
-		return errors.New(failure.Text + "\n" + failure.Got)
 	}
 	return errors.New(failure.Text)
 }
@@ -182,7 +192,7 @@ func (r *run) take(m dropin.Match) error {
 	case "help":
 		return &object.Help{Text: helpText()}
 	case "version":
-		return &object.Help{Text: "qemu-nbd " + Version + "\n"}
+		return &object.Help{Text: "qemu-nbd " + r.version + "\n"}
 	case "port":
 		port, err := strconv.ParseUint(m.Value, 0, 16)
 		if err != nil || port == 0 {
@@ -255,8 +265,12 @@ func (r *run) secure(end creds.Endpoint) (nbd.Secure, error) {
 	if bound, given := r.Last("bind"); !ok && given {
 		host = bound
 	}
+	var access authz.Authorizer
+	if id, ok := r.Last("tls-authz"); ok {
+		access = r.objects.Authz(id)
+	}
 	return nbd.Session(func() session.Options {
-		o := session.Options{Credentials: holder.Current()}
+		o := session.Options{Credentials: holder.Current(), Authorizer: access}
 		if end == creds.Client {
 			o.Hostname = host
 		}

@@ -35,9 +35,6 @@ func (r *run) serve(ctx context.Context) error {
 	export := nbd.Export{Device: device, ReadOnly: r.Has("read-only")}
 	export.Name, _ = r.Last("export-name")
 	export.Description, _ = r.Last("description")
-	if id, ok := r.Last("tls-authz"); ok {
-		export.Access = r.objects.Authz(id)
-	}
 	l, err := r.listen(ctx)
 	if err != nil {
 		return err

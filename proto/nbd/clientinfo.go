@@ -16,6 +16,7 @@ type Info struct {
 	Flags       Flags
 	BlockSize   BlockSize
 	Contexts    []string // metadata contexts: those that are there (Query), or were chosen (Client)
+	Extended    bool     // requests may be longer than 4 GiB: the server has extended headers
 	Refused     string   // why the server does not tell more, empty if it does
 }
 
@@ -110,7 +111,7 @@ func cutString(b []byte) (s string, rest []byte, ok bool) {
 // about asks what is to be known of an export. That the server does not tell is
 // an error unless the export is one of many.
 func (a *asker) about(i Info, oneOfMany bool) (Info, error) {
-	i.Size = -1
+	i.Size, i.Extended = -1, a.mode == extended
 	refusal, err := a.describe(OptInfo, &i)
 	switch {
 	case err != nil:
@@ -241,6 +242,7 @@ func (a *asker) open() (i Info, id uint32, err error) {
 	if err := a.replies(); err != nil {
 		return i, 0, err
 	}
+	i.Extended = a.mode == extended
 	if a.mode >= structured {
 		if i.Contexts, id, err = a.contexts(OptSetMetaContext, i.Name); err != nil {
 			return i, 0, err

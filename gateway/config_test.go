@@ -23,6 +23,8 @@ objects:
 - {qom-type: tls-creds-x509, id: tls1, endpoint: client, dir: DIR}
 - authz-simple,id=list0,identity=bob
 status: 127.0.0.1:9464
+landlock: off
+log-format: json
 gateways:
 - name: libvirt
   protocol: libvirt

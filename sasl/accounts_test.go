@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"virtls/finding"
@@ -91,4 +92,26 @@ func FuzzParseAccounts(f *testing.F) {
 			t.Errorf("what was read is written otherwise: %v", err)
 		}
 	})
+}
+
+// Edits at the same time lose nothing.
+func TestEditAccounts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts")
+	if err := EditAccounts(t.Context(), path, false, func(*Accounts) error { return nil }); finding.Of(err).Code != "sasl-accounts" {
+		t.Errorf("no file: %v", err)
+	}
+	var all sync.WaitGroup
+	for _, user := range []string{"a", "b", "c", "d"} {
+		all.Go(func() {
+			if err := EditAccounts(t.Context(), path, true, func(a *Accounts) error { return a.Set(user, []byte(secret)) }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	a, err := LoadAccounts(path)
+	must(t, err)
+	if len(a.Users()) != 4 {
+		t.Errorf("accounts of %q", a.Users())
+	}
 }

@@ -38,6 +38,7 @@ type cli struct {
 	Gateway gatewayCmd `cmd:"" help:"TLS in front of a service that has none, or off in front of a program that cannot speak it." group:"Network"`
 	Console consoleCmd `cmd:"" help:"Talk to a character device of QEMU's from a terminal or a script." group:"Network"`
 	NBD     nbdCmd     `cmd:"" name:"nbd" help:"Network block devices: serve disks, look at them, copy them." group:"Network"`
+	Passwd  passwdCmd  `cmd:"" help:"Accounts of SASL users, without their passwords." group:"Network"`
 
 	Certtool    dropinCmd `cmd:"" help:"GnuTLS's certtool, word for word." group:"As other programs" passthrough:""`
 	Psktool     dropinCmd `cmd:"" help:"GnuTLS's psktool, word for word." group:"As other programs" passthrough:""`

@@ -203,7 +203,8 @@ func (s *Session) failed(err error) error {
 		return s.verdict
 	}
 	if s.e != nil && s.p.native {
-		s.e.fill(&s.state) // what is known by now
+		s.e.fill(&s.state)    // what is known by now
+		s.state.PeerName = "" // a user that was not proved
 	}
 	f, ok := s.p.pskRefused(s.state.subject(), err)
 	if !ok {

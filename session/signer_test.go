@@ -252,3 +252,23 @@ func TestCloseForgets(t *testing.T) {
 		})
 	}
 }
+
+// A user's name is nobody's before it is proved: TLS 1.2 hears it long before.
+func TestNameIsProved(t *testing.T) {
+	for _, version := range []string{"1.2", "1.3"} {
+		priority := "NORMAL:-VERS-ALL:+VERS-TLS" + version
+		server, client := pskCreds(t, creds.PSKOptions{Priority: priority}, creds.PSKOptions{Username: "rich", Priority: priority},
+			"rich:30313233343536373839616263646566", "rich:66656463626139383736353433323130")
+		a, b := connected(t)
+		go func() {
+			_, _ = Open(t.Context(), b, Options{Credentials: client})
+			b.Close()
+		}()
+		c, err := NewConn(a, Options{Credentials: server})
+		must(t, err)
+		err = c.Handshake(t.Context())
+		if s := c.State(); codeOf(err) != "psk-refused" || s.PeerName != "" || s.Authenticated {
+			t.Errorf("TLS %s: %v, and the state says %q, authenticated %v", version, err, s.PeerName, s.Authenticated)
+		}
+	}
+}

@@ -80,7 +80,7 @@ func soak(t *testing.T, d *duplex, perSecond int, lasts time.Duration) {
 	go func() {
 		wrote <- func() error {
 			asked := time.Now()
-			for n := int64(0); time.Now().Before(end); n++ {
+			for n := int64(0); n < 3*soakRecords || time.Now().Before(end); n++ { // however slow the machine
 				if time.Since(asked) > time.Second/2 {
 					asked = time.Now()
 					if err := d.KeyUpdate(true); err != nil {

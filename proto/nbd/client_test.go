@@ -159,7 +159,7 @@ func TestStrangeServers(t *testing.T) {
 		{"starttls platform", hello + rep(5, 0x80000004, ""), secure, "nbd-tls-missing", "Server lacks support for option 5 (starttls)"},
 		{"starttls with data", hello + rep(5, 1, "data"), secure, "nbd-protocol", "Option 5 ('starttls') response length is 4 (it should be zero)"},
 		{"starttls answered by an export", hello + rep(5, 2, ""), secure, "nbd-protocol", "Server answered option 5 (starttls) with unexpected reply 2 (server)"},
-		{"starttls and gone", hello + rep(5, 1, ""), secure, "handshake-failed", ""},
+		{"starttls and gone", hello + rep(5, 1, ""), secure, "psk-refused", ""},
 		{"another option's answer", hello + rep(4, 1, ""), nil, "nbd-protocol", ""},
 		{"a long answer", hello + "\x00\x03\xe8\x89\x04\x55\x65\xa9\x00\x00\x00\x0b\x00\x00\x00\x01\xff\xff\xff\xff", nil, "nbd-protocol", ""},
 		{"policy", hello + rep(11, 0x80000001, "") + rep(8, 0x80000001, "") + rep(7, 0x80000002, "go away"), nil, "nbd-refused", "Denied by server for option 7 (go)"},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -218,10 +219,10 @@ func TestEndlessAnswers(t *testing.T) {
 		b = be.AppendUint32(be.AppendUint32(b, uint32(o)), uint32(kind))
 		return string(be.AppendUint32(b, uint32(len(data)))) + data
 	}
-	sent := 0
+	var sent atomic.Int64
 	say := func(text string) bool {
 		n, err := theirs.Write([]byte(text))
-		sent += n
+		sent.Add(int64(n))
 		return err == nil
 	}
 	go func() {
@@ -255,7 +256,7 @@ func TestEndlessAnswers(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "says more than") {
 		t.Errorf("the client ends with %v", err)
 	}
-	if sent > maxHeard+1<<20 {
-		t.Errorf("it took %d octets", sent)
+	if sent.Load() > maxHeard+1<<20 {
+		t.Errorf("it took %d octets", sent.Load())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -167,7 +168,7 @@ print("all well")
 // there. Loss of power is not tested; that flushing calls fdatasync is.
 func TestServerKilled(t *testing.T) {
 	path, content := rawFile(t, 1<<20)
-	for round := range 3 {
+	for round := range 5 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestHelperServer$")
 		cmd.Env = append(os.Environ(), "VIRTLS_NBD_SERVE="+path)
 		out := value(cmd.StdoutPipe())
@@ -189,13 +190,31 @@ func TestServerKilled(t *testing.T) {
 			must(t, err)
 		}
 		must(t, c.Flush())
-		// More is under way when it is killed.
-		go c.WriteAt(make([]byte, 4096), 1<<20-4096)
+		// More is written and flushed when it is killed, whenever that is.
+		flushed := make(chan int, 1)
+		go func() {
+			n := 0
+			for ; n < 64; n++ {
+				part := bytes.Repeat([]byte{byte(100 + n)}, 4096)
+				if _, err := c.WriteAt(part, 1<<19+int64(n)*4096); err != nil || c.Flush() != nil {
+					break
+				}
+			}
+			flushed <- n
+		}()
+		time.Sleep(time.Duration(rand.IntN(20_000)) * time.Microsecond)
 		must(t, cmd.Process.Kill())
 		_ = cmd.Wait()
-		must(t, c.Close())
-		if got := value(os.ReadFile(path)); !bytes.Equal(got[:1<<20-4096], content[:1<<20-4096]) {
+		safe := <-flushed
+		_ = c.Close()
+		got := value(os.ReadFile(path))
+		if !bytes.Equal(got[:1<<19], content[:1<<19]) {
 			t.Fatalf("round %d: something is lost", round)
+		}
+		for n := range safe {
+			if at := 1<<19 + n*4096; !bytes.Equal(got[at:at+4096], bytes.Repeat([]byte{byte(100 + n)}, 4096)) {
+				t.Fatalf("round %d: write %d of %d that were flushed is lost", round, n, safe)
+			}
 		}
 	}
 }

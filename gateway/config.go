@@ -167,9 +167,6 @@ func (d *Defined) tooWide() string {
 			return fmt.Sprintf(`has an empty list of names (allow) for the export %q; "*" is for every name`, e.Name)
 		}
 	}
-	if d.Exports != nil && len(d.Exports) == 0 {
-		return "has an empty list of exports; leave it out if every client may have every export"
-	}
 	for _, rule := range d.Allow {
 		if rule.DN == "" && len(rule.From) == 0 {
 			return `has a rule without dn and from; dn: "*" is for every name`

@@ -274,6 +274,9 @@ func (r *run) secure(end creds.Endpoint) (nbd.Secure, error) {
 		if end == creds.Client {
 			o.Hostname = host
 		}
+		if list, ok := r.Last("tls-authz"); ok {
+			o.Authorizer = r.objects.Authz(list)
+		}
 		return o
 	}), nil
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"virtls/creds"
+	"virtls/finding"
 	"virtls/internal/imagelock"
 	"virtls/proto/nbd"
 	"virtls/qcow2"
@@ -135,8 +136,22 @@ func (s *clients) log(e nbd.Event) {
 			s.finish()
 		}
 	case nbd.Refused:
-		fmt.Fprintf(s.Err, "qemu-nbd: %v\n", plain(e.Err))
+		fmt.Fprintf(s.Err, "qemu-nbd: %s\n", refusal(e.Err))
 	}
+}
+
+// refusal says in the real one's words why a client was sent away: the cause alone
+// where a list of who may come could not be asked, and that it was in the negotiation.
+func refusal(err error) string {
+	const where = "option negotiation failed: "
+	text := err.Error()
+	for f, ok := errors.AsType[*finding.Failure](err); ok; f, ok = errors.AsType[*finding.Failure](f.Cause) {
+		text = plain(f).Error()
+	}
+	if strings.HasPrefix(err.Error(), where) && !strings.HasPrefix(text, where) {
+		return where + text
+	}
+	return text
 }
 
 // open opens the disk. A format that was not named is guessed, with warnings.

@@ -11,6 +11,7 @@ type passwdCmd struct {
 	Add    passwdAddCmd    `cmd:"" help:"Make an account, or give it another password."`
 	Remove passwdRemoveCmd `cmd:"" help:"Remove an account."`
 	List   passwdListCmd   `cmd:"" help:"List the accounts."`
+	Import passwdImportCmd `cmd:"" help:"Take over the accounts of a database of Cyrus SASL."`
 }
 
 type passwdAddCmd struct {

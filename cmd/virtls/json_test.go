@@ -100,6 +100,9 @@ var documents = []struct {
 	{"nbd info nbd://127.0.0.1:1", 3},
 	{"nbd map nbd://127.0.0.1:1", 3},
 	{"nbd copy nbd://127.0.0.1:1 out.img", 3},
+	{"passwd add", 2},
+	{"passwd remove", 2},
+	{"passwd list nothing", 3},
 }
 
 var code = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)

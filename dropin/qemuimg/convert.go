@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"virtls/dropin"
@@ -109,7 +110,16 @@ func (r *run) newConversion(a *arguments) (*conversion, error) {
 		}
 		c.sparse = n
 	}
+	if text, ok := a.Last("parallel"); ok {
+		if n, err := strconv.ParseUint(text, 10, 31); err != nil || n < 1 || n > 16 {
+			return nil, say("Invalid number of coroutines specified. Must be between 1 and 16.")
+		}
+	}
 	switch {
+	case a.Has("copy-range-offloading") && a.Has("sparse-size"):
+		return nil, say("Cannot enable copy offloading when -S is used")
+	case a.Has("copy-range-offloading") && c.compress:
+		return nil, say("Cannot enable copy offloading when -c is used")
 	case a.Has("target-is-zero") && c.create:
 		return nil, errors.New("--target-is-zero requires use of -n flag")
 	case !c.create && c.options.BackingFile != "":

@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 )
 
 // initOf is a ServerInit message; its name is empty.
@@ -42,7 +41,7 @@ func TestScreen(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			near, far := tcpPair(t)
 			go io.WriteString(far, tt.says)
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), patience(tt.code))
 			defer cancel()
 			s, err := NewScreen(ctx, &Conn{Conn: near}, true)
 			if err == nil {

@@ -103,6 +103,8 @@ var documents = []struct {
 	{"passwd add", 2},
 	{"passwd remove", 2},
 	{"passwd list nothing", 3},
+	{"passwd import", 2},
+	{"passwd import accounts nothing.db", 3},
 }
 
 var code = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)

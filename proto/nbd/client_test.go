@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"virtls/authz"
 	"virtls/creds"
@@ -124,17 +123,20 @@ func TestPostures(t *testing.T) {
 	wantCode(t, err, "nbd-unreachable")
 }
 
-// answering is a server that says a text and closes the connection.
+// answering is a server that says a text and nothing more, whatever it is told.
 func answering(t *testing.T, text string) net.Conn {
 	client, server := net.Pipe()
-	go func() {
-		go io.Copy(io.Discard, server)
-		server.Write([]byte(text))
-		time.Sleep(time.Millisecond)
-		server.Close()
-	}()
-	return client
+	t.Cleanup(func() { server.Close() })
+	return recital{client, strings.NewReader(text)}
 }
+
+type recital struct {
+	net.Conn
+	text io.Reader
+}
+
+func (r recital) Read(p []byte) (int, error)  { return r.text.Read(p) }
+func (r recital) Write(p []byte) (int, error) { return len(p), nil }
 
 // TestStrangeServers meets servers that do not speak NBD, or not well.
 func TestStrangeServers(t *testing.T) {

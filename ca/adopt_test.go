@@ -145,13 +145,7 @@ func TestAdoptFromOpenSSL(t *testing.T) {
 
 func TestAdoptFromEasyRSA(t *testing.T) {
 	const easyrsa = "/usr/share/easy-rsa/easyrsa"
-	if _, err := os.Stat(easyrsa); err != nil {
-		text := "easy-rsa is missing; get it with: apt-get install easy-rsa"
-		if os.Getenv("VIRTLS_REQUIRE_PEERS") == "1" {
-			t.Fatal(text)
-		}
-		t.Skip(text)
-	}
+	peertest.NeedProgram(t, easyrsa, "easy-rsa")
 	g := peertest.Host
 	dir := t.TempDir()
 	rsa := func(args ...string) {

@@ -15,21 +15,20 @@ import (
 
 	"virtls/ca/register"
 	"virtls/finding"
+	"virtls/internal/peertest"
 )
 
 // mounted runs a scenario as a child in a mount namespace of its own.
 func mounted(t *testing.T, scenario string) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small file system needs root: run the test as root")
-	}
+	peertest.NeedRoot(t, "mounting a small file system")
 	cmd := child(t.Context(), scenario, t.TempDir(), 0)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		t.Fatalf("%v: %s", exit, out)
 	} else if err != nil {
-		t.Skipf("no mount namespace can be had: %v; run the test as root with CAP_SYS_ADMIN", err)
+		peertest.Missing(t, "no mount namespace can be had: "+err.Error(), "run the test as root with CAP_SYS_ADMIN")
 	}
 }
 

@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"virtls/finding"
+	"virtls/internal/peertest"
 )
 
 // Whoever owns a state directory decides what whoever opens it does. So root
 // opens none of others, except of who calls it through sudo.
 func TestForeignStateDirectory(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("giving a directory to another user needs root: run the test as root")
-	}
+	peertest.NeedRoot(t, "giving a directory to another user")
 	const eve = 4711
 	for name, opts := range map[string]Options{"writer": {}, "maker": {Create: true}, "reader": {ReadOnly: true}} {
 		t.Run(name, func(t *testing.T) {

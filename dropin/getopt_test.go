@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"virtls/internal/peertest"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -112,9 +114,7 @@ func TestOptionError(t *testing.T) {
 
 // getopt(1) prints what the C library's getopt_long makes of a command line.
 func TestLikeTheCLibrary(t *testing.T) {
-	if _, err := exec.LookPath("getopt"); err != nil {
-		t.Skip("not compared with the C library: getopt is missing; get it with: apt-get install util-linux")
-	}
+	peertest.NeedProgram(t, "getopt", "util-linux")
 	pieces := []string{"-", "--", "---", "-a", "-b", "-c", "-x", "-y", "-ab", "-abx", "-acx", "-xa", "-ba", "-ya", "-a-", "-:", "v", "w", "",
 		"--all", "--al", "--a=1", "--all=", "--bind", "--bind=1", "--bi", "--b", "--bl=2", "--cache", "--cache=3", "--cach", "--cache-s", "--ca=",
 		"--object", "--o=4=5", "--foo", "--foo=6", "--=7", "--allx"}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"virtls/finding"
+	"virtls/internal/peertest"
 )
 
 // What is staged is neither packed nor installed if it is not what the fleet
@@ -60,15 +61,11 @@ func TestDeliveryRefuses(t *testing.T) {
 		}, kindStagedUnreadable},
 		{"a large file", replace(key, strings.Repeat("x", 2<<20)), kindStagedUnreadable},
 		{"a key of another user", func(s *site) {
-			if os.Getuid() != 0 {
-				s.t.Skip("giving a file to another user needs root: run the test as root")
-			}
+			peertest.NeedRoot(s.t, "giving files to another user")
 			must(s.t, os.Chown(s.host(host, key), 4711, 0))
 		}, kindStagedForeign},
 		{"a directory of another user", func(s *site) {
-			if os.Getuid() != 0 {
-				s.t.Skip("giving a directory to another user needs root: run the test as root")
-			}
+			peertest.NeedRoot(s.t, "giving files to another user")
 			must(s.t, os.Chown(s.host(host, "etc"), 4711, 0))
 		}, kindStagedForeign},
 	}

@@ -19,6 +19,7 @@ import (
 
 	"virtls/ca"
 	"virtls/finding"
+	"virtls/internal/peertest"
 )
 
 // An installation goes below a directory, for accounts that exist nowhere.
@@ -32,9 +33,7 @@ type installation struct {
 
 func newInstallation(t *testing.T) *installation {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("giving files to others needs root: run the test as root")
-	}
+	peertest.NeedRoot(t, "giving files to others")
 	i := &installation{t: t, root: t.TempDir(), owners: map[string]int{"root": 0, "libvirt-qemu": 64055, "kvm": 107}, labels: map[string]string{}}
 	i.in = Installer{
 		Root: i.root,

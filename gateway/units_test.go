@@ -6,14 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"virtls/internal/peertest"
 )
 
 // The sample units are what systemd understands. The program and its account are
 // replaced by ones that every machine has.
 func TestSampleUnits(t *testing.T) {
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("systemd-analyze is missing: apt-get install systemd")
-	}
+	peertest.NeedProgram(t, "systemd-analyze", "systemd")
 	dir := t.TempDir()
 	var files []string
 	for _, name := range []string{"virtls-gateway.service", "virtls-gateway.socket"} {

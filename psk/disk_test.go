@@ -11,6 +11,7 @@ import (
 
 	"virtls/finding"
 	"virtls/internal/atomicfile"
+	"virtls/internal/peertest"
 )
 
 func add(user string) func(*File) error {
@@ -94,9 +95,7 @@ func TestUpdateFollowsLinks(t *testing.T) {
 }
 
 func TestUpdateKeepsOwner(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("giving files away needs root: run the test as root")
-	}
+	peertest.NeedRoot(t, "giving files away")
 	path := t.TempDir() + "/keys.psk"
 	must(t, os.WriteFile(path, []byte("a:11\n"), 0o640))
 	must(t, os.Chown(path, 123, 456))

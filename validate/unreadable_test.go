@@ -17,9 +17,7 @@ import (
 // TestAs has real programs run as a user who may not read everything, and asks
 // what becomes of them.
 func TestAs(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("files of others can only be made by root")
-	}
+	peertest.NeedRoot(t, "making files of others")
 	const uid = 64200
 	c := newCast(t)
 	cases := []struct {

@@ -71,7 +71,7 @@ func atSystemCalls(t *testing.T, step int, prepare func() string, judge func(dir
 	t.Helper()
 	peertest.Host.Run(t, peertest.Options{}, "strace", "-V") // skips the test if there is none
 	if out, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
-		t.Skipf("strace may not trace here: %v: %s; run the test where ptrace is allowed", err, out)
+		peertest.Missing(t, fmt.Sprintf("strace may not trace here: %v: %s", err, out), "run the test where ptrace is allowed")
 	}
 	if os.Getenv("VIRTLS_INTEROP") == "full" {
 		step = 1

@@ -24,9 +24,7 @@ const (
 // TestDocumentedExample runs QEMU's documentation's example, with our programs on
 // either side and on both, where /tmp and the network are its own.
 func TestDocumentedExample(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root may have a network of its own")
-	}
+	peertest.NeedRoot(t, "having a network of its own")
 	// Programs see the test's temporary files, which are not to be their /tmp.
 	t.Setenv("TMPDIR", t.TempDir())
 	bin := dropIns(t, "qemu-nbd", "qemu-img")
@@ -92,7 +90,7 @@ func ownNetwork(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Skipf("there can be no network of its own here: %v", err)
+		peertest.Missing(t, "there can be no network of its own here: "+err.Error(), "run the test as root with CAP_SYS_ADMIN")
 	}
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -22,6 +22,7 @@ import (
 
 	"virtls/ca"
 	"virtls/fleet"
+	"virtls/internal/peertest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in the scripts")
@@ -57,6 +58,30 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// In CI no script is skipped for what the machine lacks.
+func TestScriptsLackNothing(t *testing.T) {
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	condition := regexp.MustCompile(`(?m)^\[!(root|exec:(\S+))\] skip`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range condition.FindAllStringSubmatch(string(text), -1) {
+			t.Run(filepath.Base(file)+" "+m[1], func(t *testing.T) {
+				if m[2] == "" {
+					peertest.NeedRoot(t, "the script")
+				} else {
+					peertest.NeedProgram(t, m[2], "what its skip line says")
+				}
+			})
+		}
+	}
 }
 
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"virtls/internal/peertest"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -130,9 +132,7 @@ func TestNeverWiderThanItsMode(t *testing.T) {
 }
 
 func TestOwner(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("giving files away needs root: run the test as root")
-	}
+	peertest.NeedRoot(t, "giving files away")
 	dir := t.TempDir()
 	path := filepath.Join(dir, "key")
 	SetStepHook(func(step, _ string) {

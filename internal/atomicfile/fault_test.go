@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"virtls/internal/peertest"
 )
 
 // The test binary runs itself again as a child that may die, or that lives in
@@ -142,9 +144,7 @@ func writeToFullDisk(dir string) error {
 }
 
 func TestFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small tmpfs needs root: run the test as root")
-	}
+	peertest.NeedRoot(t, "mounting a small tmpfs")
 	dir := t.TempDir()
 	cmd, out := child("full-disk", dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}

@@ -30,7 +30,7 @@ func newSuite(t *testing.T) *suite {
 	t.Helper()
 	checkout := os.Getenv(checkoutVariable)
 	if checkout == "" {
-		t.Skipf("%s does not name a checkout of BoringSSL: its protocol tests are not run", checkoutVariable)
+		t.Skipf("BoringSSL's protocol tests are not run: have a checkout of it and name its directory in %s", checkoutVariable)
 	}
 	tmp := t.TempDir()
 	s := &suite{

@@ -3,6 +3,7 @@ package peertest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -106,10 +107,32 @@ func (g Generation) noSandbox(t testing.TB, err error) {
 	missing(t, g.Optional, g.Name+": "+err.Error(), "run the tests as root, with CAP_SYS_ADMIN")
 }
 
-// missing ends the test because of what this machine lacks.
+// Missing ends a test because of what this machine lacks: it is skipped, and
+// says why and how to get it; where VIRTLS_REQUIRE_PEERS is set, it fails.
+func Missing(t testing.TB, why, cure string) {
+	t.Helper()
+	missing(t, false, why, cure)
+}
+
+// NeedRoot ends a test that only root can run as [Missing] does.
+func NeedRoot(t testing.TB, why string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Missing(t, why+" needs root", "run the test as root")
+	}
+}
+
+// NeedProgram ends a test that needs a program of this machine as [Missing] does.
+func NeedProgram(t testing.TB, name, pkg string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		Missing(t, name+" is missing", "run scripts/peers install, or apt-get install "+pkg)
+	}
+}
+
 func missing(t testing.TB, optional bool, why, cure string) {
 	t.Helper()
-	text := fmt.Sprintf("not tested with a real peer: %s; to have it, %s", why, cure)
+	text := fmt.Sprintf("not tested: %s; to have it, %s", why, cure)
 	if os.Getenv("VIRTLS_REQUIRE_PEERS") == "1" && !optional {
 		t.Fatal(text)
 	}

@@ -13,19 +13,16 @@ import (
 	"syscall"
 	"testing"
 
+	"virtls/internal/peertest"
 	"virtls/layout"
 )
 
 // needRoot skips a test that gives files away.
 func needRoot(t *testing.T, programs ...string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can give files to others: run the test as root")
-	}
+	peertest.NeedRoot(t, "giving files to others")
 	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			t.Skipf("%s is missing: scripts/peers install", p)
-		}
+		peertest.NeedProgram(t, p, "acl util-linux")
 	}
 }
 
@@ -90,7 +87,7 @@ func TestCanReadAsKernel(t *testing.T) {
 	cmd := exec.Command("setfacl", "--restore=-")
 	cmd.Stdin = strings.NewReader(acls.String())
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("this file system has no ACLs: %v: %s", err, out)
+		peertest.Missing(t, fmt.Sprintf("this file system has no ACLs: %v: %s", err, out), "set TMPDIR to one that has")
 	}
 	host := &Host{Root: "/", Labels: FileLabels{}}
 	for _, who := range []Credential{

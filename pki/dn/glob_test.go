@@ -109,7 +109,7 @@ func TestMatchAsGLib(t *testing.T) {
 	program := filepath.Join(dir, "glob")
 	build := exec.Command("gcc", "-Wall", "-Werror", "testdata/glob.c", "-o", program, "-l:libglib-2.0.so.0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Skipf("gcc or libglib-2.0.so.0 is missing; get them with scripts/peers install: %v\n%s", err, out)
+		peertest.Missing(t, fmt.Sprintf("gcc or libglib-2.0.so.0: %v\n%s", err, out), "run scripts/peers install")
 	}
 	type question struct{ pattern, text string }
 	var questions []question

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"virtls/internal/peertest"
 	"virtls/proto/nbd"
 )
 
@@ -16,7 +17,7 @@ func TestBlockDevice(t *testing.T) {
 	path, content := rawFile(t, 4<<20)
 	out, err := exec.Command("losetup", "--find", "--show", path).Output()
 	if err != nil {
-		t.Skipf("no loop device can be had: %v; it takes root and the kernel's loop driver", err)
+		peertest.Missing(t, "no loop device can be had: "+err.Error(), "run the test as root, with the kernel's loop driver")
 	}
 	device := strings.TrimSpace(string(out))
 	t.Cleanup(func() { _ = exec.Command("losetup", "--detach", device).Run() })

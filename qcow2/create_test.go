@@ -20,6 +20,7 @@ type making struct {
 	compressed bool
 	reserve    bool // allocate everything in advance, and write nothing
 	empty      bool // write nothing
+	extra      bool // only if VIRTLS_INTEROP is full: the others have every feature once
 }
 
 const madeSize = 3<<20 + 5*512
@@ -28,24 +29,24 @@ var makings = []making{
 	{name: "default"},
 	{name: "v2", options: qcow2.CreateOptions{Version: 2}},
 	{name: "c512", options: qcow2.CreateOptions{ClusterSize: 512}},
-	{name: "c2M", options: qcow2.CreateOptions{ClusterSize: 2 << 20}},
+	{name: "c2M", options: qcow2.CreateOptions{ClusterSize: 2 << 20}, extra: true},
 	{name: "refcount1", options: qcow2.CreateOptions{RefcountBits: 1, ClusterSize: 4096}},
-	{name: "refcount64", options: qcow2.CreateOptions{RefcountBits: 64, ClusterSize: 1024}},
-	{name: "lazy", options: qcow2.CreateOptions{LazyRefcounts: true}},
+	{name: "refcount64", options: qcow2.CreateOptions{RefcountBits: 64, ClusterSize: 1024}, extra: true},
+	{name: "lazy", options: qcow2.CreateOptions{LazyRefcounts: true}, extra: true},
 	{name: "l2", options: qcow2.CreateOptions{ExtendedL2: true, ClusterSize: 32 << 10}},
 	{name: "deflate", compressed: true},
-	{name: "deflate-c512", options: qcow2.CreateOptions{ClusterSize: 512}, compressed: true},
-	{name: "deflate-c2M", options: qcow2.CreateOptions{ClusterSize: 2 << 20}, compressed: true},
-	{name: "deflate-refcount2", options: qcow2.CreateOptions{RefcountBits: 2}, compressed: true},
-	{name: "deflate-v2", options: qcow2.CreateOptions{Version: 2}, compressed: true},
-	{name: "zstd", options: qcow2.CreateOptions{Compression: qcow2.Zstd}, compressed: true},
+	{name: "deflate-c512", options: qcow2.CreateOptions{ClusterSize: 512}, compressed: true, extra: true},
+	{name: "deflate-c2M", options: qcow2.CreateOptions{ClusterSize: 2 << 20}, compressed: true, extra: true},
+	{name: "deflate-refcount2", options: qcow2.CreateOptions{RefcountBits: 2}, compressed: true, extra: true},
+	{name: "deflate-v2", options: qcow2.CreateOptions{Version: 2}, compressed: true, extra: true},
+	{name: "zstd", options: qcow2.CreateOptions{Compression: qcow2.Zstd}, compressed: true, extra: true},
 	{name: "zstd-l2", options: qcow2.CreateOptions{Compression: qcow2.Zstd, ExtendedL2: true}, compressed: true},
 	{name: "backing", options: qcow2.CreateOptions{BackingFile: "base.raw", BackingFormat: "raw"}},
-	{name: "backing-v2", options: qcow2.CreateOptions{BackingFile: "base.raw", BackingFormat: "raw", Version: 2}},
+	{name: "backing-v2", options: qcow2.CreateOptions{BackingFile: "base.raw", BackingFormat: "raw", Version: 2}, extra: true},
 	{name: "backing-l2", options: qcow2.CreateOptions{BackingFile: "base.raw", BackingFormat: "raw", ExtendedL2: true}},
-	{name: "backing-c512", options: qcow2.CreateOptions{BackingFile: "base.raw", BackingFormat: "raw", ClusterSize: 512}},
-	{name: "empty", empty: true},
-	{name: "reserve", reserve: true},
+	{name: "backing-c512", options: qcow2.CreateOptions{BackingFile: "base.raw", BackingFormat: "raw", ClusterSize: 512}, extra: true},
+	{name: "empty", empty: true, extra: true},
+	{name: "reserve", reserve: true, extra: true},
 	{name: "reserve-l2", options: qcow2.CreateOptions{ExtendedL2: true}, reserve: true},
 }
 
@@ -118,8 +119,9 @@ func TestQEMUReadsWhatWeWrite(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "base.raw"), base, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	list := wanted(makings, func(m making) bool { return m.extra })
 	var script strings.Builder
-	for _, m := range makings {
+	for _, m := range list {
 		var below []byte
 		if m.options.BackingFile != "" {
 			below = base
@@ -133,7 +135,7 @@ func TestQEMUReadsWhatWeWrite(t *testing.T) {
 	}
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		run(t, g, dir, script.String())
-		for _, m := range makings {
+		for _, m := range list {
 			t.Run(m.name, func(t *testing.T) {
 				disk, err := qcow2.OpenFile(image(dir, m.name), qcow2.Options{})
 				if err != nil {

@@ -297,10 +297,14 @@ func TestChains(t *testing.T) {
 func TestRefusesRealOnes(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		dir := t.TempDir()
-		run(t, g, dir, `
-			qemu-img create -q --object secret,id=s,data=x -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 luks.img 1M
-			qemu-img create -q -f qcow2 -o data_file=ext.raw data-file.img 1M`)
-		for name, want := range map[string]string{"luks": "LUKS", "data-file": "external data file"} {
+		kinds := map[string]string{"luks": "LUKS", "data-file": "external data file"}
+		run(t, g, dir, `qemu-img create -q -f qcow2 -o data_file=ext.raw data-file.img 1M`)
+		if g == peertest.Host || full() { // qemu-img measures for seconds how fast it can hash
+			run(t, g, dir, `qemu-img create -q --object secret,id=s,data=x -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 luks.img 1M`)
+		} else {
+			delete(kinds, "luks")
+		}
+		for name, want := range kinds {
 			_, err := qcow2.OpenFile(image(dir, name), qcow2.Options{})
 			var failure *qcow2.Error
 			if !errors.As(err, &failure) || !failure.Unsupported || !strings.Contains(err.Error(), want) {

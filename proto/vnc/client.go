@@ -89,10 +89,7 @@ type Conn struct {
 // Dial logs in on a connection to a server. The error is a *finding.Failure; the
 // connection stays the caller's to close if there is one.
 func Dial(ctx context.Context, c net.Conn, o Options) (*Conn, error) {
-	if o.Version == 0 {
-		o.Version = RFB38
-	}
-	d := &dialer{wire: wire{Conn: c}, o: o, subject: subjectOf(c, o.Subject), result: &Conn{}}
+	d := newDialer(c, o)
 	err := within(ctx, c, d.subject, func(ctx context.Context) error {
 		d.login(ctx)
 		return d.err
@@ -107,9 +104,19 @@ func Dial(ctx context.Context, c net.Conn, o Options) (*Conn, error) {
 // A dialer is a login that goes on.
 type dialer struct {
 	wire
-	o       Options
-	subject string
-	result  *Conn
+	o         Options
+	subject   string
+	announced string // the server's version, as it said it
+	result    *Conn
+
+	mechanisms []string // of SASL that the server offers, nil until they are known
+}
+
+func newDialer(c net.Conn, o Options) *dialer {
+	if o.Version == 0 {
+		o.Version = RFB38
+	}
+	return &dialer{wire: wire{Conn: c}, o: o, subject: subjectOf(c, o.Subject), result: &Conn{}}
 }
 
 func (d *dialer) login(ctx context.Context) {
@@ -173,6 +180,7 @@ func (d *dialer) version() {
 		d.err = kindNotVNC.Found(d.subject, fmt.Sprintf("%q", line)).WithWant(`"RFB 003.008\n"`, "RFC 6143").Wrong()
 		return
 	}
+	d.announced = string(line[:versionSize-1])
 	// What is not 3.7 or later is 3.3 (RFC 6143, 7.1.1).
 	v := RFB33
 	switch {
@@ -222,10 +230,7 @@ func (d *dialer) refused() {
 func (d *dialer) prove(a auth) {
 	switch a {
 	case authNone:
-		// Before 3.8 nothing follows, except inside of VeNCrypt (QEMU's
-		// ui/vnc-auth-vencrypt.c; TigerVNC does the same from 3.8 on only, and
-		// speaks no older version with VeNCrypt).
-		if d.result.Version < RFB38 && !d.result.Security.inVeNCrypt() {
+		if !d.hasVerdict() {
 			return
 		}
 	case authPassword:
@@ -237,6 +242,14 @@ func (d *dialer) prove(a auth) {
 		d.sasl()
 	}
 	d.verdict()
+}
+
+// hasVerdict tells whether a SecurityResult follows the type None. Before 3.8
+// nothing follows, except inside of VeNCrypt (QEMU's ui/vnc-auth-vencrypt.c;
+// TigerVNC does the same from 3.8 on only, and speaks no older version with
+// VeNCrypt).
+func (d *dialer) hasVerdict() bool {
+	return d.result.Version >= RFB38 || d.result.Security.inVeNCrypt()
 }
 
 func (d *dialer) plain() {

@@ -41,6 +41,8 @@ func FuzzDial(f *testing.F) {
 	f.Add([]byte(rfb38 + "\x01\x01" + "\x00\x00\x00\x00" + "\x00\x01\x00\x01" + string(make([]byte, pixelFormatSize)) + "\x00\x00\x00\x00" +
 		"\x02\x03\x00\x00\x00\x00\x00\x00\x01x" + "\x00\x00\x00\x01" + "\x00\x00\x00\x00\x00\x01\x00\x01\x00\x00\x00\x00" + "abcd"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		_, _, err := negotiate(context.Background(), scripted(data), Options{X509: noTLS, Anon: noTLS, Password: []byte(password), Login: login(user, password)})
+		checkError(t, err, data)
 		for _, o := range []Options{
 			{Password: []byte(password), Login: login(user, password)},
 			{X509: noTLS, Login: login(user, password)},

@@ -55,14 +55,20 @@ func (r *Conn) layerOf(c net.Conn, below sasl.Layer) sasl.Layer {
 	return l
 }
 
+// readMechanisms reads what the server offers, unless it is known.
+func (d *dialer) readMechanisms() {
+	if d.mechanisms == nil {
+		d.mechanisms = sasl.ParseList(string(d.block(maxMechanisms, "a list of SASL mechanisms")))
+	}
+}
+
 // sasl logs in by the best of the mechanisms that the server offers.
 func (d *dialer) sasl() {
-	list := d.block(maxMechanisms, "a list of SASL mechanisms")
-	if d.err != nil {
+	if d.readMechanisms(); d.err != nil {
 		return
 	}
 	o := sasl.ClientOptions{Login: d.o.Login, Mechanisms: d.o.Mechanisms, Subject: d.subject}
-	c, err := sasl.NewClient(sasl.ParseList(string(list)), d.result.layerOf(d.Conn, d.o.Below), o)
+	c, err := sasl.NewClient(d.mechanisms, d.result.layerOf(d.Conn, d.o.Below), o)
 	if err != nil {
 		d.err = err
 		return

@@ -66,6 +66,20 @@ var strongest = []Security{X509SASL, X509Plain, X509Password, X509None, TLSSASL,
 // inVeNCrypt tells whether the security is a subtype of VeNCrypt.
 func (s Security) inVeNCrypt() bool { return s > 255 }
 
+// TLS tells whether a security puts TLS below the login, and whether the server
+// proves by a certificate there who it is.
+func (s Security) TLS() (below, certificates bool) {
+	l := securities[s].layer
+	return l != bare, l == certified
+}
+
+// Asks tells what the client has to prove itself by: nothing, a password of
+// VNC's, or a user's name and a password.
+func (s Security) Asks() (password, user bool) {
+	a := securities[s].auth
+	return a == authPassword, a == authPlain || a == authSASL
+}
+
 // String returns the name that the specifications use.
 func (s Security) String() string {
 	switch d, ok := securities[s]; {

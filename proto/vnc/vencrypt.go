@@ -37,13 +37,17 @@ func (d *dialer) venCryptOffers() []Security {
 	return list
 }
 
-// startTLS asks for a subtype and makes the TLS session below it.
-func (d *dialer) startTLS(ctx context.Context, s Security) {
+// subtype asks for a subtype.
+func (d *dialer) subtype(s Security) {
 	d.sendUint32(uint32(s))
 	if ack := d.uint8(); d.err == nil && ack != subtypeGood {
 		d.fail("%v was refused with %d, though it had been offered", s, ack)
 	}
-	if d.err != nil {
+}
+
+// startTLS asks for a subtype and makes the TLS session below it.
+func (d *dialer) startTLS(ctx context.Context, s Security) {
+	if d.subtype(s); d.err != nil {
 		return
 	}
 	options := d.o.X509

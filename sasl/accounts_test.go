@@ -11,7 +11,7 @@ import (
 	"virtls/finding"
 )
 
-func TestAccountsFile(t *testing.T) {
+func TestAccountsFileContent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts")
 	a := NewAccounts()
 	for _, user := range []string{"fred", "a b"} {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"virtls/authz"
 	"virtls/finding"
@@ -200,14 +199,5 @@ func TestUnknownUsersLookKnown(t *testing.T) {
 		if a, b := first(user), first(user); a != b || len(a) != len("s=,i=15000")+24 {
 			t.Errorf("%s: %q and %q", user, a, b)
 		}
-	}
-}
-
-func TestFailuresAreSlowedAndCounted(t *testing.T) {
-	s := &Throttle{Delay: 50 * time.Millisecond}
-	began := time.Now()
-	s.Failed(t.Context())
-	if s.Failures() != 1 || time.Since(began) < s.Delay {
-		t.Errorf("%d failures after %v", s.Failures(), time.Since(began))
 	}
 }

@@ -2,36 +2,162 @@ package sasl
 
 import (
 	"context"
-	"sync/atomic"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
 	"time"
 )
 
-// DefaultDelay is how long a client waits for the news that its login failed.
-const DefaultDelay = time.Second
+// How failed logins are slowed if a Throttle does not say otherwise.
+const (
+	DefaultDelay    = time.Second
+	DefaultMaxDelay = 15 * time.Second
+)
+
+// Bounds on what a Throttle remembers.
+const (
+	maxClients = 4096            // clients at a time
+	forget     = 5 * time.Minute // after the last failure
+)
 
 // A Throttle slows failed logins and counts them, by whatever way they failed.
-// It may be used by any number of goroutines.
+// It does so for each client by itself: a client is a name that its user
+// chooses, such as what [ClientOf] makes of an address. The zero value is ready
+// to use, by any number of goroutines.
 type Throttle struct {
-	Delay time.Duration // DefaultDelay if 0
+	// Delay is how long a client waits for the news that its first login failed;
+	// it doubles with each further failure up to MaxDelay. DefaultDelay and
+	// DefaultMaxDelay if 0.
+	Delay, MaxDelay time.Duration
 
-	failures atomic.Uint64
+	mu       sync.Mutex
+	failures uint64
+	clients  map[string]*penalty
+}
+
+// A penalty is what a client has brought upon itself.
+type penalty struct {
+	delay time.Duration // after the last failure
+	until time.Time     // when the next login is heard
+}
+
+// ClientOf names who is behind an address: the host of an IPv4 address, the
+// network of an IPv6 one (its first 64 bits: whoever has one address there has
+// all of them), and everybody on the machine for a UNIX socket.
+func ClientOf(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	where, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return a.Network()
+	}
+	ip := where.Addr().Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	network, _ := ip.Prefix(64)
+	return network.String()
 }
 
 // Failures counts the logins that have failed.
-func (t *Throttle) Failures() uint64 { return t.failures.Load() }
+func (t *Throttle) Failures() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failures
+}
 
-// Failed counts a failed login, and returns when the client may be told of it or
-// the context has ended.
-func (t *Throttle) Failed(ctx context.Context) {
-	t.failures.Add(1)
-	delay := t.Delay
-	if delay == 0 {
-		delay = DefaultDelay
+// Wait returns when a client may try to log in: at once unless it has failed
+// before. It is called before a password is looked at, so that several
+// connections do not let a client guess faster than one. If the context ends
+// earlier than that there is an error, at once.
+func (t *Throttle) Wait(ctx context.Context, client string) error {
+	left := t.left(client)
+	if end, ok := ctx.Deadline(); ok && left > time.Until(end) {
+		return fmt.Errorf("too many logins from %s have failed: the next is heard in %v", client, left.Round(100*time.Millisecond))
 	}
-	timer := time.NewTimer(delay)
+	return pause(ctx, left)
+}
+
+func (t *Throttle) left(client string) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.clients[client]; p != nil {
+		return max(0, time.Until(p.until))
+	}
+	return 0
+}
+
+// Failed counts a failed login of a client, and returns when the client may be
+// told of it or the context has ended.
+func (t *Throttle) Failed(ctx context.Context, client string) {
+	pause(ctx, t.punish(client, time.Now()))
+}
+
+// punish notes a failure and returns how long its client has to wait now.
+func (t *Throttle) punish(client string, now time.Time) time.Duration {
+	first, limit := t.Delay, t.MaxDelay
+	if first == 0 {
+		first = DefaultDelay
+	}
+	if limit == 0 {
+		limit = DefaultMaxDelay
+	}
+	limit = max(limit, first)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failures++
+	p := t.clients[client]
+	if p == nil || now.Sub(p.until) > forget {
+		t.makeRoom(now)
+		p = &penalty{}
+		if t.clients == nil {
+			t.clients = map[string]*penalty{}
+		}
+		t.clients[client] = p
+	}
+	p.delay = min(max(2*p.delay, first), limit)
+	if p.until.Before(now) {
+		p.until = now
+	}
+	// Failures of several connections add up.
+	p.until = p.until.Add(p.delay)
+	if last := now.Add(limit); p.until.After(last) {
+		p.until = last
+	}
+	return p.until.Sub(now)
+}
+
+// makeRoom keeps the memory bounded: it drops who is forgotten, and otherwise
+// whoever has the least left to wait.
+func (t *Throttle) makeRoom(now time.Time) {
+	if len(t.clients) < maxClients {
+		return
+	}
+	least := ""
+	for client, p := range t.clients {
+		if now.Sub(p.until) > forget {
+			delete(t.clients, client)
+		} else if least == "" || p.until.Before(t.clients[least].until) {
+			least = client
+		}
+	}
+	if len(t.clients) >= maxClients {
+		delete(t.clients, least)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return nil
 	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

@@ -74,7 +74,7 @@ func FuzzAccept(f *testing.F) {
 	accounts := sasl.NewAccounts()
 	must(f, accounts.Set(user, []byte(password)))
 	server := &sasl.Server{Accounts: func() *sasl.Accounts { return accounts }}
-	throttle := &sasl.Throttle{Delay: 1}
+	throttle := &sasl.Throttle{Delay: 1, MaxDelay: 1}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, o := range []ServerOptions{
 			{Password: passwordOf(password)}, {SASL: server}, {X509: noTLS},

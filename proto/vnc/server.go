@@ -36,6 +36,7 @@ type ServerOptions struct {
 
 	Version  Version        // the highest to speak; RFB38 if 0
 	Throttle *sasl.Throttle // slows and counts failed logins; one of its own for each connection if nil
+	Client   string         // names the client to the Throttle; sasl.ClientOf its address if empty
 	Subject  string         // names the client in findings; its address if empty
 }
 
@@ -90,6 +91,9 @@ func Accept(ctx context.Context, c net.Conn, o ServerOptions) (*Conn, error) {
 	if o.Throttle == nil {
 		o.Throttle = &sasl.Throttle{}
 	}
+	if o.Client == "" {
+		o.Client = sasl.ClientOf(c.RemoteAddr())
+	}
 	a := &accepter{wire: wire{Conn: c}, o: o, result: &Conn{Offered: o.offers(c)}, subject: subjectOf(c, o.Subject)}
 	err := within(ctx, c, a.subject, func(ctx context.Context) error {
 		a.login(ctx)
@@ -134,7 +138,14 @@ func (a *accepter) login(ctx context.Context) {
 		return
 	}
 	a.result.Security = chosen
-	if err := a.authenticate(securities[chosen].auth); a.err == nil && err != nil {
+	kind := securities[chosen].auth
+	if kind != authNone {
+		if err := a.o.Throttle.Wait(ctx, a.o.Client); err != nil {
+			a.deny(err)
+			return
+		}
+	}
+	if err := a.authenticate(kind); a.err == nil && err != nil {
 		a.refuse(ctx, err)
 	}
 	// In RFB before 3.8 nothing follows the type None, except below VeNCrypt.
@@ -312,7 +323,7 @@ type errSilent struct{ error }
 // refuse tells a client that it could not log in, after a while.
 func (a *accepter) refuse(ctx context.Context, err error) {
 	a.err = nil
-	a.o.Throttle.Failed(ctx)
+	a.o.Throttle.Failed(ctx, a.o.Client)
 	if _, silent := err.(errSilent); !silent {
 		var out bytes.Buffer
 		out.Write([]byte{0, 0, 0, resultFailed})

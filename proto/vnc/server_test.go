@@ -253,3 +253,23 @@ func tcpPair(t testing.TB) (near, far net.Conn) {
 	t.Cleanup(func() { near.Close(); far.Close() })
 	return near, far
 }
+
+// Who has failed too often is not heard for a while, on whatever connection.
+func TestServerIsNotGuessed(t *testing.T) {
+	throttle := &sasl.Throttle{Delay: time.Hour}
+	for _, want := range []string{"the password is wrong", "too many logins from somebody have failed"} {
+		near, far := tcpPair(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := io.WriteString(far, rfb38+"\x02"+"0123456789abcdef")
+		must(t, err)
+		_, err = Accept(ctx, near, ServerOptions{Password: passwordOf(password), Throttle: throttle, Client: "somebody"})
+		wantCode(t, err, "vnc-denied")
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v; want %q", err, want)
+		}
+	}
+	if throttle.Failures() != 1 {
+		t.Errorf("%d failures", throttle.Failures())
+	}
+}

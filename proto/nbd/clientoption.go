@@ -119,9 +119,9 @@ func (a *asker) startTLS(ctx context.Context) error {
 	case a.o.AllowPlain:
 		return nil
 	case r.kind == RepErrUnsupported:
-		return a.said(kindNoTLS.Found(a.subject, "").WithText("Server don't support STARTTLS option"), r).Wrong()
+		return a.refusal(kindNoTLS, OptStartTLS, r, "Server don't support STARTTLS option")
 	default:
-		return a.said(kindNoTLS.Found(a.subject, "").WithText("%s", refusalText(OptStartTLS, r.kind)), r).Wrong()
+		return a.refusal(kindNoTLS, OptStartTLS, r, refusalText(OptStartTLS, r.kind))
 	}
 	conn, peer, err := a.o.Secure(ctx, a.plain)
 	if err != nil {
@@ -155,7 +155,7 @@ func (a *asker) receive(o Option) (answer, error) {
 	what := fmt.Sprintf("the answer to option %d (%s)", uint32(o), o)
 	var b [20]byte
 	if _, err := io.ReadFull(a.conn, b[:]); err != nil {
-		return answer{}, a.broken(endOf(err, what))
+		return answer{}, a.broken(&OptionError{Option: o, Err: endOf(err, what)})
 	}
 	r := answer{kind: ReplyType(be.Uint32(b[12:]))}
 	size := be.Uint32(b[16:])
@@ -176,6 +176,27 @@ func (a *asker) receive(o Option) (answer, error) {
 	}
 	return r, nil
 }
+
+// An OptionError is behind the findings about options that a server did not
+// accept: by an answer, or by none.
+type OptionError struct {
+	Option Option
+	Reply  ReplyType // 0 without an answer
+	Text   string    // what the answer means, in QEMU's words
+	Said   string    // what the server says about it, often nothing
+	Err    error     // why there was no answer
+}
+
+// Error returns the text, or why there was no answer.
+func (e *OptionError) Error() string {
+	if e.Err != nil {
+		return e.Err.Error()
+	}
+	return e.Text
+}
+
+// Unwrap returns why there was no answer.
+func (e *OptionError) Unwrap() error { return e.Err }
 
 // refusalText says in QEMU's words that an option was refused.
 func refusalText(o Option, kind ReplyType) string {
@@ -209,15 +230,17 @@ func (a *asker) refused(o Option, r answer) error {
 		kind = kindUnknown
 	}
 	a.abort()
-	return a.said(kind.Found(a.subject, "").WithText("%s", refusalText(o, r.kind)), r).Wrong()
+	return a.refusal(kind, o, r, refusalText(o, r.kind))
 }
 
-// said adds what the server says about a refusal.
-func (a *asker) said(f finding.Finding, r answer) finding.Finding {
-	if len(r.data) > 0 {
-		f.Got = "server reported: " + strings.ToValidUTF8(string(r.data), "\uFFFD")
+// refusal is a finding of a kind, with what the server says about it.
+func (a *asker) refusal(kind *finding.Kind, o Option, r answer, text string) error {
+	e := &OptionError{Option: o, Reply: r.kind, Text: text, Said: strings.ToValidUTF8(string(r.data), "\uFFFD")}
+	f := kind.Found(a.subject, "").WithText("%s", text)
+	if e.Said != "" {
+		f.Got = "server reported: " + e.Said
 	}
-	return f
+	return &finding.Failure{Finding: f, Exit: finding.ExitWrong, Cause: e}
 }
 
 func (a *asker) unexpected(o Option, r answer) error {

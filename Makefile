@@ -4,12 +4,16 @@ GO ?= go
 export GO
 BIN := bin/virtls
 
-.PHONY: build test peers lint interop bench bogo fuzz clean
+.PHONY: build novnc test peers lint interop bench bogo fuzz clean
 
-build: ## one static binary
+build: ## one static binary, with noVNC if npm can get it
+	@scripts/novnc || echo 'building without noVNC: the VNC gateway will have no console in the browser'
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/virtls
 
-test: peers ## every test, with the race detector, and the kept fuzz corpora
+novnc: ## noVNC for the VNC gateway's page
+	scripts/novnc
+
+test: peers novnc ## every test, with the race detector, and the kept fuzz corpora
 	scripts/test -timeout 25m ./...
 
 peers: ## gcc and the real programs that tests talk to
@@ -18,7 +22,7 @@ peers: ## gcc and the real programs that tests talk to
 lint: ## format, vet, staticcheck, known vulnerabilities, go.mod
 	scripts/lint
 
-interop: peers ## the full matrix against all generations of real programs
+interop: peers novnc ## the full matrix against all generations of real programs
 	VIRTLS_INTEROP=full scripts/test -timeout 3h ./...
 
 bench: peers build ## speed and memory beside the peers', as tables

@@ -38,6 +38,7 @@ var rows = [][]string{
 	{"ca"},
 	{"sasl", "sasl/gssapi", "qcow2"},
 	{"proto/nbd", "proto/vnc", "proto/libvirt"},
+	{"gateway/page"},
 	{"gateway", "probe", "console", "fleet"},
 	{"gateway/..."},
 	{"dropin"},

@@ -22,6 +22,7 @@ import (
 // above its own in this list; a trailing /... stands for a package and those below it.
 var rows = [][]string{
 	{"finding"},
+	{"internal/strictyaml"},
 	{"pki/dn", "pki/dh"},
 	{"pki"},
 	{"pki/certtemplate", "pki/certtext"},
@@ -38,6 +39,7 @@ var rows = [][]string{
 	{"ca"},
 	{"sasl", "sasl/gssapi", "qcow2"},
 	{"proto/nbd", "proto/vnc", "proto/libvirt"},
+	{"gateway/machines"},
 	{"gateway/page"},
 	{"gateway", "probe", "console", "fleet"},
 	{"gateway/..."},

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"virtls/finding"
+	"virtls/internal/strictyaml"
 	"virtls/object"
 )
 
@@ -97,23 +97,10 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 	bad := func(line int, format string, args ...any) error {
 		return kindConfig.Found(fmt.Sprintf("%s:%d", name, line), "").WithText(format, args...).Wrong()
 	}
-	if len(data) > maxConfig {
-		return nil, bad(1, "the file has more than %d octets", maxConfig)
-	}
-	var doc yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&doc); err != nil {
-		return nil, bad(yamlLine(err), "%s", yamlText(err))
-	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, bad(1, "there is a second document after ---")
-	}
 	c := &Config{}
-	if n, text := strange(doc.Content[0], reflect.TypeOf(*c)); n != nil {
-		return nil, bad(n.Line, "%s", text)
-	}
-	if err := doc.Decode(c); err != nil {
-		return nil, bad(yamlLine(err), "%s", yamlText(err))
+	doc, err := strictyaml.Decode(data, maxConfig, c)
+	if e, ok := errors.AsType[*strictyaml.Error](err); ok {
+		return nil, bad(e.Line, "%s", e.Text)
 	}
 	if text := c.Process.unknown(); text != "" {
 		return nil, bad(1, "%s", text)
@@ -121,7 +108,7 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 	names := map[string]bool{}
 	for i := range c.Gateways {
 		g := &c.Gateways[i]
-		line := gatewayLine(&doc, i)
+		line := doc.Line("gateways", i)
 		switch {
 		case g.Name == "" || names[g.Name]:
 			return nil, bad(line, "each gateway needs a name of its own")
@@ -176,109 +163,6 @@ func (d *Defined) tooWide() string {
 		}
 	}
 	return ""
-}
-
-// yamlText is an error of package yaml's without its place.
-func yamlText(err error) string {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	text = strings.TrimPrefix(text, "unmarshal errors:\n  ")
-	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		if _, rest, ok = strings.Cut(rest, ": "); ok {
-			return strings.ReplaceAll(rest, "\n", ";")
-		}
-	}
-	return text
-}
-
-// yamlLine is the line that an error of package yaml's names, 1 without one.
-func yamlLine(err error) int {
-	line := 1
-	if _, after, ok := strings.Cut(err.Error(), "line "); ok {
-		fmt.Sscanf(after, "%d", &line)
-	}
-	return line
-}
-
-// gatewayLine returns the line where a gateway begins.
-func gatewayLine(doc *yaml.Node, i int) int {
-	top := doc.Content[0].Content
-	for k := 0; k+1 < len(top); k += 2 {
-		if top[k].Value == "gateways" && i < len(top[k+1].Content) {
-			return top[k+1].Content[i].Line
-		}
-	}
-	return 1
-}
-
-// strange returns the first node that does not fit a type, and what is wrong.
-// Aliases are not needed here, and can make a small file huge.
-func strange(n *yaml.Node, t reflect.Type) (*yaml.Node, string) {
-	if n.Kind == yaml.AliasNode || n.Anchor != "" {
-		return n, "anchors and aliases are not taken here"
-	}
-	switch {
-	case t == reflect.TypeFor[Object]():
-		return nil, ""
-	case t.Kind() == reflect.Slice:
-		if n.Kind != yaml.SequenceNode {
-			return n, "want a list, each element after a dash"
-		}
-		for _, c := range n.Content {
-			if bad, text := strange(c, t.Elem()); bad != nil {
-				return bad, text
-			}
-		}
-	case t.Kind() == reflect.Struct:
-		return strangeField(n, t)
-	case n.Kind != yaml.ScalarNode:
-		return n, "want one value"
-	case n.Value == "":
-		// What is left of a template must not turn off TLS or an access list.
-		return n, "there is no value; leave the field out"
-	}
-	return nil, ""
-}
-
-func strangeField(n *yaml.Node, t reflect.Type) (*yaml.Node, string) {
-	if n.Kind != yaml.MappingNode {
-		return n, "want fields, each with a colon"
-	}
-	types := fieldTypes(t)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
-		typ, ok := types[key.Value]
-		if !ok {
-			var names []string
-			for name := range types {
-				names = append(names, name)
-			}
-			text := fmt.Sprintf("there is no field %q", key.Value)
-			if near := finding.Nearest(key.Value, names); near != "" {
-				text += fmt.Sprintf("; did you mean %s?", near)
-			}
-			return key, text
-		}
-		if bad, text := strange(n.Content[i+1], typ); bad != nil {
-			return bad, text
-		}
-	}
-	return nil, ""
-}
-
-// fieldTypes are the types of a struct's fields by their names in the file.
-func fieldTypes(t reflect.Type) map[string]reflect.Type {
-	types := map[string]reflect.Type{}
-	for f := range t.Fields() {
-		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if option != "inline" {
-			types[name] = f.Type
-			continue
-		}
-		for name, typ := range fieldTypes(f.Type) {
-			types[name] = typ
-		}
-	}
-	return types
 }
 
 // Options makes the options of all gateways, with the credentials that they use,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"virtls/finding"
+	"virtls/internal/strictyaml"
 	"virtls/object"
 )
 
@@ -196,12 +197,12 @@ func TestConfigReference(t *testing.T) {
 	}
 	guide, err := os.ReadFile(filepath.Join("..", "docs", "guide", "gateway.md"))
 	must(t, err)
-	for name := range fieldTypes(reflect.TypeFor[Config]()) {
+	for name := range strictyaml.Fields(reflect.TypeFor[Config]()) {
 		if !strings.Contains(string(guide), "`"+name+"`") {
 			t.Errorf("the guide does not describe %s", name)
 		}
 	}
-	for name := range fieldTypes(reflect.TypeFor[Defined]()) {
+	for name := range strictyaml.Fields(reflect.TypeFor[Defined]()) {
 		if !strings.Contains(string(guide), "`"+name+"`") {
 			t.Errorf("the guide does not describe %s", name)
 		}

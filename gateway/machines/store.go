@@ -1,0 +1,102 @@
+package machines
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"virtls/internal/watch"
+)
+
+// A Store has the newest good list of machines, and remembers which tokens were
+// used. It may be used by any number of goroutines.
+type Store struct {
+	path    string
+	check   func(Machine) error
+	current atomic.Pointer[List]
+
+	mu   sync.Mutex
+	used map[[sha256.Size]byte]bool // for as long as the process lives
+}
+
+// Open reads the machines at path: see [Load].
+func Open(path string, check func(Machine) error) (*Store, error) {
+	s := &Store{path: path, check: check, used: map[[sha256.Size]byte]bool{}}
+	return s, s.Reload()
+}
+
+// Path returns where the machines are read from.
+func (s *Store) Path() string { return s.path }
+
+// Current returns the newest good list.
+func (s *Store) Current() *List { return s.current.Load() }
+
+// Reload reads the files anew. If they are bad the old list stays, and the error
+// says why.
+func (s *Store) Reload() error {
+	l, err := Load(s.path, s.check)
+	if err == nil {
+		s.current.Store(l)
+	}
+	return err
+}
+
+// Watch reads the files anew at its start, because they may have changed, and
+// whenever they change, until ctx ends; then it returns. report learns the
+// outcome of each time.
+func (s *Store) Watch(ctx context.Context, report func(error)) {
+	for ctx.Err() == nil {
+		// Which files there are may change, and with it what must be watched.
+		w := watch.New(s.watched()...)
+		if err := s.Reload(); ctx.Err() == nil {
+			report(err)
+		}
+		again, changed := context.WithCancel(ctx)
+		w.Run(again, changed)
+		changed()
+	}
+}
+
+func (s *Store) watched() []string {
+	names := []string{s.path}
+	files, err := Files(s.path)
+	if err == nil {
+		names = append(names, files...)
+	}
+	for _, t := range s.Current().tokens {
+		if t.File != "" {
+			names = append(names, t.File)
+		}
+	}
+	return names
+}
+
+// Valid tells whether a token opens a machine, and does not use it up. For the
+// empty name it is the machine that the token is for; its name is returned.
+func (s *Store) Valid(machine, token string, now time.Time) (string, error) {
+	return s.open(machine, token, now, false)
+}
+
+// Use is Valid for who goes on to see the machine: a token that may be used once
+// is used then, for this process for ever, whatever is reloaded.
+func (s *Store) Use(machine, token string, now time.Time) (string, error) {
+	return s.open(machine, token, now, true)
+}
+
+func (s *Store) open(machine, token string, now time.Time, use bool) (string, error) {
+	t, err := s.Current().find(machine, token, now)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.Once && s.used[t.hash] {
+		return "", ErrUsed
+	}
+	if t.Once && use {
+		s.used[t.hash] = true
+	}
+	return t.Machine, nil
+}

@@ -213,7 +213,7 @@ func generateRSA(spec KeySpec) (PrivateKey, error) {
 	if spec.Bits < MinRSABits || spec.Bits > MaxRSABits {
 		return nil, fmt.Errorf("an RSA key of %d bits: want %d to %d", spec.Bits, MinRSABits, MaxRSABits)
 	}
-	key, err := rsa.GenerateKey(rand.Reader, spec.Bits)
+	key, err := newRSAKey(spec.Bits)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ type Error struct {
 	// Unsupported tells images that may be sound, but have a feature that is
 	// refused, from damaged ones.
 	Unsupported bool
+	Want        string // what would not be refused
 }
 
 // Error returns the text.
@@ -23,8 +24,8 @@ func damaged(format string, args ...any) error {
 	return &Error{Text: fmt.Sprintf(format, args...)}
 }
 
-func unsupported(format string, args ...any) error {
-	return &Error{Text: fmt.Sprintf(format, args...), Unsupported: true}
+func unsupported(want, format string, args ...any) error {
+	return &Error{Text: fmt.Sprintf(format, args...), Unsupported: true, Want: want}
 }
 
 // A Compression is a method of compressing clusters.
@@ -129,7 +130,7 @@ func readHeader(f File) (*Header, error) {
 	be := binary.BigEndian
 	h := &Header{Version: int(be.Uint32(fixed[4:]))}
 	if h.Version != 2 && h.Version != 3 {
-		return nil, unsupported("Unsupported qcow2 version %d", uint32(h.Version))
+		return nil, unsupported("version 2 or 3", "Unsupported qcow2 version %d", uint32(h.Version))
 	}
 	bits := be.Uint32(fixed[20:])
 	if bits < minClusterBits || bits > maxClusterBits {
@@ -189,24 +190,24 @@ func (h *Header) judge(fixed []byte, incompatible uint64, names map[int]string) 
 	}
 	switch {
 	case unknown != nil:
-		return unsupported("Unsupported qcow2 feature(s): %s", strings.Join(unknown, ", "))
+		return unsupported("an image without these features", "Unsupported qcow2 feature(s): %s", strings.Join(unknown, ", "))
 	case incompatible&incompatDataFile != 0:
-		return unsupported("The image keeps its data in an external data file, which is not supported")
+		return unsupported("the data in the image itself", "The image keeps its data in an external data file, which is not supported")
 	case h.Compression != Deflate && incompatible&incompatCompression == 0:
 		return damaged("Compression type incompatible feature bit must be set")
 	case h.Compression == Deflate && incompatible&incompatCompression != 0:
 		return damaged("Compression type incompatible feature bit must not be set")
 	case h.Compression > Zstd:
-		return unsupported("Unknown compression type: %d", byte(h.Compression))
+		return unsupported("zlib or zstd", "Unknown compression type: %d", byte(h.Compression))
 	case h.ExtendedL2 && h.ClusterBits < 14:
 		return damaged("Extended L2 entries are only supported with cluster sizes of at least 16384 bytes")
 	}
 	switch method := be.Uint32(fixed[32:]); method {
 	case 0:
 	case 1:
-		return unsupported("The image is encrypted with AES-CBC, which is not supported")
+		return unsupported("an image that is not encrypted", "The image is encrypted with AES-CBC, which is not supported")
 	case 2:
-		return unsupported("The image is encrypted with LUKS, which is not supported")
+		return unsupported("an image that is not encrypted", "The image is encrypted with LUKS, which is not supported")
 	default:
 		return damaged("Unsupported encryption method %d", method)
 	}

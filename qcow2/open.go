@@ -109,7 +109,7 @@ func (c *chain) open(f File, name, format, snapshot string) (Disk, error) {
 	}
 	if format == "raw" {
 		if snapshot != "" {
-			return nil, damaged("Raw files have no snapshots, %q was asked for", snapshot)
+			return nil, &SnapshotError{Name: snapshot}
 		}
 		return NewRaw(f), nil
 	}
@@ -154,7 +154,7 @@ func (c *chain) openBacking(m *Image, name string) (Disk, error) {
 	c.names = append(c.names, path.Clean(name))
 	switch {
 	case c.options.Open == nil:
-		return fail(unsupported("the image has the backing file %q, and none may be opened", m.BackingFile))
+		return fail(unsupported("an image without a backing file", "the image has the backing file %q, and none may be opened", m.BackingFile))
 	case slices.Contains(c.names, path.Clean(below)):
 		return fail(damaged("the backing chain is a loop: %s is above itself", below))
 	case len(c.names) >= MaxDepth:
@@ -221,7 +221,7 @@ func hasProtocol(name string) bool {
 // fromJSON takes the name of a file from the forms of json: names that do no
 // more than name a file.
 func fromJSON(image, text string) (string, error) {
-	refuse := unsupported("the backing file %q is described in JSON; only descriptions of a file are supported", "json:"+text)
+	refuse := unsupported("the name of a file", "the backing file %q is described in JSON; only descriptions of a file are supported", "json:"+text)
 	v, err := qjson.Parse([]byte(text))
 	if err != nil {
 		return "", damaged("the backing file's description is not JSON: %v", err)
@@ -302,7 +302,7 @@ func decideFormat(f File, format string) (string, error) {
 		format = "raw"
 	}
 	if format != "raw" && format != "qcow2" {
-		return "", unsupported("Format %q is not supported, only raw and qcow2 are", format)
+		return "", unsupported("raw or qcow2", "Format %q is not supported, only raw and qcow2 are", format)
 	}
 	return format, nil
 }

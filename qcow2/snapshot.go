@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"encoding/binary"
+	"fmt"
 	"time"
 )
 
@@ -89,8 +90,17 @@ func (m *Image) show(snapshot string) error {
 			}
 		}
 	}
-	return damaged("Can't find snapshot %q", snapshot)
+	return &SnapshotError{Name: snapshot, There: list}
 }
+
+// A SnapshotError says that an image has no snapshot of that id or name.
+type SnapshotError struct {
+	Name  string
+	There []Snapshot // those that it has
+}
+
+// Error returns QEMU's sentence with the name.
+func (e *SnapshotError) Error() string { return fmt.Sprintf("Can't find snapshot %q", e.Name) }
 
 func (m *Image) use(s Snapshot) error {
 	if err := m.table("Snapshot L1 table", s.l1Offset, s.l1Entries, 8, maxL1); err != nil {

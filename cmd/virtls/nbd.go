@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"virtls/creds"
-	"virtls/finding"
-	"virtls/internal/imagelock"
 	"virtls/object"
 	"virtls/proto/nbd"
 )
@@ -19,12 +16,6 @@ type nbdCmd struct {
 	Map   nbdMapCmd   `cmd:"" help:"Show where an export has data, holes and zeroes."`
 	Copy  nbdCopyCmd  `cmd:"" help:"Copy disks between files and exports, either way."`
 }
-
-var kindNBDFailed = finding.Define("nbd-failed", finding.Error,
-	"a disk could not be read, written or served", "the text says which, where and why")
-
-var kindNBDInUse = finding.Define("nbd-disk-in-use", finding.Error,
-	"another process uses a disk in a way that does not go together with this", "end the guest or program that uses it, or have that QEMU serve the disk itself (nbd-server-start, block-export-add)")
 
 const nbdAddresses = `An address is libnbd's, nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH, with nbds for TLS: by
 --tls-creds, or by tls-certificates=DIR or tls-psk-file=FILE in the address. Or QEMU's:
@@ -127,15 +118,4 @@ func (f *clientFlags) query(a *app, address string, ask func(ctx context.Context
 	}
 	o.Export, o.Subject = t.Export, t.String()
 	return ask(a.ctx, t, o)
-}
-
-// nbdFailure makes a finding of what went wrong with a disk.
-func nbdFailure(subject string, err error) error {
-	if _, ok := errors.AsType[*finding.Failure](err); ok || err == nil {
-		return err
-	}
-	if used, ok := errors.AsType[*imagelock.Error](err); ok {
-		return kindNBDInUse.Found(subject, used.File).WithText("%v", used).Unable(err)
-	}
-	return kindNBDFailed.Found(subject, "").WithText("%v", err).Unable(err)
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"virtls/finding"
 	"virtls/internal/atomicfile"
 	"virtls/internal/imagelock"
 	"virtls/proto/nbd"
@@ -73,6 +74,9 @@ func (c *nbdCopyCmd) copy(a *app, client *nbdClient) error {
 		return err
 	}
 	defer from.close()
+	if err := c.warn(a); err != nil {
+		return err
+	}
 	size := from.devices[0].Size()
 	record, err := c.record(size)
 	if err != nil {
@@ -153,6 +157,17 @@ func keepLast(keep func() error, ctx context.Context) error {
 		return nil // the connection may be gone
 	}
 	return keep()
+}
+
+// warn tells of a file that is more than the octets in it.
+func (c *nbdCopyCmd) warn(a *app) error {
+	if isNBD(c.From) {
+		return nil
+	}
+	if format, err := looksLike(c.From); err == nil && format != "raw" {
+		return a.warn([]finding.Finding{kindDiskLooks.Found(c.From, format)})
+	}
+	return nil
 }
 
 // source opens what is copied.
@@ -346,9 +361,10 @@ func (p *copyProgress) print() {
 }
 
 type copyReport struct {
-	Schema  int     `json:"schema"`
-	Size    int64   `json:"size"`
-	Seconds float64 `json:"seconds"`
+	Schema   int               `json:"schema"`
+	Size     int64             `json:"size"`
+	Seconds  float64           `json:"seconds"`
+	Findings []finding.Finding `json:"findings,omitempty"`
 }
 
 // end clears the line and says what was done.
@@ -359,7 +375,7 @@ func (p *copyProgress) end(ok bool) {
 	switch spent := time.Since(p.began); {
 	case !ok:
 	case p.app.json:
-		p.app.printJSON(copyReport{1, p.size, spent.Seconds()})
+		p.app.printJSON(copyReport{1, p.size, spent.Seconds(), p.app.found})
 	default:
 		p.app.printf("copied %s in %s, %s/s\n", octets(p.size), spent.Round(10*time.Millisecond), octets(p.rate()))
 	}

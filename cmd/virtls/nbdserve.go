@@ -236,22 +236,23 @@ func (d *nbdDisk) open() (nbd.Device, io.Closer, error) {
 	return nbd.Disk(disk), disk, nil
 }
 
-// guess tells qcow2 images from raw disks.
+// guess tells raw disks and qcow2 images by what they look like, and refuses others.
 func guess(file string) (format string, err error) {
+	format, err = looksLike(file)
+	if err == nil && format != "raw" && format != "qcow2" {
+		err = kindDiskFormat.Found(file, format).WithWant("raw or qcow2", "").Wrong()
+	}
+	return format, err
+}
+
+// looksLike returns the format that a file seems to have.
+func looksLike(file string) (format string, err error) {
 	f, err := qcow2.OpenLocal(file)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	start := make([]byte, 8)
-	n, err := f.ReadAt(start, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	if qcow2.IsImage(start[:n]) {
-		return "qcow2", nil
-	}
-	return "raw", nil
+	return qcow2.Probe(f)
 }
 
 // listeners opens what is listened on.

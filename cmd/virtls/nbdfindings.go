@@ -16,7 +16,7 @@ var (
 	kindNBDFailed = finding.Define("nbd-failed", finding.Error,
 		"a disk could not be read, written or served", "the text says which, where and why")
 	kindNBDRequest = finding.Define("nbd-request-refused", finding.Error,
-		"a server refuses to read or write a part of a disk", "its log says more; a disk may be served read-only, be full, or be failing")
+		"a server refuses to read or write a part of a disk", "the log of the server says more; a disk may be served read-only, be full, or be failing")
 	kindNBDInUse = finding.Define("nbd-disk-in-use", finding.Error,
 		"another process uses a disk in a way that does not go together with this", "end the guest or program that uses it, or have that QEMU serve the disk itself (nbd-server-start, block-export-add)")
 	kindDiskFormat = finding.Define("disk-format", finding.Error,

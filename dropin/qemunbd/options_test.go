@@ -10,7 +10,7 @@ import (
 	"virtls/internal/peertest"
 )
 
-var unknownOption = regexp.MustCompile(`(unrecognized|invalid) option|an argument|virtls`)
+var unknownOption = regexp.MustCompile(`(unrecognized|invalid) option|an argument|--\S+ is not supported`)
 
 // TestKnowsEveryOption gives our program every option that the real one's --help
 // has: it is in our help, or refused by name.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/xdg-go/scram"
+
+	"virtls/finding"
 )
 
 // MaxIterations bounds the work that a server may ask of a client that logs in
@@ -17,8 +19,9 @@ const MaxIterations = 1_000_000
 // ClientOptions say how a client may log in.
 type ClientOptions struct {
 	Login      *Login
-	Mechanisms []string // that may be used, the best first; Default if nil
-	Subject    string   // names the server in findings
+	GSSAPI     Mechanism // of package sasl/gssapi; nil if there is none
+	Mechanisms []string  // that may be used, the best first; GSSAPI, if there is one, and Default if nil
+	Subject    string    // names the server in findings
 }
 
 // A Client is a client's end of an exchange. Its errors never hold a password.
@@ -27,22 +30,21 @@ type Client struct {
 	subject   string
 	step      func(in []byte) (out []byte, done bool, err error)
 	done      bool
+	steps     Steps  // of a mechanism that was given; nil if it is of this package
+	user      string // of the others
 }
 
 // NewClient chooses the best of the mechanisms that a server offers. The error
 // is a *finding.Failure that has the reason for each mechanism.
 func NewClient(offered []string, l Layer, o ClientOptions) (*Client, error) {
-	wanted := o.Mechanisms
-	if wanted == nil {
-		wanted = Default
-	}
+	wanted := wanted(o.Mechanisms, o.GSSAPI)
 	for _, name := range wanted {
-		if !known(name) || !slices.Contains(offered, name) || l.weak() != "" {
+		if !slices.Contains(offered, name) || !l.permits(name) {
 			continue
 		}
 		c := &Client{Mechanism: name, subject: o.Subject}
-		if err := c.start(o.Login); err != nil {
-			return nil, kindFailed.Found(o.Subject, err.Error()).Wrong()
+		if err := c.start(o, l); err != nil {
+			return nil, c.fail(err)
 		}
 		return c, nil
 	}
@@ -50,8 +52,17 @@ func NewClient(offered []string, l Layer, o ClientOptions) (*Client, error) {
 		WithWant(strings.Join(wanted, ", "), "this client").Wrong()
 }
 
-func (c *Client) start(l *Login) error {
-	if l == nil && c.Mechanism != Anonymous {
+func (c *Client) start(o ClientOptions, layer Layer) (err error) {
+	l := o.Login
+	switch {
+	case c.Mechanism == GSSAPI:
+		if c.steps, err = o.GSSAPI.Start(layer); err == nil {
+			c.step = c.steps.Step
+		}
+		return err
+	case l != nil:
+		c.user = l.User
+	case c.Mechanism != Anonymous:
 		return errors.New("there is neither a user nor a password")
 	}
 	switch c.Mechanism {
@@ -132,6 +143,25 @@ func (c *Client) Finish() error {
 	return nil
 }
 
+// User is who has logged in, once Finish has returned nil.
+func (c *Client) User() string {
+	if c.steps != nil {
+		return c.steps.User()
+	}
+	return c.user
+}
+
+// Seal is what encrypts all that follows the login, nil if nothing does.
+func (c *Client) Seal() Seal {
+	if c.steps != nil {
+		return c.steps.Seal()
+	}
+	return nil
+}
+
 func (c *Client) fail(err error) error {
+	if failure := (*finding.Failure)(nil); errors.As(err, &failure) {
+		return err
+	}
 	return kindFailed.Found(c.subject, fmt.Sprintf("%s: %v", c.Mechanism, err)).Wrong()
 }

@@ -15,7 +15,27 @@ const (
 	ScramSHA1   = "SCRAM-SHA-1"
 	Plain       = "PLAIN"
 	Anonymous   = "ANONYMOUS"
+	GSSAPI      = "GSSAPI" // of package sasl/gssapi
 )
+
+// A Mechanism is one that is not of this package, and that clients and servers
+// have only if it is given to them: GSSAPI, of package sasl/gssapi.
+type Mechanism interface {
+	// Start begins an exchange on top of a layer. If that does not suffice, the
+	// mechanism must end with a Seal.
+	Start(Layer) (Steps, error)
+}
+
+// Steps are one end of such an exchange. Their errors are safe to show.
+type Steps interface {
+	// Step takes a message of the other end, nil if it sent none, and returns the
+	// answer, nil for none, and whether this end has come to its end.
+	Step(in []byte) (out []byte, done bool, err error)
+	// User and Seal are who has logged in and what encrypts all that follows, nil
+	// if nothing does. They are asked for when Step has returned done.
+	User() string
+	Seal() Seal
+}
 
 // Default lists the mechanisms that are used without being asked for, the
 // strongest first. Anonymous is not among them.
@@ -48,6 +68,9 @@ type Layer struct {
 	Local bool // a UNIX socket, whose ends are on the same machine
 }
 
+// Suffices tells whether a login can go on top of the layer without a Seal.
+func (l Layer) Suffices() bool { return l.weak() == "" }
+
 // weak says why a layer cannot carry a mechanism; empty if it can. None of the
 // mechanisms here encrypts what follows the login, so the layer below has to.
 // QEMU decides the same, except that it does not count TLS below a websocket.
@@ -64,6 +87,20 @@ func ParseList(list string) []string {
 	return strings.FieldsFunc(strings.ToUpper(list), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
+// wanted returns the mechanisms of a list that can be used at all, the default
+// ones if the list is nil; a Mechanism that was given is the best of these.
+func wanted(list []string, gssapi Mechanism) []string {
+	if list == nil {
+		list = append([]string{GSSAPI}, Default...)
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(name string) bool {
+		return !known(name) && (name != GSSAPI || gssapi == nil)
+	})
+}
+
+// permits tells whether a mechanism may be used on top of the layer.
+func (l Layer) permits(name string) bool { return name == GSSAPI || l.Suffices() }
+
 // reasons says why none of the offered mechanisms can be used.
 func reasons(offered, wanted []string, l Layer) string {
 	var why []string
@@ -71,6 +108,8 @@ func reasons(offered, wanted []string, l Layer) string {
 		switch reason := never[name]; {
 		case reason != "":
 			why = append(why, name+": "+reason)
+		case name == GSSAPI && !slices.Contains(wanted, name):
+			why = append(why, name+": no Kerberos credentials were given, or it was not asked for")
 		case !known(name):
 			why = append(why, fmt.Sprintf("%q is not known here", name))
 		case !slices.Contains(wanted, name):

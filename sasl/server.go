@@ -14,28 +14,25 @@ import (
 // A Server lets users in whose passwords it can verify. Any number of exchanges
 // may go on at once. Its errors never hold a password.
 type Server struct {
-	// Accounts returns those of the moment; it is asked for at each login.
+	// Accounts returns those of the moment; it is asked for at each login. Without
+	// it GSSAPI and ANONYMOUS are all that can be offered.
 	Accounts   func() *Accounts
-	Mechanisms []string         // that are offered, in order; Default if nil
+	GSSAPI     Mechanism        // of package sasl/gssapi; nil if there is none
+	Mechanisms []string         // that are offered, in order; GSSAPI, if there is one, and Default if nil
 	Access     authz.Authorizer // on users' names; nil lets in everybody who has an account
 }
 
 // Offer lists the mechanisms that the layer permits.
 func (s *Server) Offer(l Layer) []string {
-	if l.weak() != "" {
-		return nil
-	}
-	wanted := s.Mechanisms
-	if wanted == nil {
-		wanted = Default
-	}
-	return slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return !known(name) })
+	return slices.DeleteFunc(wanted(s.Mechanisms, s.GSSAPI), func(name string) bool {
+		return !l.permits(name) || s.Accounts == nil && name != GSSAPI && name != Anonymous
+	})
 }
 
 // Check tells whether a user has that password and may come in, for protocols
 // that send both without SASL.
 func (s *Server) Check(l Login) error {
-	if !s.Accounts().check(l.User, l.Password) {
+	if s.Accounts == nil || !s.Accounts().check(l.User, l.Password) {
 		return errWrong
 	}
 	return s.admit(l.User)
@@ -65,6 +62,7 @@ type Exchange struct {
 	server *Server
 	step   func(in []byte) (out []byte, done bool, err error)
 	over   bool
+	steps  Steps // of a mechanism that was given; nil if it is of this package
 }
 
 // Start begins an exchange by the mechanism that a client chose.
@@ -74,6 +72,19 @@ func (s *Server) Start(mechanism string, l Layer) (*Exchange, error) {
 	}
 	e := &Exchange{Mechanism: mechanism, server: s}
 	switch mechanism {
+	case GSSAPI:
+		steps, err := s.GSSAPI.Start(l)
+		if err != nil {
+			return nil, err
+		}
+		e.steps = steps
+		e.step = func(in []byte) ([]byte, bool, error) {
+			out, done, err := steps.Step(in)
+			if done {
+				e.User = steps.User()
+			}
+			return out, done, err
+		}
 	case Plain:
 		e.step = e.plain
 	case Anonymous:
@@ -98,7 +109,7 @@ func (e *Exchange) Step(in []byte) (out []byte, done bool, err error) {
 	if e.over {
 		return nil, false, errors.New("a message after the last one")
 	}
-	if in == nil && e.Mechanism != Anonymous {
+	if in == nil && e.Mechanism != Anonymous && e.steps == nil {
 		return nil, false, nil // the client begins with the next message
 	}
 	out, done, err = e.step(in)
@@ -106,6 +117,15 @@ func (e *Exchange) Step(in []byte) (out []byte, done bool, err error) {
 		return nil, false, fmt.Errorf("%s: %w", e.Mechanism, err)
 	}
 	return out, done, nil
+}
+
+// Seal is what encrypts all that follows the login, nil if nothing does, when
+// Step has returned done.
+func (e *Exchange) Seal() Seal {
+	if e.steps == nil {
+		return nil
+	}
+	return e.steps.Seal()
 }
 
 // Admit tells whether the user who has proved who it is may come in.

@@ -23,7 +23,10 @@ type Options struct {
 	Password []byte      // of VNC password types, of which eight octets count; nil if there is none
 	Login    *sasl.Login // of SASL and the Plain types
 
-	// Mechanisms are those of SASL that may be used, the best first; sasl.Default if nil.
+	GSSAPI sasl.Mechanism // a *gssapi.Client, which logs in with Kerberos; nil if there is none
+
+	// Mechanisms are those of SASL that may be used, the best first; GSSAPI, if it
+	// is there, and sasl.Default if nil.
 	Mechanisms []string
 
 	// Allow lists what the client does, the best first. Without it that is all
@@ -68,8 +71,10 @@ func (o Options) can(s Security) bool {
 		return false
 	case d.auth == authPassword:
 		return o.Password != nil
-	case d.auth == authPlain || d.auth == authSASL:
+	case d.auth == authPlain:
 		return o.Login != nil
+	case d.auth == authSASL:
+		return o.Login != nil || o.GSSAPI != nil
 	}
 	return true
 }
@@ -84,6 +89,11 @@ type Conn struct {
 	TLS      *session.State // nil without TLS
 	// User is who the client says it is and has proved to be, by SASL or Plain.
 	User string
+	// SSF is the strength, in bits, of SASL's own encryption, which Kerberos brings
+	// where TLS does not; 0 without.
+	SSF int
+
+	seal sasl.Seal
 }
 
 // Dial logs in on a connection to a server. The error is a *finding.Failure; the
@@ -97,7 +107,7 @@ func Dial(ctx context.Context, c net.Conn, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.result.Conn = d.Conn
+	d.result.protect(d.Conn)
 	return d.result, nil
 }
 

@@ -102,7 +102,7 @@ func Accept(ctx context.Context, c net.Conn, o ServerOptions) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.result.Conn = a.Conn
+	a.result.protect(a.Conn)
 	return a.result, nil
 }
 
@@ -309,7 +309,7 @@ func (a *accepter) sasl() error {
 		}
 		a.send(append(frame(out), last)...)
 		if done {
-			a.result.User = e.User
+			a.result.User, a.result.seal = e.User, e.Seal()
 			return e.Admit()
 		}
 	}

@@ -1,0 +1,253 @@
+package page
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/remote"
+
+	"virtls/internal/peertest"
+)
+
+// A chrome is Debian's Chromium, which trusts one more authority.
+type chrome struct {
+	t       *testing.T
+	ctx     context.Context
+	mu      sync.Mutex
+	trouble []string // what its console complained of
+}
+
+var devTools = regexp.MustCompile(`DevTools listening on (ws://\S+)`)
+
+// chromium starts a browser that knows the addresses of some host names.
+func chromium(t *testing.T, ca *tls.Certificate, hosts ...string) *chrome {
+	t.Helper()
+	peertest.NeedProgram(t, "chromium", "chromium")
+	peertest.NeedProgram(t, "certutil", "libnss3-tools")
+	home := t.TempDir()
+	pkix := filepath.Join(t.TempDir(), "ca.pem")
+	must(t, os.WriteFile(pkix, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate[0]}), 0o644))
+	db := filepath.Join(home, ".local/share/pki/nssdb")
+	must(t, os.MkdirAll(db, 0o700))
+	for _, args := range [][]string{
+		{"-N", "-d", "sql:" + db, "--empty-password"},
+		{"-A", "-d", "sql:" + db, "-n", "test", "-t", "C,,", "-i", pkix},
+	} {
+		if out, err := exec.Command("certutil", args...).CombinedOutput(); err != nil {
+			t.Fatalf("certutil %s: %v\n%s", args, err, out)
+		}
+	}
+	p := peertest.Host.Start(t, peertest.Options{Home: home, Hosts: hosts}, peertest.Logged("DevTools listening on"), "chromium",
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--user-data-dir=/home/virtls/chromium",
+		"--remote-debugging-port=0", "--window-size=1280,800", "--hide-scrollbars", "--force-color-profile=srgb").Ready()
+	url := devTools.FindStringSubmatch(p.Stderr())
+	if url == nil {
+		t.Fatalf("Chromium does not say where its DevTools are:\n%s", p.Stderr())
+	}
+	ctx, cancel := remote.NewAllocator(t.Context(), url[1], remote.NoModifyURL)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	must(t, chromedp.Do(ctx))
+	return &chrome{t: t, ctx: ctx}
+}
+
+// quiet fails the test if a console has complained, of the policy for example, save
+// of what the test expects.
+func (b *chrome) quiet(t *testing.T, expected ...string) {
+	t.Helper()
+	for _, line := range b.complaints() {
+		if !slices.ContainsFunc(expected, func(text string) bool { return strings.Contains(line, text) }) {
+			t.Errorf("the browser's console says: %s", line)
+		}
+	}
+}
+
+// A tab is a page in a browser. What goes wrong in its methods ends the test.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+	b   *chrome
+}
+
+// An action is something that a tab can be asked to do.
+type action = chromedp.Action[chromedp.Void]
+
+// command makes an action of a command of the DevTools protocol.
+func command[P any](c cdp.Command[P, cdp.Empty], params P) action {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, c, params)
+		return chromedp.Void{}, err
+	}
+}
+
+// tab opens one.
+func (b *chrome) tab(t *testing.T, actions ...action) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	t.Cleanup(cancel)
+	messages := chromedp.Console(ctx)
+	go func() {
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			b.mu.Lock()
+			b.trouble = append(b.trouble, fmt.Sprintf("%s (%s)", m, m.URL))
+			b.mu.Unlock()
+		}
+	}()
+	page := &tab{t, ctx, b}
+	page.do(actions...)
+	return page
+}
+
+// complaints returns what the consoles have said since it was last asked.
+func (b *chrome) complaints() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := b.trouble
+	b.trouble = nil
+	return list
+}
+
+func (p *tab) do(actions ...action) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 30*time.Second)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		p.shot("failed-" + p.t.Name())
+		p.t.Fatalf("%v\nthe page says: %s\n%s", err, p.text("body"), strings.Join(p.b.complaints(), "\n"))
+	}
+}
+
+// text returns an element's text as it is shown.
+func (p *tab) text(selector string) string {
+	return eval[string](p, fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector))
+}
+
+func eval[T any](p *tab, expression string) T {
+	p.t.Helper()
+	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		p.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// until waits until an expression of the page is true.
+func (p *tab) until(expression string) {
+	p.t.Helper()
+	for end := time.Now().Add(30 * time.Second); !eval[bool](p, expression); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.shot("failed-" + p.t.Name())
+			p.t.Fatalf("it was never true that %s; the page says: %s", expression, p.text("body"))
+		}
+	}
+}
+
+// state waits until the page says that its connection is in a state, and returns the text of that.
+func (p *tab) state(want string) string {
+	p.t.Helper()
+	p.until(fmt.Sprintf("document.getElementById('state')?.dataset.state === %q", want))
+	return p.text("#state")
+}
+
+// focus returns the id, or else the name, of the element that has the focus.
+func (p *tab) focus() string {
+	p.t.Helper()
+	return eval[string](p, "document.activeElement.id || document.activeElement.localName")
+}
+
+// click clicks on an element, fill puts a text into one, press gives one the focus and types.
+func (p *tab) click(selector string) {
+	p.t.Helper()
+	p.do(chromedp.Click(chromedp.CSS(selector)))
+}
+
+func (p *tab) fill(selector, text string) {
+	p.t.Helper()
+	p.do(chromedp.SetValue(chromedp.CSS(selector), text))
+}
+
+func (p *tab) press(selector, keys string) {
+	p.t.Helper()
+	p.do(chromedp.Focus(chromedp.CSS(selector)), chromedp.KeyEvent(keys))
+}
+
+// screen returns a digest of the machine's screen.
+func (p *tab) screen() string {
+	p.t.Helper()
+	sum := sha256.Sum256([]byte(eval[string](p, "document.querySelector('#screen canvas')?.toDataURL() ?? ''")))
+	return hex.EncodeToString(sum[:8])
+}
+
+// shows waits until the machine's screen is one that the function likes, and returns its digest.
+func (p *tab) shows(what string, like func(screen string) bool) string {
+	p.t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if s := p.screen(); like(s) {
+			return s
+		}
+		if time.Now().After(end) {
+			p.shot("failed-" + p.t.Name())
+			p.t.Fatalf("the screen never showed %s; state %q", what, p.text("#state"))
+		}
+	}
+}
+
+// settles waits until the screen is the same for half a second.
+func (p *tab) settles() string {
+	p.t.Helper()
+	last, same := "", 0
+	return p.shows("one picture for half a second", func(s string) bool {
+		if s == last {
+			same++
+		} else {
+			last, same = s, 0
+		}
+		return same == 10
+	})
+}
+
+// shot keeps a picture of the page.
+func (p *tab) shot(name string) {
+	p.t.Helper()
+	png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		p.t.Errorf("screenshot %s: %v", name, err)
+		return
+	}
+	dir := os.Getenv("VIRTLS_ARTIFACTS")
+	if dir == "" {
+		dir = p.b.t.ArtifactDir()
+	}
+	must(p.t, os.WriteFile(filepath.Join(dir, strings.ReplaceAll(name, "/", "-")+".png"), png, 0o644))
+}
+
+// dark has the page believe that the person likes it dark.
+func dark() action {
+	return command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
+}
+
+// phone has the page believe that it is on a phone.
+func phone() action {
+	return chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2))
+}

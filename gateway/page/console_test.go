@@ -1,0 +1,235 @@
+package page
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"virtls/internal/peertest"
+)
+
+const host = "gateway.example.com"
+
+// A person is a test's view of the page: a browser, a gateway, and a guest whose
+// screens it knows.
+type person struct {
+	*chrome
+	gw              *bridge
+	at              string // the gateway's address
+	greeting, typed string // digests of the guest's screen: as it is booted, and with "virtls" typed
+}
+
+// Everything a person does with the page, in a real browser, with a real guest.
+func TestConsole(t *testing.T) {
+	if NoVNC() == "" {
+		peertest.Missing(t, "noVNC is not in this build", "make novnc")
+	}
+	ca := certify(t, nil, "Test CA")
+	gw := newBridge(t, certify(t, ca, host), showing(
+		Machine{"web1", "Web server in the first rack", "up"},
+		Machine{"db1", "", "down"},
+	), guest(t), map[string]string{"web1": "", "db1": "let me in"})
+	p := &person{chrome: chromium(t, ca, "127.0.0.1 "+host+" evil.example.com"), gw: gw, at: address(gw.Server, host)}
+	t.Run("keyboard alone", p.keyboardAlone)
+	p.quiet(t)
+	t.Run("keys and text", p.keysAndText)
+	t.Run("phone", p.phone)
+	t.Run("clipboard", p.clipboard)
+	t.Run("full screen", p.fullScreen)
+	p.quiet(t)
+	t.Run("another origin", func(t *testing.T) { p.anotherOrigin(t, ca) })
+	t.Run("refusals", p.refusals)
+	t.Run("reconnection", p.reconnection)
+	p.quiet(t, "WebSocket", "Failed to load resource", "Connection closed (code:")
+}
+
+// reset has the guest boot again.
+func (p *person) reset(tab *tab) {
+	tab.t.Helper()
+	tab.click("#ctrl-alt-del")
+	tab.shows("the greeting after Ctrl-Alt-Del", func(s string) bool { return s == p.greeting })
+}
+
+func (p *person) showsTyped(tab *tab) {
+	tab.t.Helper()
+	tab.shows("what was typed", func(s string) bool { return s == p.typed })
+}
+
+func (p *person) keyboardAlone(t *testing.T) {
+	tab := p.tab(t, chromedp.Navigate(p.at))
+	tab.shot("list")
+	tab.do(chromedp.KeyEvent(kb.Tab))
+	if got := eval[string](tab, "document.activeElement.querySelector('.name').innerText"); got != "web1" {
+		t.Fatalf("the first Tab leads to %q", got)
+	}
+	tab.do(chromedp.KeyEvent(kb.Enter))
+	tab.state("connected")
+	if got := tab.focus(); got != "canvas" {
+		t.Errorf("a new console has the focus on %s, want the screen", got)
+	}
+	p.greeting = tab.settles()
+	tab.do(chromedp.KeyEvent("virtls"))
+	tab.shows("what was typed", func(s string) bool { return s != p.greeting })
+	p.typed = tab.settles()
+	tab.shot("console")
+
+	// Out of the screen, and back.
+	tab.do(chord())
+	if got := tab.focus(); got != "fit" {
+		t.Errorf("Ctrl-Alt-Shift leads to %s, want the first button", got)
+	}
+	var order []string
+	for tab.focus() != "canvas" && len(order) < 20 {
+		order = append(order, tab.focus())
+		tab.do(chromedp.KeyEvent(kb.Tab))
+	}
+	if got := strings.Join(order, " "); got != "fit full keys clipboard ctrl-alt-del disconnect" {
+		t.Errorf("Tab leads through %s", got)
+	}
+	tab.do(chromedp.KeyEvent(kb.Tab))
+	if got := tab.focus(); got != "canvas" {
+		t.Errorf("Tab leaves the screen for %s; it belongs to the machine", got)
+	}
+
+	// Ctrl-Alt-Del, and the guest begins anew.
+	tab.do(chord())
+	for tab.focus() != "ctrl-alt-del" {
+		tab.do(chromedp.KeyEvent(kb.Tab))
+	}
+	tab.do(chromedp.KeyEvent(kb.Enter))
+	tab.shows("the greeting after Ctrl-Alt-Del", func(s string) bool { return s == p.greeting })
+	tab.press("#screen canvas", "virtls")
+	p.showsTyped(tab)
+
+	tab.do(chord(), chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(chromedp.ModifierShift)), chromedp.KeyEvent(kb.Enter))
+	tab.until("document.querySelector('#machines') !== null")
+}
+
+// chord presses Control, Alt and Shift together.
+func chord() action {
+	key := func(kind input.DispatchKeyEventType, key, code string, m chromedp.Modifier) action {
+		return command(input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: key, Code: code, Modifiers: int64(m)})
+	}
+	const (
+		down, up = input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp
+		c, a, s  = chromedp.ModifierCtrl, chromedp.ModifierAlt, chromedp.ModifierShift
+	)
+	return chromedp.Steps(
+		key(down, "Control", "ControlLeft", c), key(down, "Alt", "AltLeft", c|a), key(down, "Shift", "ShiftLeft", c|a|s),
+		key(up, "Shift", "ShiftLeft", c|a), key(up, "Alt", "AltLeft", c), key(up, "Control", "ControlLeft", 0),
+	)
+}
+
+// Keys that are held by a button, and text that the page types.
+func (p *person) keysAndText(t *testing.T) {
+	tab := p.tab(t, dark(), chromedp.Navigate(p.at+"/console/web1"))
+	tab.state("connected")
+	p.reset(tab)
+	tab.click("#keys")
+	tab.shot("keys-dark")
+	tab.click("#held button:nth-child(3)")
+	tab.press("#screen canvas", "virtls")
+	held := tab.settles()
+	tab.click("#held button:nth-child(3)")
+	if held == p.greeting || held == p.typed {
+		t.Error("the button Shift changes nothing")
+	}
+	tab.press("#held button", kb.Escape)
+	if tab.focus() != "keys" || !eval[bool](tab, "document.getElementById('keys-panel').hidden") {
+		t.Errorf("Escape does not close the panel; the focus is on %s", tab.focus())
+	}
+
+	p.reset(tab)
+	tab.click("#clipboard")
+	tab.fill("#clipboard-text", "VIRTLS")
+	tab.click("#clipboard-type")
+	tab.shows("capitals that were typed", func(s string) bool { return s == held })
+	tab.until("document.getElementById('clipboard-note').innerText === 'Typed.'")
+	tab.shot("clipboard-dark")
+}
+
+func (p *person) phone(t *testing.T) {
+	tab := p.tab(t, phone(), chromedp.Navigate(p.at))
+	tab.shot("list-phone")
+	tab.do(chromedp.Tap(chromedp.CSS("#machines a")))
+	tab.until("document.getElementById('state') !== null")
+	tab.state("connected")
+	p.reset(tab)
+	if wide := eval[int](tab, "document.documentElement.scrollWidth"); wide > 390 {
+		t.Errorf("the page is %d pixels wide on a phone of 390", wide)
+	}
+	tab.do(chromedp.Tap(chromedp.CSS("#keyboard")))
+	if got := tab.focus(); got != "typing" {
+		t.Fatalf("the button for the phone's keyboard gives the focus to %s", got)
+	}
+	// A phone's keyboard guesses words, and changes its mind.
+	compose := func(text string) action {
+		n := int64(len(text))
+		return command(input.ImeSetComposition, input.ImeSetCompositionParams{Text: text, SelectionStart: n, SelectionEnd: n})
+	}
+	tab.do(compose("vi"), compose("virt"), command(input.InsertText, input.InsertTextParams{Text: "virtls"}))
+	p.showsTyped(tab)
+	tab.shot("console-phone")
+	tab.do(chromedp.Tap(chromedp.CSS("#fit")))
+	tab.until("!document.getElementById('move').hidden")
+	tab.shot("console-phone-unfit")
+	tab.do(chromedp.Tap(chromedp.CSS("#keys")))
+	tab.shot("keys-phone")
+}
+
+// QEMU is one clipboard for all who look at a machine, so two consoles of one machine
+// show both ways.
+func (p *person) clipboard(t *testing.T) {
+	for _, name := range []string{"clipboard-read", "clipboard-write"} {
+		_, err := chromedp.CallBrowser(p.ctx, browser.SetPermission, browser.SetPermissionParams{
+			Permission: &browser.PermissionDescriptor{Name: name}, Setting: browser.PermissionSettingGranted, Origin: p.at,
+		})
+		must(t, err)
+	}
+	open := func() *tab {
+		tab := p.tab(t, command(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}), chromedp.Navigate(p.at+"/console/web1"))
+		tab.state("connected")
+		tab.click("#clipboard")
+		return tab
+	}
+	a, b := open(), open()
+	copied := func(from, to *tab, text string) {
+		t.Helper()
+		from.fill("#clipboard-text", text)
+		from.click("#clipboard-send")
+		to.until("document.getElementById('clipboard-text').value === '" + text + "'")
+	}
+	copied(a, b, "grüße 日本 ✓")
+	copied(b, a, "and back")
+
+	// Shared, it needs no button.
+	b.click("#clipboard-share")
+	copied(a, b, "into the clipboard")
+	b.until("navigator.clipboard.readText().then(text => text === 'into the clipboard')")
+	b.do(chromedp.Evaluate[chromedp.Void]("navigator.clipboard.writeText('out of the clipboard')"))
+	b.press("#screen canvas", "x")
+	a.until("document.getElementById('clipboard-text').value === 'out of the clipboard'")
+}
+
+func (p *person) fullScreen(t *testing.T) {
+	tab := p.tab(t, chromedp.Navigate(p.at+"/console/web1"))
+	tab.state("connected")
+	tab.click("#full")
+	tab.until("document.getElementById('full').ariaPressed === 'true' && document.activeElement.localName === 'canvas'")
+	tab.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 300, 300))
+	if bottom := eval[float64](tab, "document.getElementById('bar').getBoundingClientRect().bottom"); bottom > 10 {
+		t.Errorf("the buttons take %v pixels of the full screen", bottom)
+	}
+	tab.shot("full-screen")
+	tab.do(chord())
+	if top := eval[float64](tab, "document.getElementById('bar').getBoundingClientRect().top"); top != 0 {
+		t.Errorf("the buttons do not come for the focus: %v", top)
+	}
+	tab.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
+	tab.until("document.fullscreenElement === null")
+}

@@ -1,0 +1,58 @@
+package page
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"virtls/internal/peertest"
+)
+
+// bootSector is a guest that greets on its screen and shows what is typed. It hides
+// the cursor, whose blinking would change the screen.
+func bootSector() []byte {
+	const greeting = "A guest of virtls. It shows what you type.\r\n\r\n> \x00"
+	code := []byte{
+		0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, 0xfb, // cli; ds=es=ss=0; sp=7c00; sti
+		0xb8, 0x03, 0x00, 0xcd, 0x10, // int 10h: text mode, which clears the screen
+		0xb4, 0x01, 0xb9, 0x00, 0x20, 0xcd, 0x10, // int 10h: no cursor
+		0xbe, 0x00, 0x7d, // si=7d00: the greeting
+		0xac,       // next: lodsb
+		0x84, 0xc0, // test al, al
+		0x74, 0x09, // jz key
+		0xb4, 0x0e, 0xbb, 0x0a, 0x00, 0xcd, 0x10, // int 10h: print
+		0xeb, 0xf2, // jmp next
+		0x30, 0xe4, 0xcd, 0x16, // key: int 16h: wait for a key
+		0x84, 0xc0, // test al, al
+		0x74, 0xf8, // jz key
+		0xb4, 0x0e, 0xbb, 0x0a, 0x00, 0xcd, 0x10, // int 10h: print
+		0xeb, 0xef, // jmp key
+	}
+	sector := make([]byte, 1440<<10) // of a floppy disk
+	copy(sector, code)
+	copy(sector[0x100:], greeting)
+	sector[510], sector[511] = 0x55, 0xaa
+	return sector
+}
+
+// guest boots the boot sector, and returns the UNIX socket of its screen.
+func guest(t *testing.T) string {
+	t.Helper()
+	disk := filepath.Join(t.TempDir(), "disk")
+	must(t, os.WriteFile(disk, bootSector(), 0o600))
+	// A name that is short enough for a socket.
+	dir, err := os.MkdirTemp("", "page")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "vnc")
+	peertest.Host.Start(t, peertest.Options{}, peertest.ListeningUnix(socket), "qemu-system-x86_64", "-accel", "tcg", "-machine", "pc", "-m", "16",
+		"-nodefaults", "-no-user-config", "-vga", "std", "-display", "none", "-drive", "if=floppy,format=raw,file="+disk, "-vnc", "unix:"+socket).Ready()
+	return socket
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -26,6 +26,16 @@ func (s series) median() usage {
 	return usage{middle(wall), middle(cpu), middle(memory)}
 }
 
+// sum is what all rounds took together, and the most memory of one.
+func (s series) sum() (all usage) {
+	for _, u := range s {
+		all.wall += u.wall
+		all.cpu += u.cpu
+		all.memory = max(all.memory, u.memory)
+	}
+	return all
+}
+
 func middle[T time.Duration | int64](list []T) T {
 	slices.Sort(list)
 	return list[len(list)/2]

@@ -15,7 +15,7 @@ import (
 const (
 	// patience bounds every wait. It is long because it only ever ends a test
 	// that would hang; machines may be slow and busy.
-	patience     = 30 * time.Second
+	patience     = 2 * time.Minute
 	pollInterval = 2 * time.Millisecond
 	// exitGrace is how long a program's output may stay open after its exit,
 	// which only a stray child can bring about.

@@ -319,7 +319,15 @@ type QEMUConf struct {
 	File         string
 	User, Group  Key[string]
 	MigrateForce Key[bool] // migrate_tls_force
+	VNC          VNCConf
 	Services     map[Service]ServiceConf
+}
+
+// A VNCConf is what qemu.conf says about logins to VNC servers.
+type VNCConf struct {
+	SASL    Key[bool]   // vnc_sasl
+	SASLDir Key[string] // vnc_sasl_dir, which QEMU gets as SASL_CONF_PATH
+	Unix    Key[bool]   // vnc_auto_unix_socket: no network
 }
 
 // A ServiceConf is what qemu.conf says about one of libvirt's services. Its
@@ -338,6 +346,7 @@ func ReadQEMUConf(v View, file string, libvirt Version) (QEMUConf, []finding.Fin
 	q := QEMUConf{
 		File: file, User: r.text("user"), Group: r.text("group"),
 		MigrateForce: r.flag("migrate_tls_force"), Services: map[Service]ServiceConf{},
+		VNC: VNCConf{SASL: r.flag("vnc_sasl"), SASLDir: r.text("vnc_sasl_dir"), Unix: r.flag("vnc_auto_unix_socket")},
 	}
 	for _, row := range services {
 		if row.confKey == "" {

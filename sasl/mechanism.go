@@ -51,6 +51,9 @@ var never = map[string]string{
 	"NTLM":       "it is broken",
 }
 
+// Refused says why a mechanism is never used, empty if it may be.
+func Refused(name string) string { return never[name] }
+
 func known(name string) bool {
 	return hashes[name] != nil || name == Plain || name == Anonymous
 }

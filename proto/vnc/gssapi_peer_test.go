@@ -96,10 +96,10 @@ func TestPeerGSSAPI(t *testing.T) {
 // that of the other tests.
 func TestPeerGSSAPIEncryption(t *testing.T) {
 	for encryption, ssf := range map[string]int{"aes128-cts": 128, "aes128-sha2": 128, "aes256-sha2": 256} {
+		if os.Getenv("VIRTLS_INTEROP") != "full" && encryption != "aes256-sha2" {
+			continue // one of these tells enough in the short run
+		}
 		t.Run(encryption, func(t *testing.T) {
-			if os.Getenv("VIRTLS_INTEROP") != "full" && encryption != "aes256-sha2" {
-				t.Skip("one encryption of these tells enough in the short run: VIRTLS_INTEROP=full has all")
-			}
 			k := startKerberos(t, encryption)
 			q := startQEMU(t, peertest.Host, k.cyrus(t, k.keytab), ",sasl=on")
 			c, err := q.dial(t, Options{GSSAPI: k.client("peer")})

@@ -29,6 +29,8 @@ func (p *prober) answer(ctx context.Context) error {
 		return errStop
 	case p.t.NBD != nil:
 		return p.exports(ctx)
+	case p.t.VNC != nil:
+		return p.answerVNC(ctx)
 	case p.t.URI == nil:
 		return p.listen()
 	}
@@ -205,6 +207,9 @@ func (p *prober) hidden() []Candidate {
 		{Cause: "the server's clock is wrong, or an authority in its CA file has expired", Log: "The certificate is not trusted", Fix: "compare the clocks; virtls validate on the server"},
 		{Cause: "the server holds an older CA file, revocation list or access list in memory than is on its disk", Log: "as one of those above", Fix: "restart the service, or have it load the files again"},
 	}
+	if p.t.VNC != nil {
+		list[4].Fix = displayReload("")
+	}
 	if p.t.URI != nil {
 		list[0].Log, list[0].Fix = "Client's Distinguished Name is not on the list of allowed clients (tls_allowed_dn_list)", `add "`+name+`" to tls_allowed_dn_list in libvirtd.conf and restart the daemon; an empty list lets nobody in`
 		list[2].Fix = "bring the CA certificate that issued it into the server's cacert.pem, then virt-admin server-update-tls libvirtd"
@@ -234,6 +239,9 @@ func (p *prober) refuses(ctx context.Context, c creds.Credentials) (refused, kno
 		_, err := nbd.Look(ctx, conn, nbd.Options{Upgraded: true})
 		return err != nil, err == nil || finding.Of(err).Code == "nbd-protocol"
 	}
+	if p.t.VNC != nil && p.t.VNC.Websocket != nil {
+		return !p.acceptsBrowser(ctx, conn), true
+	}
 	conn.SetReadDeadline(time.Now().Add(listenLimit))
 	n, err := conn.Read(make([]byte, 1))
 	return n == 0 && !errors.Is(err, os.ErrDeadlineExceeded), true
@@ -242,6 +250,19 @@ func (p *prober) refuses(ctx context.Context, c creds.Credentials) (refused, kno
 func isAlert(err error) bool {
 	_, ok := errors.AsType[*tlsengine.AlertError](err)
 	return ok
+}
+
+// notDemanded is a server that lets in clients without certificate.
+func (p *prober) notDemanded() {
+	f := kindNotDemanded.Found("", "")
+	if v := p.r.VNC; v != nil {
+		v.Clients = "optional"
+		if password, user := p.chosen.Asks(); password || user {
+			return // they have to log in
+		}
+		f = f.WithFix("libvirt: vnc_tls_x509_verify = 1 in qemu.conf; QEMU: verify-peer=on; or have clients log in (SASL)")
+	}
+	p.find(f)
 }
 
 // posture says how far the service protects its sessions.
@@ -271,10 +292,10 @@ func (p *prober) posture(ctx context.Context) {
 		if refused, known := p.refuses(ctx, &bare); known && refused {
 			p.demands = true
 		} else if known {
-			p.find(kindNotDemanded.Found("", ""))
+			p.notDemanded()
 		}
 	} else if p.accepted && p.r.Asked != nil {
-		p.find(kindNotDemanded.Found("", ""))
+		p.notDemanded()
 	}
 	if p.demands {
 		p.r.Posture = Mutual

@@ -76,7 +76,7 @@ func (p *prober) connect(ctx context.Context) error {
 
 // connectLocal connects to a UNIX socket.
 func (p *prober) connectLocal(ctx context.Context) error {
-	p.r.Address = p.t.NBD.Path
+	p.r.Address = p.t.socket()
 	nc, err := p.again(ctx)
 	if err != nil {
 		p.r.Unreachable, p.r.Address = true, ""
@@ -156,6 +156,9 @@ func (p *prober) upgrade(ctx context.Context) error {
 	}
 	if p.t.NBD != nil {
 		return p.upgradeNBD(ctx)
+	}
+	if p.t.VNC != nil {
+		return p.upgradeVNC(ctx)
 	}
 	p.done(StageUpgrade, Passed, "TLS begins with the first byte")
 	return nil

@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -151,6 +153,8 @@ func (e *Exporter) forbids(t Target) string {
 		return fmt.Sprintf("targets of %s:// are not allowed here", t.Scheme())
 	case t.NBD != nil:
 		return forbidsNBD(*t.NBD)
+	case t.VNC != nil:
+		return forbidsVNC(t)
 	case t.URI == nil:
 		return ""
 	case t.URI.PKIPath != "" || t.URI.NoVerify || t.URI.NoSanity || t.URI.Priority != "":
@@ -158,6 +162,19 @@ func (e *Exporter) forbids(t Target) string {
 	case t.URI.Name != "":
 		// Some of libvirt's drivers connect to where a URI says, from the server.
 		return "a target may not have the server open another URI"
+	}
+	return ""
+}
+
+// forbidsVNC keeps whoever asks from sockets of this machine, and from having it
+// ask for any page of any web server.
+func forbidsVNC(t Target) string {
+	u := t.VNC.Websocket
+	switch {
+	case t.local():
+		return "targets may not be sockets of this machine here"
+	case u != nil && (u.RawQuery != "" || path.Clean("/"+u.Path) != "/"+strings.Trim(u.Path, "/") || u.Path != "" && u.Path != "/" && !strings.HasPrefix(u.Path, "/websocket/")):
+		return "a websocket's path is / or /websocket/NAME here, without parameters"
 	}
 	return ""
 }

@@ -23,6 +23,24 @@ var (
 		"the NBD server has no TLS: whoever is on the way reads and changes the disk, and whoever reaches it has it", "give it credentials (qemu-nbd --tls-creds, nbdkit --tls=require), or put virtls gateway nbd in front of it and have it listen on a UNIX socket")
 	kindNBDOptional = finding.Define("probe-nbd-optional", finding.Error,
 		"the NBD server lets in clients without TLS: nobody has to prove anything, and whoever is on the way can make clients do without", "have it demand TLS (nbdkit --tls=require, nbd-server FORCEDTLS, virtls nbd serve without --tls-optional)")
+	kindNotVNC = finding.Define("probe-not-vnc", finding.Error,
+		"the service does not speak VNC on this port", "correct the port; VNC's is 5900 and the display's number")
+	kindVNCOther = finding.Define("probe-vnc-other", finding.Error,
+		"the service does not greet as VNC does, but waits for its client's first words", "probe wss://HOST:PORT/ if it wants TLS at once, ws://HOST:PORT/ if it is HTTP: QEMU's websockets are on port 5700 and the display's number; else correct the port")
+	kindVNCUnknown = finding.Define("probe-vnc-unknown", finding.Error,
+		"the server offers no security type that is known here and fits", "QEMU: tls-creds with an object tls-creds-x509; below a websocket a type without VeNCrypt, which viewers in browsers do not have")
+	kindVNCOpen = finding.Define("probe-vnc-open", finding.Error,
+		"the VNC server lets everybody in, without TLS: whoever reaches the port has the screen and the keyboard", "libvirt: vnc_tls = 1 and vnc_tls_x509_verify = 1, or vnc_sasl = 1, in qemu.conf; QEMU: -vnc ...,tls-creds=ID; or have it listen on a UNIX socket behind virtls gateway vnc")
+	kindVNCPlain = finding.Define("probe-vnc-plain", finding.Error,
+		"the VNC server has no TLS: whoever is on the way sees the screen and all that is typed, and can try passwords against what he has heard", "libvirt: vnc_tls = 1 in qemu.conf; QEMU: -vnc ...,tls-creds=ID; or have it listen on a UNIX socket behind virtls gateway vnc")
+	kindVNCBeside = finding.Define("probe-vnc-downgrade", finding.Error,
+		"the VNC server offers weaker security beside good one: whoever is on the way has clients take it, and who wants to come in chooses it himself", "have the server offer the best alone")
+	kindVNCFull = finding.Define("probe-vnc-full", finding.Error,
+		"the VNC server ends the connection after the login: it shows its screen to nobody more", "one of the listed causes")
+	kindNotWebsocket = finding.Define("probe-not-websocket", finding.Error,
+		"the service does not speak HTTP on this port", "correct the port, or probe vnc://HOST:PORT")
+	kindWebsocket = finding.Define("probe-websocket", finding.Error,
+		"the server does not open a websocket", "correct the path and its parameters")
 	kindNotTLS = finding.Define("probe-not-tls", finding.Error,
 		"the service does not speak TLS on this port", "turn TLS on for it, or correct the port")
 	kindSilent = finding.Define("probe-silent", finding.Error,

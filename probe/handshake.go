@@ -19,7 +19,9 @@ import (
 
 // complete tells whether the handshake is to be completed.
 // A server of NBD counts no client that leaves before it has chosen an export.
-func (p *prober) complete() bool { return p.o.Complete || p.t.URI != nil || p.t.NBD != nil }
+func (p *prober) complete() bool {
+	return p.o.Complete || p.t.URI != nil || p.t.NBD != nil || p.t.VNC != nil
+}
 
 // options are the session's with credentials.
 func (p *prober) options(c creds.Credentials) session.Options {
@@ -125,7 +127,7 @@ func (p *prober) failedHandshake(ctx context.Context, err error) error {
 // greetings tell what a service speaks that does not speak TLS.
 var greetings = []struct{ begins, is, fix string }{
 	{"NBDMAGIC", "NBD", "the NBD protocol gets to TLS by STARTTLS: probe nbds://HOST:PORT"},
-	{"RFB ", "VNC", "VNC gets to TLS by VeNCrypt, inside its own protocol"},
+	{"RFB ", "VNC", "VNC gets to TLS by VeNCrypt, inside its own protocol: probe vnc://HOST:PORT"},
 	{"SSH-", "SSH", "this is an SSH server: the port is wrong"},
 	{"HTTP/", "HTTP", "this is a web server: the port is wrong"},
 	{"QEVM", "QEMU's migration stream, without TLS", "set tls-creds on both ends before the migration begins"},
@@ -211,6 +213,9 @@ func (p *prober) serverLog() string {
 	}
 	if p.t.NBD != nil {
 		return "the log of the server: the standard error of qemu-nbd or QEMU (of a libvirt guest /var/log/libvirt/qemu/GUEST.log); nbdkit says more with -f -v"
+	}
+	if p.t.VNC != nil {
+		return "QEMU logs nothing of it unless it runs with -trace 'vnc*' -trace 'qcrypto_tls*' -trace 'qio_channel_tls*'; virtls gateway vnc logs it; of a libvirt guest /var/log/libvirt/qemu/GUEST.log"
 	}
 	return "the log of the server: of a libvirt guest /var/log/libvirt/qemu/GUEST.log, else the standard error of QEMU; for a character device QEMU logs nothing unless -trace 'chr_socket_tls*,qcrypto_tls*' is set"
 }

@@ -77,7 +77,11 @@ func (p *prober) nameless() {
 	detail := "no certificates: a pre-shared key proves both ends"
 	if _, anonymous := p.creds.(*creds.Anon); anonymous {
 		detail = "no certificates: nobody proves anything"
-		p.find(kindAnonymous.Found("", p.state.Suite))
+		f := kindAnonymous.Found("", p.state.Suite)
+		if p.t.VNC != nil {
+			f = f.WithFix("give the server tls-creds-x509: libvirt's vnc_tls = 1 does; VNC has no pre-shared keys")
+		}
+		p.find(f)
 	}
 	p.done(StageChain, Unknown, detail)
 	p.done(StageName, Unknown, detail)

@@ -59,12 +59,18 @@ func (p *prober) ask(ctx context.Context) {
 // againToTLS connects anew, up to where TLS begins.
 func (p *prober) againToTLS(ctx context.Context) (net.Conn, error) {
 	nc, err := p.again(ctx)
-	if err != nil || p.t.NBD == nil {
+	if err != nil {
 		return nc, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
-	if err := nbd.Upgrade(ctx, nc, p.r.Target); err != nil {
+	switch {
+	case p.t.NBD != nil:
+		err = nbd.Upgrade(ctx, nc, p.r.Target)
+	case p.t.VNC != nil:
+		err = p.againToTLSVNC(ctx, nc)
+	}
+	if err != nil {
 		nc.Close()
 		return nil, err
 	}

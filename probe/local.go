@@ -20,6 +20,7 @@ import (
 type Local struct {
 	View  layout.View  // its files
 	Addrs []netip.Addr // its addresses
+	Proc  string       // where its processes are (proc(5)); empty: they are not looked at
 	// Systemctl runs systemctl with arguments; nil where there is no systemd.
 	Systemctl func(ctx context.Context, args ...string) (string, error)
 }
@@ -29,7 +30,7 @@ const systemctlLimit = 5 * time.Second
 
 // ThisMachine looks at the machine.
 func ThisMachine() *Local {
-	l := &Local{View: layout.Root("/")}
+	l := &Local{View: layout.Root("/"), Proc: "/proc"}
 	if list, err := net.InterfaceAddrs(); err == nil {
 		for _, a := range list {
 			if p, err := netip.ParsePrefix(a.String()); err == nil {
@@ -109,7 +110,7 @@ func (l *Local) state(ctx context.Context, unit string) string {
 
 // local returns what is known of this machine if the target is on it.
 func (p *prober) local() *Local {
-	if p.t.URI == nil || p.t.URI.Transport != libvirt.TLS || len(p.addrs) == 0 {
+	if p.t.VNC == nil && (p.t.URI == nil || p.t.URI.Transport != libvirt.TLS) || len(p.addrs) == 0 && !p.t.local() {
 		return nil
 	}
 	if p.o.Local == nil {
@@ -127,7 +128,7 @@ func (p *prober) local() *Local {
 // nothing listens or something else than they does.
 func (p *prober) localSockets(ctx context.Context) {
 	l := p.local()
-	if l == nil || p.t.Port != libvirt.TLSPort {
+	if l == nil || p.t.URI == nil || p.t.Port != libvirt.TLSPort {
 		return
 	}
 	var idle []finding.Finding
@@ -157,19 +158,33 @@ func (p *prober) compareExpected() {
 	served := p.state.PeerChain[0]
 	if want := p.o.Expected; want != nil {
 		if !pki.SameCertificate(served, want) {
-			p.find(p.stale(served, want, "the certificate that was expected"))
+			p.find(p.stale(served, want, "the certificate that was expected", ""))
 		}
+		return
+	}
+	if p.t.VNC != nil {
+		p.expectQEMU()
 		return
 	}
 	l := p.local()
 	if l == nil || p.t.Port != libvirt.TLSPort {
 		return
 	}
+	var pairs []layout.Pair
+	for _, use := range (layout.Lookup{View: l.View, Libvirt: "12.8"}).LibvirtServer().Uses {
+		pairs = append(pairs, use.Pairs...)
+	}
+	p.compareFiles([]layout.View{l.View}, pairs, "")
+}
+
+// compareFiles reports a certificate that none of the files has, if there is one
+// of them in one of the views. The guest is whose VNC server it is.
+func (p *prober) compareFiles(views []layout.View, pairs []layout.Pair, guest string) {
 	var found *pki.Certificate
 	var file string
-	for _, use := range (layout.Lookup{View: l.View, Libvirt: "12.8"}).LibvirtServer().Uses {
-		for _, pair := range use.Pairs {
-			data, err := l.View.ReadFile(pair.Cert)
+	for _, view := range views {
+		for _, pair := range pairs {
+			data, err := view.ReadFile(pair.Cert)
 			if err != nil {
 				continue
 			}
@@ -177,24 +192,30 @@ func (p *prober) compareExpected() {
 			if err != nil || len(chain) == 0 {
 				continue
 			}
-			if pki.SameCertificate(served, chain[0]) {
+			if pki.SameCertificate(p.state.PeerChain[0], chain[0]) {
 				return
 			}
 			found, file = chain[0], pair.Cert
 		}
+		if found != nil {
+			break
+		}
 	}
 	if found != nil {
-		p.find(p.stale(served, found, file))
+		p.find(p.stale(p.state.PeerChain[0], found, file, guest))
 	}
 }
 
-func (p *prober) stale(served, want *pki.Certificate, where string) finding.Finding {
+func (p *prober) stale(served, want *pki.Certificate, where, guest string) finding.Finding {
 	text := func(c *pki.Certificate) string {
 		return fmt.Sprintf("%s, from %s to %s", c, c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))
 	}
 	f := kindStale.Found("", text(served)).WithWant(text(want)+" ("+where+")", "")
-	if p.t.URI == nil {
-		f = f.WithFix("have the service load its files: QEMU's VNC by display-reload, other parts of QEMU, qemu-nbd and nbdkit by a restart")
+	switch {
+	case p.t.VNC != nil:
+		return f.WithFix("%s", displayReload(guest))
+	case p.t.URI == nil:
+		return f.WithFix("have the service load its files: QEMU's VNC by display-reload, other parts of QEMU, qemu-nbd and nbdkit by a restart")
 	}
 	return f
 }

@@ -43,6 +43,12 @@ func (r *Result) Print(w io.Writer) error {
 			fmt.Fprintf(&b, "  export:  %s\n", e)
 		}
 	}
+	if v := r.VNC; v != nil && v.Posture != "" {
+		b.add("  VNC:     %s", v.Posture)
+		if v.Clients != "" {
+			b.add("           a client's certificate is %s", v.Clients)
+		}
+	}
 	if r.Scan != nil {
 		r.printScan(&b)
 	}

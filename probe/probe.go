@@ -3,14 +3,15 @@
 // shakes hands, judges the server's chain and name, compares what the server asks
 // of its clients with the certificate at hand, and has the service answer.
 //
-// A service that is neither libvirt's nor NBD's is left before the handshake is complete unless
-// [Options.Complete] is set, so that the probe of a migration that waits, or of a
-// character device, is no peer of it.
+// A service that is neither libvirt's nor NBD's nor VNC's is left before the
+// handshake is complete unless [Options.Complete] is set, so that the probe of a
+// migration that waits, or of a character device, is no peer of it.
 package probe
 
 import (
 	"context"
 	"errors"
+	"image"
 	"net"
 	"net/netip"
 	"strconv"
@@ -21,6 +22,8 @@ import (
 	"virtls/pki"
 	"virtls/priority"
 	"virtls/proto/libvirt"
+	"virtls/proto/vnc"
+	"virtls/sasl"
 	"virtls/session"
 	"virtls/tlsengine/scan"
 )
@@ -37,13 +40,19 @@ type Options struct {
 	Hostname    string // that the server's certificate must have; the target's host if empty
 
 	// Complete completes the handshake with services of which it is not known
-	// what they do then. libvirt's and NBD's are always completed.
+	// what they do then. libvirt's, NBD's and VNC's are always completed.
 	Complete bool
 	// Stranger are credentials whose certificate the server's authority issued
 	// and its access list should not let in. A server that refuses them has one.
 	Stranger creds.Credentials
 	Expected *pki.Certificate // that the server should show, nil if it is not known
 	Scan     bool             // which versions and suites are accepted
+
+	// Login is for VNC servers that ask for one: a password, and for SASL a user.
+	// Without it they are looked at up to there.
+	Login      *sasl.Login
+	Mechanisms []string // of SASL that may be used, the best first; sasl.Default if nil
+	Screenshot bool     // of a VNC server, after the login
 
 	Timeout time.Duration         // of each stage; DefaultTimeout if 0
 	Soon    time.Duration         // what ends within this time ends soon; 30 days if 0
@@ -78,6 +87,12 @@ const (
 	StageClient    = "client certificate"
 	StageAnswer    = "answer"
 	StagePlain     = "plain clients" // of NBD: whether the server lets them in
+	StageWebsocket = "websocket"     // these are of VNC
+	StageRFB       = "RFB version"
+	StageSecurity  = "security types"
+	StageVeNCrypt  = "VeNCrypt"
+	StageLogin     = "login"
+	StageScreen    = "screen"
 	StageScan      = "scan"
 )
 
@@ -156,6 +171,8 @@ type Result struct {
 
 	Server     *Server      `json:"server,omitempty"`
 	NBD        *NBDServer   `json:"nbd,omitempty"`
+	VNC        *VNCServer   `json:"vnc,omitempty"`
+	Picture    *image.RGBA  `json:"-"`                    // the screen, if it was asked for
 	Candidates []Candidate  `json:"candidates,omitempty"` // the most likely first
 	Decides    string       `json:"decides,omitempty"`    // which log tells which of them it is
 	Scan       *scan.Result `json:"scan,omitempty"`
@@ -184,6 +201,9 @@ type prober struct {
 	state   session.State
 	judged  error // what the session said of the server's certificate, nil if nothing
 	kinds   kinds // what the server accepts, if it was asked
+
+	rfb              *vnc.Negotiation // with a VNC server
+	chosen, tlsBelow vnc.Security     // by this side; that has TLS, if any has
 
 	pending  []obstacle // why the client's certificate may be refused
 	accepted bool       // the server accepted the client
@@ -235,6 +255,7 @@ func (p *prober) run(ctx context.Context) {
 	p.localSockets(ctx)
 	p.posture(ctx)
 	p.plainNBD(ctx)
+	p.clients()
 	if p.o.Scan && p.r.Address != "" {
 		p.scan(ctx)
 	}

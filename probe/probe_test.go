@@ -149,20 +149,45 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%s: %+v, %v", text, tg, err)
 		}
 	}
-	for _, text := range []string{"", "h:1", "tls://h", "tls://:1", "tls://h:0", "tls://h:99999", "tls://h:1/x", "tls://h:1?x", "tls://u@h:1", "tls://h:1#x", "qemu:///system", "qemu+ssh://h/system", "http://h:x/", "http://h/", "vnc://h/"} {
-		if tg, err := ParseTarget(text); err == nil || finding.Of(err).Code != "probe-target" || finding.ExitCode(err) != finding.ExitUsage {
+	for _, text := range []string{"", "h:1", "tls://h", "tls://:1", "tls://h:0", "tls://h:99999", "tls://h:1/x", "tls://h:1?x", "tls://u@h:1", "tls://h:1#x", "qemu:///system", "qemu+ssh://h/system", "http://h:x/", "http://h/", "vnc://h/x", "vnc://h?VncPassword=x", "vnc://u:s3cret@h", "vnc://h:99999", "vnc://h#x", "vnc+unix://h/x", "vnc+unix://", "vnc+unix:///x?y", "wss:///x", "wss://u:s3cret@h/", "ws://h:0"} {
+		if tg, err := ParseTarget(text); err == nil || finding.Of(err).Code != "probe-target" || finding.ExitCode(err) != finding.ExitUsage || strings.Contains(fmt.Sprintf("%+v", err), "s3cret") {
 			t.Errorf("%q: %+v, %v", text, tg, err)
 		}
 	}
 }
 
+func TestParseVNC(t *testing.T) {
+	for text, want := range map[string]Target{
+		"vnc://h":                      {Host: "h", Port: 5900},
+		"vnc://h:0":                    {Host: "h", Port: 5900},
+		"vnc://h:1/":                   {Host: "h", Port: 5901}, // as virsh domdisplay has it
+		"vnc://[::1]:5999":             {Host: "::1", Port: 5999},
+		"vnc+unix:///run/vnc.sock":     {VNC: &VNCTarget{Path: "/run/vnc.sock"}},
+		"ws://h:5700":                  {Host: "h", Port: 5700},
+		"ws://h":                       {Host: "h", Port: 80},
+		"wss://h/websocket/a?token=ab": {Host: "h", Port: 443},
+	} {
+		got, err := ParseTarget(text)
+		must(t, err)
+		if got.Host != want.Host || got.Port != want.Port || want.VNC != nil && *got.VNC != *want.VNC {
+			t.Errorf("%s: %+v", text, got)
+		}
+		if strings.HasPrefix(text, "ws") != (got.VNC.Websocket != nil) || strings.HasPrefix(text, "wss:") != got.VNC.TLS {
+			t.Errorf("%s: %+v", text, got.VNC)
+		}
+		if s := got.String(); s != strings.Replace(text, "token=ab", "...", 1) || fmt.Sprint(got.VNC.Websocket) != "<nil>" && strings.HasPrefix(text, "wss") && got.VNC.Websocket.Query().Get("token") != "ab" {
+			t.Errorf("%s is shown as %s, and goes to %v", text, s, got.VNC.Websocket)
+		}
+	}
+}
+
 func FuzzParseTarget(f *testing.F) {
-	for _, s := range []string{"tls://h:1", "tls://[::1]:65535/", "qemu+tls://h:1/system?pkipath=/x", "tls://%zz:1"} {
+	for _, s := range []string{"tls://h:1", "tls://[::1]:65535/", "qemu+tls://h:1/system?pkipath=/x", "tls://%zz:1", "vnc://h:1", "vnc+unix:///s", "wss://h/x?token=y", "nbd://h", "nbd+unix:///?socket=s"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		tg, err := ParseTarget(text)
-		if err == nil && (tg.Host == "" || tg.Port < 1 || tg.Port > 65535 || tg.Scheme() == "") {
+		if err == nil && !tg.local() && (tg.Host == "" || tg.Port < 1 || tg.Port > 65535 || tg.Scheme() == "") {
 			t.Errorf("%q: %+v", text, tg)
 		}
 	})
@@ -277,6 +302,11 @@ func TestExporter(t *testing.T) {
 		{"nbds://localhost/?tls-psk-file=/etc/shadow", "may not choose files", 403},
 		{"nbds://localhost/?tls-verify-peer=0", "may not choose files", 403},
 		{"nbd+unix:///?socket=/run/s", "may not be sockets of this machine", 403},
+		{"vnc+unix:///run/s", "may not be sockets of this machine", 403},
+		{"vnc://localhost:1000", `code="probe-refused"`, 200},
+		{"wss://localhost:1/websocket/a", `code="probe-refused"`, 200},
+		{"wss://localhost:1/websocket/../admin", "path is / or", 403},
+		{"ws://localhost:1/?token=x", "path is / or", 403},
 	} {
 		status, body := get("/probe?target=" + url.QueryEscape(tt.target))
 		if status != tt.status || !strings.Contains(body, tt.want) {
@@ -295,7 +325,7 @@ func TestExporter(t *testing.T) {
 		t.Errorf("too many at once: %d", status)
 	}
 	e.running.Store(0)
-	if status, body := get("/metrics"); status != 200 || !strings.Contains(body, "virtls_exporter_probes_total 4\n") || !strings.Contains(body, "virtls_exporter_refused_total 11\n") {
+	if status, body := get("/metrics"); status != 200 || !strings.Contains(body, "virtls_exporter_probes_total 6\n") || !strings.Contains(body, "virtls_exporter_refused_total 14\n") {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, _ := get("/"); status != 404 {

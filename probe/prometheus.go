@@ -4,88 +4,117 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 
+	"virtls/finding"
 	"virtls/internal/promtext"
 )
+
+// A metric is a family of samples, of each result those that write makes.
+type metric struct {
+	name, help string
+	write      func(m sample, r *Result)
+}
+
+// A sample writes a value with its labels.
+type sample func(value float64, labels ...string)
+
+// metrics are all that are written, in their order.
+var metrics = []metric{
+	{"success", "Whether nothing is wrong with the service.", func(m sample, r *Result) {
+		m(number(len(r.Stages) > 0 && r.Worst() != finding.Error))
+	}},
+	{"reachable", "Whether a connection came about.", func(m sample, r *Result) { m(number(!r.Unreachable)) }},
+	{"duration_seconds", "How long a stage took.", func(m sample, r *Result) {
+		for _, s := range r.Stages {
+			m(s.Seconds, "stage", s.Name, "status", string(s.Status))
+		}
+	}},
+	{"not_after_timestamp_seconds", "When a certificate ends that the service shows.", func(m sample, r *Result) {
+		for i, c := range r.Chain {
+			m(float64(c.NotAfter.Unix()), "position", strconv.Itoa(i), "subject", c.Subject, "serial", c.Serial, "names", strings.Join(c.Names, ","))
+		}
+	}},
+	{"days_left", "Days until then.", func(m sample, r *Result) {
+		for i, c := range r.Chain {
+			m(math.Round(c.DaysLeft*1000)/1000, "position", strconv.Itoa(i), "subject", c.Subject, "serial", c.Serial)
+		}
+	}},
+	{"posture", "How far the service protects its sessions: 1 for what holds.", func(m sample, r *Result) {
+		for _, p := range Postures() {
+			m(number(p == r.Posture), "posture", string(p))
+		}
+	}},
+	{"nbd_tls", "What a server of NBD does about TLS: 1 for what holds.", nbdTLS},
+	{"nbd_export_size_bytes", "Size of an export of NBD.", nbdSizes},
+	{"vnc_posture", "What keeps strangers from a VNC server's screen: 1 for what holds.", vncPosture},
+	{"reload_needed", "Whether the service shows another certificate than its file has.", func(m sample, r *Result) {
+		m(number(contains(r.Findings, kindStale.Code)))
+	}},
+	{"findings", "How many things are wrong, by code.", findingCounts},
+}
+
+func nbdTLS(m sample, r *Result) {
+	if r.NBD == nil {
+		return
+	}
+	for _, p := range []TLSPolicy{TLSOff, TLSOptional, TLSRequired} {
+		m(number(p == r.NBD.TLS), "tls", string(p))
+	}
+}
+
+func nbdSizes(m sample, r *Result) {
+	if r.NBD == nil {
+		return
+	}
+	seen := map[string]bool{}
+	for _, e := range r.NBD.Exports {
+		if e.Size >= 0 && !seen[e.Name] {
+			seen[e.Name] = true
+			m(float64(e.Size), "export", e.Name, "read_only", strconv.FormatBool(e.ReadOnly))
+		}
+	}
+}
+
+func vncPosture(m sample, r *Result) {
+	if r.VNC == nil {
+		return
+	}
+	for _, p := range VNCPostures() {
+		m(number(p == r.VNC.Posture), "posture", string(p))
+	}
+}
+
+func findingCounts(m sample, r *Result) {
+	type key struct{ code, severity string }
+	counts := map[key]float64{}
+	for _, f := range r.Findings {
+		counts[key{f.Code, f.Severity.String()}]++
+	}
+	byCode := func(a, b key) int { return strings.Compare(a.code+a.severity, b.code+b.severity) }
+	for _, k := range slices.SortedFunc(maps.Keys(counts), byCode) {
+		m(counts[k], "code", k.code, "severity", k.severity)
+	}
+}
 
 // Prometheus writes results as metrics: whether each stage was passed and how
 // long it took, when the certificates end, posture and findings.
 func Prometheus(w io.Writer, results []*Result) error {
 	b := bufio.NewWriter(w)
-	metric := func(name, help string, write func(name string, r *Result)) {
-		fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
+	for _, m := range metrics {
+		name := "virtls_probe_" + m.name
+		fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s gauge\n", name, m.help, name)
 		for _, r := range results {
-			write(name, r)
+			m.write(func(value float64, labels ...string) {
+				labels = append([]string{"target", r.Target}, labels...)
+				fmt.Fprintf(b, "%s{%s} %s\n", name, promtext.Labels(labels...), strconv.FormatFloat(value, 'f', -1, 64))
+			}, r)
 		}
 	}
-	one := func(name string, value float64, pairs ...string) {
-		fmt.Fprintf(b, "%s{%s} %g\n", name, promtext.Labels(pairs...), value)
-	}
-	metric("virtls_probe_success", "Whether nothing is wrong with the service.", func(name string, r *Result) {
-		one(name, number(len(r.Stages) > 0 && r.Worst().String() != "error"), "target", r.Target)
-	})
-	metric("virtls_probe_reachable", "Whether a connection came about.", func(name string, r *Result) {
-		one(name, number(!r.Unreachable), "target", r.Target)
-	})
-	metric("virtls_probe_duration_seconds", "How long a stage took.", func(name string, r *Result) {
-		for _, s := range r.Stages {
-			one(name, s.Seconds, "target", r.Target, "stage", s.Name, "status", string(s.Status))
-		}
-	})
-	metric("virtls_probe_not_after_timestamp_seconds", "When a certificate ends that the service shows.", func(name string, r *Result) {
-		for i, c := range r.Chain {
-			fmt.Fprintf(b, "%s{%s} %d\n", name, promtext.Labels("target", r.Target, "position", fmt.Sprint(i), "subject", c.Subject, "serial", c.Serial, "names", strings.Join(c.Names, ",")), c.NotAfter.Unix())
-		}
-	})
-	metric("virtls_probe_days_left", "Days until then.", func(name string, r *Result) {
-		for i, c := range r.Chain {
-			fmt.Fprintf(b, "%s{%s} %.3f\n", name, promtext.Labels("target", r.Target, "position", fmt.Sprint(i), "subject", c.Subject, "serial", c.Serial), c.DaysLeft)
-		}
-	})
-	metric("virtls_probe_posture", "How far the service protects its sessions: 1 for what holds.", func(name string, r *Result) {
-		for _, p := range Postures() {
-			one(name, number(p == r.Posture), "target", r.Target, "posture", string(p))
-		}
-	})
-	metric("virtls_probe_nbd_tls", "What a server of NBD does about TLS: 1 for what holds.", func(name string, r *Result) {
-		for _, p := range []TLSPolicy{TLSOff, TLSOptional, TLSRequired} {
-			if r.NBD != nil {
-				one(name, number(p == r.NBD.TLS), "target", r.Target, "tls", string(p))
-			}
-		}
-	})
-	metric("virtls_probe_nbd_export_size_bytes", "Size of an export of NBD.", func(name string, r *Result) {
-		if r.NBD == nil {
-			return
-		}
-		seen := map[string]bool{}
-		for _, e := range r.NBD.Exports {
-			if e.Size >= 0 && !seen[e.Name] {
-				seen[e.Name] = true
-				fmt.Fprintf(b, "%s{%s} %d\n", name, promtext.Labels("target", r.Target, "export", e.Name, "read_only", strconv.FormatBool(e.ReadOnly)), e.Size)
-			}
-		}
-	})
-	metric("virtls_probe_reload_needed", "Whether the service shows another certificate than its file has.", func(name string, r *Result) {
-		one(name, number(contains(r.Findings, kindStale.Code)), "target", r.Target)
-	})
-	metric("virtls_probe_findings", "How many things are wrong, by code.", func(name string, r *Result) {
-		counts := map[string]int{}
-		for _, f := range r.Findings {
-			counts[promtext.Labels("target", r.Target, "code", f.Code, "severity", f.Severity.String())]++
-		}
-		var list []string
-		for l := range counts {
-			list = append(list, l)
-		}
-		slices.Sort(list)
-		for _, l := range list {
-			fmt.Fprintf(b, "%s{%s} %d\n", name, l, counts[l])
-		}
-	})
 	return b.Flush()
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +44,9 @@ func (l *lab) port(service string) int {
 		return p
 	}
 	start, ok := services[service]
+	if !ok {
+		start, ok = vncServices[service]
+	}
 	if !ok {
 		l.t.Fatalf("there is no service %s", service)
 	}
@@ -333,6 +337,7 @@ type setup struct {
 	host    bool // the generation does not matter
 	scheme  string
 	nbd     string // what is before and behind the host of an address of NBD: "nbds disk"
+	vnc     string // scheme of VNC's
 	log     int    // which of the candidates it is, by its number: the server's log must say what goes with it
 }
 
@@ -365,7 +370,7 @@ func anonymous(t testing.TB, o *Options) { o.Credentials = anonClient(t) }
 func TestSetups(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		l := &lab{t: t, g: g, ports: map[string]int{}, procs: map[string]*peertest.Proc{}}
-		for _, s := range setups {
+		for _, s := range slices.Concat(setups, vncSetups) {
 			if g != peertest.Host && (s.host || !s.each && !full()) {
 				continue
 			}
@@ -381,6 +386,8 @@ func (s setup) run(t *testing.T, l *lab) {
 	if s.nbd != "" {
 		scheme, export, _ := strings.Cut(s.nbd, " ")
 		text = fmt.Sprintf("%s://localhost:%d/%s", scheme, port, export)
+	} else if s.vnc != "" {
+		text = fmt.Sprintf("%s://localhost:%d%s", s.vnc, port, s.more)
 	} else if !s.tls {
 		scheme := "test+tls"
 		if s.scheme != "" {

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,14 +14,15 @@ import (
 
 // A Target is a service to be probed.
 type Target struct {
-	Host string // name or address
+	Host string // name or address; empty for a UNIX socket
 	Port int
 	URI  *libvirt.URI // nil unless it is libvirt's
 	NBD  *nbd.Target  // nil unless it is an NBD server
+	VNC  *VNCTarget   // nil unless it is a VNC server
 	text string
 }
 
-// String returns the target as it was written.
+// String returns the target as it was written, without what may be secret.
 func (t Target) String() string { return t.text }
 
 // Scheme returns what stands before "://".
@@ -34,46 +36,66 @@ func (t Target) Scheme() string {
 var drivers = []string{"qemu", "test", "lxc", "xen", "vbox", "bhyve", "ch", "vz", "openvz", "network", "interface", "storage", "nodedev", "nwfilter", "secret"}
 
 // ParseTarget reads tls://HOST:PORT, an address of NBD's (nbd://, nbds://,
-// nbd+unix://, nbds+unix://) or a URI of libvirt's. The error is a
-// *[finding.Failure].
+// nbd+unix://, nbds+unix://) or VNC's (vnc://HOST:PORT, vnc+unix:///PATH, ws:// and
+// wss://), or a URI of libvirt's. The error is a *[finding.Failure].
 func ParseTarget(text string) (Target, error) {
-	if nbd.IsURI(text) {
+	switch scheme, _, _ := strings.Cut(text, "://"); {
+	case nbd.IsURI(text):
 		return parseNBD(text)
+	case isVNC(scheme):
+		return parseVNC(text)
+	case scheme == "tls":
+		return parseTLS(text)
 	}
-	if !strings.HasPrefix(text, "tls://") {
-		u, err := libvirt.ParseURI(text)
-		if err != nil {
-			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("%v", err).Usage()
-		}
-		if !strings.Contains(text[:strings.Index(text, ":")], "+") && !slices.Contains(drivers, u.Driver) {
-			f := kindTarget.Found("target", strconv.Quote(text)).WithText("nothing is known of %s://", u.Driver)
-			if near := finding.Nearest(u.Driver, append([]string{"tls"}, drivers...)); near != "" {
-				f = f.WithFix("did you mean %s://?", near)
-			}
-			return Target{}, f.Usage()
-		}
-		if u.Transport != libvirt.TLS && u.Transport != libvirt.TCP {
-			return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("its transport is %s, which has no TLS to be probed", u.Transport).Usage()
-		}
-		return Target{Host: u.Host, Port: u.Port, URI: u, text: text}, nil
+	return parseLibvirt(text)
+}
+
+// badTarget is the error of a target that cannot be probed.
+func badTarget(text, format string, args ...any) error {
+	return kindTarget.Found("target", strconv.Quote(text)).WithText(format, args...).Usage()
+}
+
+func parseLibvirt(text string) (Target, error) {
+	u, err := libvirt.ParseURI(text)
+	if err != nil {
+		return Target{}, badTarget(text, "%v", err)
 	}
-	bad := func(why string) (Target, error) {
-		return Target{}, kindTarget.Found("target", strconv.Quote(text)).WithText("%s", why).Usage()
+	if !strings.Contains(text[:strings.Index(text, ":")], "+") && !slices.Contains(drivers, u.Driver) {
+		f := kindTarget.Found("target", strconv.Quote(text)).WithText("nothing is known of %s://", u.Driver)
+		if near := finding.Nearest(u.Driver, append([]string{"tls", "vnc", "wss"}, drivers...)); near != "" {
+			f = f.WithFix("did you mean %s://?", near)
+		}
+		return Target{}, f.Usage()
 	}
+	if u.Transport != libvirt.TLS && u.Transport != libvirt.TCP {
+		return Target{}, badTarget(text, "its transport is %s, which has no TLS to be probed", u.Transport)
+	}
+	return Target{Host: u.Host, Port: u.Port, URI: u, text: text}, nil
+}
+
+func parseTLS(text string) (Target, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return bad(err.Error())
+		return Target{}, badTarget(text, "%v", err)
 	case u.Hostname() == "" || u.Port() == "":
-		return bad("a tls:// target has a host and a port")
+		return Target{}, badTarget(text, "a tls:// target has a host and a port")
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
-		return bad("a tls:// target has a host and a port, and nothing else")
+		return Target{}, badTarget(text, "a tls:// target has a host and a port, and nothing else")
 	}
-	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	port, err := parsePort(u.Port())
+	if err != nil {
+		return Target{}, badTarget(text, "%v", err)
+	}
+	return Target{Host: u.Hostname(), Port: port, text: text}, nil
+}
+
+func parsePort(text string) (int, error) {
+	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || port == 0 {
-		return bad("the port is not between 1 and 65535")
+		return 0, errors.New("the port is not between 1 and 65535")
 	}
-	return Target{Host: u.Hostname(), Port: int(port), text: text}, nil
+	return int(port), nil
 }
 
 // parseNBD reads an address as libnbd's programs do.
@@ -90,5 +112,16 @@ func parseNBD(text string) (Target, error) {
 	return t, nil
 }
 
+// socket returns the path of the UNIX socket that the target is, empty if it is none.
+func (t Target) socket() string {
+	switch {
+	case t.NBD != nil && t.NBD.Network == "unix":
+		return t.NBD.Path
+	case t.VNC != nil:
+		return t.VNC.Path
+	}
+	return ""
+}
+
 // local tells whether the target is a UNIX socket.
-func (t Target) local() bool { return t.NBD != nil && t.NBD.Network == "unix" }
+func (t Target) local() bool { return t.socket() != "" }

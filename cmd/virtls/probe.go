@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"image"
+	"image/png"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -15,10 +18,11 @@ import (
 	"virtls/object"
 	"virtls/pki"
 	"virtls/probe"
+	"virtls/sasl"
 )
 
 type probeCmd struct {
-	URL []string `arg:"" optional:"" help:"tls://HOST:PORT, an address of NBD such as nbds://HOST/EXPORT, or a URI of libvirt's such as qemu://HOST/system. None with --listen." placeholder:"URL"`
+	URL []string `arg:"" optional:"" help:"tls://HOST:PORT, an address of NBD such as nbds://HOST/EXPORT or of VNC such as vnc://HOST:5901, or a URI of libvirt's such as qemu://HOST/system. None with --listen." placeholder:"URL"`
 
 	clientFlags
 	Complete bool          `help:"Complete the handshake with the services of tls://, which shows whether they accept the client's certificate. It can end a migration that waits, and takes a character device's only slot."`
@@ -27,6 +31,11 @@ type probeCmd struct {
 	Stranger string        `help:"Id of credentials whose certificate the server's access list should refuse." placeholder:"ID"`
 	Timeout  time.Duration `help:"How long each stage may take." default:"10s" placeholder:"TIME"`
 	Soon     string        `help:"What ends within this time ends soon." default:"30d" placeholder:"TIME"`
+
+	Username     string   `help:"Log in to a VNC server as this user." placeholder:"NAME"`
+	PasswordFile string   `help:"Log in with the password in the first line of a file; - for standard input." placeholder:"FILE"`
+	Mechanisms   []string `name:"sasl-mechanisms" help:"Mechanisms of SASL that may be used, the best first." placeholder:"NAME"`
+	Screenshot   string   `help:"Write what a VNC server shows after the login to a file, as PNG." placeholder:"FILE"`
 
 	Prometheus bool     `help:"Print metrics in the place of text." xor:"output"`
 	Listen     string   `help:"Answer /probe?target=URL with metrics on this address, for Prometheus." placeholder:"HOST:PORT"`
@@ -49,6 +58,11 @@ all the same: a migration that waits without TLS takes them for its stream, and 
 libvirt's URIs are used with the files that libvirt's own client would take (pkipath, ~/.pki/libvirt,
 /etc/pki), unless --tls-creds names others.
 
+vnc://HOST:PORT (or the number of a display: vnc://HOST:1), vnc+unix:///PATH and wss://HOST:PORT/ are VNC servers:
+their security types are shown, TLS is made by VeNCrypt or below the websocket, and with --username and
+--password-file the probe logs in and sees the screen. A screen is looked at, and never taken from other viewers.
+On the machine that QEMU runs on the certificate is compared with QEMU's files.
+
 nbd://, nbds://, nbd+unix:// and nbds+unix:// are libnbd's addresses, with tls-certificates, tls-psk-file,
 tls-username and tls-hostname; --tls-creds names other credentials. TLS is asked for as the protocol wants it, the
 exports are listed, and it is tried whether clients without TLS are let in.
@@ -60,6 +74,8 @@ Examples:
   virtls probe --scan 'qemu+tls://kvm1.example.com/system?pkipath=/etc/pki/libvirt'
   virtls probe --object tls-creds-x509,id=tls0,endpoint=client,dir=/etc/pki/qemu --tls-creds tls0 tls://kvm1.example.com:4555
   virtls probe 'nbds://kvm1.example.com/disk?tls-certificates=/etc/pki/qemu'
+  virtls probe --object tls-creds-x509,id=tls0,endpoint=client,dir=/etc/pki/qemu --tls-creds tls0 vnc://kvm1.example.com:5901
+  virtls probe --username fred --password-file fred.txt --screenshot guest.png vnc://kvm1.example.com
   virtls probe --prometheus qemu://kvm1.example.com/system > /var/lib/prometheus/node-exporter/probe.prom
   virtls probe --listen 127.0.0.1:9716 --allow 192.0.2.0/24`
 }
@@ -79,6 +95,12 @@ func (c *probeCmd) Run(a *app) error {
 		return kindUsage.Found("virtls probe", "").WithText("--limit and --timeout are more than nothing").Usage()
 	case c.Listen == "" && (c.Allow != nil || c.Schemes != nil):
 		return kindUsage.Found("--allow", "").WithText("--allow and --schemes go with --listen").Usage()
+	case c.Listen != "" && (c.Username != "" || c.PasswordFile != "" || c.Screenshot != ""):
+		return kindUsage.Found("--listen", "").WithText("an exporter has no login: whoever asks it would have it sent where he likes").Usage()
+	case c.Screenshot != "" && len(c.URL) != 1:
+		return kindUsage.Found("--screenshot", "").WithText("--screenshot wants one target").Usage()
+	case c.Username != "" && c.PasswordFile == "":
+		return kindUsage.Found("--username", "").WithText("--username wants --password-file").Usage()
 	}
 	var targets []probe.Target
 	for _, text := range c.URL {
@@ -95,7 +117,7 @@ func (c *probeCmd) Run(a *app) error {
 		return err
 	}
 	defer registry.Close()
-	o, err := c.options(registry)
+	o, err := c.options(a, registry)
 	if err != nil {
 		return err
 	}
@@ -105,9 +127,29 @@ func (c *probeCmd) Run(a *app) error {
 	return c.probe(a, targets, o)
 }
 
-func (c *probeCmd) options(r *object.Registry) (probe.Options, error) {
-	o := probe.Options{Hostname: c.TLSHostname, Complete: c.Complete, Scan: c.Scan, Timeout: c.Timeout}
+// login reads the password, which is never an argument: those can be seen by everybody.
+func (c *probeCmd) login(a *app) (*sasl.Login, error) {
+	if c.PasswordFile == "" {
+		return nil, nil
+	}
+	password, err := await(a.ctx, func() ([]byte, error) {
+		if c.PasswordFile == "-" {
+			return firstLine("standard input", a.stdin)
+		}
+		return readPassphraseFile(c.PasswordFile)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &sasl.Login{User: c.Username, Password: password}, nil
+}
+
+func (c *probeCmd) options(a *app, r *object.Registry) (probe.Options, error) {
+	o := probe.Options{Hostname: c.TLSHostname, Complete: c.Complete, Scan: c.Scan, Timeout: c.Timeout, Mechanisms: c.Mechanisms, Screenshot: c.Screenshot != ""}
 	var err error
+	if o.Login, err = c.login(a); err != nil {
+		return o, err
+	}
 	if o.Soon, err = parseSpan(c.Soon); err != nil {
 		return o, kindUsage.Found("--soon", "").WithText("%v", err).Usage()
 	}
@@ -158,6 +200,11 @@ func (c *probeCmd) probe(a *app, targets []probe.Target, o probe.Options) error 
 		r := probe.Run(a.ctx, t, o)
 		report.Probes, report.Findings = append(report.Probes, r), append(report.Findings, r.Findings...)
 		unreachable = unreachable || r.Unreachable
+		if r.Picture != nil {
+			if err := writePicture(c.Screenshot, r.Picture); err != nil {
+				return err
+			}
+		}
 		if !quiet {
 			if err := errors.Join(r.Print(a.stdout), a.printFindings(r.Findings)); err != nil {
 				return err
@@ -183,6 +230,15 @@ func (c *probeCmd) probe(a *app, targets []probe.Target, o probe.Options) error 
 		return errWrong
 	}
 	return nil
+}
+
+// writePicture writes a screen, which may show what not everybody is to see.
+func writePicture(name string, m image.Image) error {
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		return kindUnwritable.Found(name, "").Unable(err)
+	}
+	return write(name, b.Bytes(), 0o600)
 }
 
 // loopback is what an exporter may probe unless it is told otherwise.

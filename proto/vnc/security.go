@@ -63,6 +63,9 @@ var securities = map[Security]struct {
 // strongest lists what can be used, the best first.
 var strongest = []Security{X509SASL, X509Plain, X509Password, X509None, TLSSASL, TLSPlain, TLSPassword, TLSNone, SASL, Password, None}
 
+// Strongest lists what can be used, the best first.
+func Strongest() []Security { return slices.Clone(strongest) }
+
 // inVeNCrypt tells whether the security is a subtype of VeNCrypt.
 func (s Security) inVeNCrypt() bool { return s > 255 }
 

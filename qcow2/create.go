@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"sync"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
@@ -87,7 +88,7 @@ type Writer struct {
 	last     int64  // the offset behind the last cluster that was filled
 	counts   []uint16
 	packedAt int64 // where the next compressed cluster may begin, 0 for a new cluster
-	packer   packer
+	packers  sync.Pool
 }
 
 // Create begins a new image in w, which must be empty or zero from the end of
@@ -198,16 +199,27 @@ func (n *Writer) Zero(off int64) error {
 	return nil
 }
 
-// Compressed fills the cluster at off with p, compressed unless that makes it
-// larger.
-func (n *Writer) Compressed(off int64, p []byte) error {
-	p = n.whole(p)
-	packed, err := n.packer.pack(n.Compression, p)
-	if err != nil {
-		return err
+// Compress returns the content of a cluster as it is to be given to
+// [Writer.Compressed], or nil if it does not become smaller. Any number of
+// goroutines may compress.
+func (n *Writer) Compress(p []byte) (packed []byte, err error) {
+	k, _ := n.packers.Get().(*packer)
+	if k == nil {
+		k = &packer{}
 	}
+	defer n.packers.Put(k)
+	packed, err = k.pack(n.Compression, n.whole(p))
+	if err != nil || int64(len(packed)) >= n.ClusterSize() {
+		return nil, err
+	}
+	return bytes.Clone(packed), nil
+}
+
+// Compressed fills the cluster at off with what [Writer.Compress] made of its
+// content.
+func (n *Writer) Compressed(off int64, packed []byte) error {
 	if int64(len(packed)) >= n.ClusterSize() {
-		return n.Data(off, p)
+		return fmt.Errorf("qcow2: %d octets are not a compressed cluster of %d", len(packed), n.ClusterSize())
 	}
 	e, err := n.at(off)
 	if err != nil {

@@ -97,7 +97,12 @@ func (m making) write(t *testing.T, dir string, base []byte) []byte {
 		case empty:
 			err = w.Zero(off)
 		case m.compressed:
-			err = w.Compressed(off, part)
+			var packed []byte
+			if packed, err = w.Compress(part); err == nil && packed != nil {
+				err = w.Compressed(off, packed)
+			} else if err == nil {
+				err = w.Data(off, part)
+			}
 		default:
 			err = w.Data(off, part)
 		}

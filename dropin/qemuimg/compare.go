@@ -24,6 +24,8 @@ func (r *run) compare(a *arguments) int {
 	if len(a.Operands) != 2 {
 		return r.complain(a.command, usageError{errTwo})
 	}
+	meter := r.newMeter(a)
+	defer meter.done()
 	o1, o2 := a.opened(), a.opened()
 	o2.format, _ = a.Last("b-format")
 	d1, err := r.open(a.Operands[0], o1)
@@ -38,12 +40,10 @@ func (r *run) compare(a *arguments) int {
 		return exitCompareOpen
 	}
 	defer d2.Close()
-	c := comparison{run: r, a: d1, b: d2, strict: a.Has("strict")}
-	if a.Has("progress") {
-		c.meter = r.newMeter(max(d1.Size(), d2.Size()))
-	}
+	meter.begin()
+	meter.measure(max(d1.Size(), d2.Size()))
+	c := comparison{run: r, a: d1, b: d2, strict: a.Has("strict"), meter: meter}
 	verdict, err := c.compare()
-	c.meter.done()
 	if err != nil {
 		r.failf("%v", err)
 		return exitCompareRead

@@ -35,8 +35,8 @@ var convertCommand = &command{
 		flag("target-is-zero", 0, "with -n: TARGET contains nothing but zeros"),
 		flag("compress", 'c', "compress clusters of qcow2"),
 		shareOption, refused(valued("rate-limit", 'r', "", "")),
-		valued("parallel", 'm', "NUM", "accepted: at most so many requests at once"),
-		flag("oob-writes", 'W', "accepted"), flag("copy-range-offloading", 'C', "accepted"),
+		valued("parallel", 'm', "NUM", "how many pieces are copied at once, 1 to 16; default 8"),
+		flag("oob-writes", 'W', "write pieces of a raw target as they come, not in their order"), flag("copy-range-offloading", 'C', "accepted"),
 		progress, quietOption, objectOption},
 	run: (*run).convert,
 }
@@ -54,12 +54,13 @@ func (r *run) convert(a *arguments) int {
 		return r.failf("%v", err)
 	}
 	defer c.close()
+	c.meter = r.newMeter(a)
+	c.meter.begin()
+	defer c.meter.done()
 	if err := c.open(a); err != nil {
 		return r.failf("%v", err)
 	}
-	err = c.run()
-	c.meter.done()
-	if err != nil {
+	if err := c.run(); err != nil {
 		return r.failf("%v", err)
 	}
 	return exitOK
@@ -76,16 +77,21 @@ type conversion struct {
 	compress bool
 	sparse   int64 // shortest run of zeros that becomes a gap; 0: none does
 	snapshot string
+	parallel int  // pieces that are copied at once
+	ordered  bool // they are written in their order
 	meter    *meter
 }
 
 // run_ lets conversion have a method run of its own.
 type run_ = run
 
-const defaultSparse, maxSparse = 4096, 16 << 20
+const (
+	defaultSparse, maxSparse     = 4096, 16 << 20
+	defaultParallel, maxParallel = 8, 16
+)
 
 func (r *run) newConversion(a *arguments) (*conversion, error) {
-	c := &conversion{run_: r, name: a.Operands[len(a.Operands)-1], create: !a.Has("no-create"), compress: a.Has("compress"), sparse: defaultSparse}
+	c := &conversion{run_: r, name: a.Operands[len(a.Operands)-1], create: !a.Has("no-create"), compress: a.Has("compress"), sparse: defaultSparse, parallel: defaultParallel, ordered: !a.Has("oob-writes")}
 	c.format, c.size = "raw", -1
 	if f, ok := a.Last("target-format"); ok {
 		c.format = f
@@ -111,9 +117,14 @@ func (r *run) newConversion(a *arguments) (*conversion, error) {
 		c.sparse = n
 	}
 	if text, ok := a.Last("parallel"); ok {
-		if n, err := strconv.ParseUint(text, 10, 31); err != nil || n < 1 || n > 16 {
-			return nil, say("Invalid number of coroutines specified. Must be between 1 and 16.")
+		n, err := strconv.ParseInt(text, 0, 64)
+		switch {
+		case errors.Is(err, strconv.ErrSyntax):
+			return nil, errors.New(strings.Replace(r.badParallel, "%s", text, 1))
+		case err != nil || n < 1 || n > maxParallel:
+			return nil, errors.New(r.parallelRange)
 		}
+		c.parallel = int(n)
 	}
 	switch {
 	case a.Has("copy-range-offloading") && a.Has("sparse-size"):
@@ -171,9 +182,7 @@ func (c *conversion) open(a *arguments) error {
 		}
 		s.Close()
 	}
-	if a.Has("progress") {
-		c.meter = c.newMeter(c.size)
-	}
+	c.meter.measure(c.size)
 	return nil
 }
 
@@ -350,35 +359,54 @@ const copyChunk = 2 << 20
 // grain, but for the end.
 func (c *conversion) copy(to sink, grain int64) error {
 	disk := concatenation{c.sources, c.size}
-	buf := make([]byte, max(copyChunk, grain))
-	for off := int64(0); off < c.size; {
+	chunk := max(copyChunk, grain)
+	p := newPipeline(c.parallel, chunk, c.ordered || !to.anyOrder())
+	for at := int64(0); at < c.size; {
+		off := at
 		e, err := disk.extent(off, c.size-off)
 		if err != nil {
-			return fmt.Errorf("error while reading block status at offset %d: %w", off, err)
+			p.fail(fmt.Errorf("error while reading block status at offset %d: %w", off, err))
+			break
 		}
 		n := e.Length
 		if off+n < c.size {
 			n &^= grain - 1
 		}
+		var read func(buf []byte) (write func() error, err error)
 		switch below := c.options.BackingFile != "" && e.Depth > 0; {
 		case n >= grain && below:
-			err = to.skip(off, n)
+			read = func([]byte) (func() error, error) { return func() error { return to.skip(off, n) }, nil }
 		case n >= grain && empty(e) && c.sparse > 0:
-			err = to.zeros(off, n)
+			read = func([]byte) (func() error, error) { return func() error { return to.zeros(off, n) }, nil }
 		default:
-			n = min(max(n, grain), int64(len(buf)), c.size-off)
-			if _, err := disk.readAt(buf[:n], off); err != nil {
-				return fmt.Errorf("error while reading at byte %d: %w", off, err)
+			n = min(max(n, grain), chunk, c.size-off)
+			read = func(buf []byte) (func() error, error) {
+				if _, err := disk.readAt(buf[:n], off); err != nil {
+					return nil, fmt.Errorf("error while reading at byte %d: %w", off, err)
+				}
+				return to.data(off, buf[:n])
 			}
-			err = to.data(off, buf[:n])
 		}
-		if err != nil {
-			return fmt.Errorf("error while writing at byte %d: %w", off, err)
+		if p.add(c.counted(off, n, read)) != nil {
+			break
 		}
-		off += n
-		c.meter.add(n)
+		at += n
 	}
-	return nil
+	return p.wait()
+}
+
+// counted tells where writing fails, and the meter what was written.
+func (c *conversion) counted(off, n int64, read func([]byte) (func() error, error)) func([]byte) (func() error, error) {
+	return func(buf []byte) (func() error, error) {
+		write, err := read(buf)
+		return func() error {
+			if err := write(); err != nil {
+				return fmt.Errorf("error while writing at byte %d: %w", off, err)
+			}
+			c.meter.add(n)
+			return nil
+		}, err
+	}
 }
 
 // A concatenation is several disks one after the other.

@@ -55,7 +55,7 @@ var same = []string{
 	"compare base.qcow2 top.qcow2", "compare base.qcow2 base.qcow2", "compare -q base.qcow2 top.qcow2", "compare hole.raw old.qcow2", "compare -s hole.raw old.qcow2",
 	"compare hole.raw base.qcow2", "compare none base.qcow2", "compare base.qcow2 none", "compare base.qcow2", "compare -f qcow2 -F raw base.qcow2 hole.raw",
 	"convert base.qcow2", "convert -c base.qcow2 x.raw", "convert -O nosuch base.qcow2 x.raw", "convert -f nosuch base.qcow2 x.raw", "convert -O qcow2 -o foo=1 base.qcow2 x.raw",
-	"convert -O qcow2 -o cluster_size=3 base.qcow2 x.raw", "convert -O qcow2 -l nosuch base.qcow2 x.raw", "convert -n base.qcow2 none", "convert -S 3 base.qcow2 x.raw", "convert none x.raw", "convert -C -S 4k base.qcow2 x.raw", "convert -C -c -O qcow2 base.qcow2 x.raw",
+	"convert -O qcow2 -o cluster_size=3 base.qcow2 x.raw", "convert -O qcow2 -l nosuch base.qcow2 x.raw", "convert -n base.qcow2 none", "convert -S 3 base.qcow2 x.raw", "convert none x.raw", "convert -m 0 base.qcow2 x.raw", "convert -m 17 base.qcow2 x.raw", "convert -m 2x base.qcow2 x.raw", "convert -m 99999999999999999999 base.qcow2 x.raw", "convert -p none x.raw", "convert -C -S 4k base.qcow2 x.raw", "convert -C -c -O qcow2 base.qcow2 x.raw",
 	"create x.qcow2", "create x.raw 1x", "create x.raw 1 2", "create -f qcow2 -b none x.qcow2", "create -f qcow2 -b none -F qcow2 x.qcow2", "create -f qcow2 -b base.qcow2 x.qcow2",
 	"create -q -f qcow2 -o compat=0.10,lazy_refcounts=on x.qcow2 1M", "create /nodir/f.raw 5", "create -f qcow2 -o compat=0.9 x.qcow2 1M", "create -f qcow2 -o preallocation=foo x.qcow2 1M",
 	"create -f nosuch x 1M", "create",

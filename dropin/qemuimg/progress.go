@@ -3,22 +3,40 @@ package qemuimg
 import (
 	"fmt"
 	"io"
+	"sync"
 
 	"virtls/dropin"
 )
 
 // A meter shows how much of some work is done. A nil meter shows nothing.
 type meter struct {
-	out           io.Writer
-	finished, all int64
-	lastPercent   float64
+	out         io.Writer
+	all         int64
+	mu          sync.Mutex
+	finished    int64
+	lastPercent float64
 }
 
-// newMeter begins to show work of that size.
-func (r *run) newMeter(all int64) *meter {
-	m := &meter{out: r.Out, all: all}
-	m.show(0)
-	return m
+// newMeter returns a meter if one was asked for.
+func (r *run) newMeter(a *arguments) *meter {
+	if !a.Has("progress") || r.quiet {
+		return nil
+	}
+	return &meter{out: r.Out}
+}
+
+// begin shows that nothing is done yet.
+func (m *meter) begin() {
+	if m != nil {
+		m.show(0)
+	}
+}
+
+// measure sets how much all of the work is.
+func (m *meter) measure(all int64) {
+	if m != nil {
+		m.all = all
+	}
 }
 
 func (m *meter) show(percent float64) {
@@ -32,6 +50,8 @@ func (m *meter) add(n int64) {
 	if m == nil || m.all == 0 {
 		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.finished += n
 	if percent := float64(m.finished) * 100 / float64(m.all); percent-m.lastPercent >= 1 {
 		m.show(percent)

@@ -10,7 +10,8 @@
 //     no header, where the real one leaves a valid image with half the data.
 //   - --cache and --source-cache are checked but change nothing: reads and writes
 //     use the page cache, and what was written is flushed at the end.
-//   - -m, -W and -C, which allow the real one to be faster, are allowed here too.
+//   - -W writes out of order into raw targets; new qcow2 images, which grow, are
+//     written in order. -C allows what is not done here: data pass through memory.
 //   - Other formats than raw and qcow2 are told by their first bytes and refused,
 //     where the real one would read them.
 //   - --help has a text of its own.

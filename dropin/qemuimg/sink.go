@@ -2,13 +2,17 @@ package qemuimg
 
 import (
 	"bytes"
+	"fmt"
 
 	"virtls/qcow2"
 )
 
-// A sink takes the pieces of a disk in ascending order.
+// A sink takes the pieces of a disk, in ascending order unless any order will do.
 type sink interface {
-	data(off int64, p []byte) error
+	anyOrder() bool
+	// data does what can be done before the pieces in front are written, and
+	// returns the rest.
+	data(off int64, p []byte) (write func() error, err error)
 	zeros(off, length int64) error
 	skip(off, length int64) error // the backing file has it
 }
@@ -28,8 +32,14 @@ func (s *rawSink) zeros(off, length int64) error {
 	return writeZeros(s.target, off, length)
 }
 
-// data leaves gaps where there are zeros for long enough.
-func (s *rawSink) data(off int64, p []byte) error {
+func (s *rawSink) anyOrder() bool { return true }
+
+func (s *rawSink) data(off int64, p []byte) (func() error, error) {
+	return func() error { return s.write(off, p) }, nil
+}
+
+// write leaves gaps where there are zeros for long enough.
+func (s *rawSink) write(off int64, p []byte) error {
 	for len(p) > 0 {
 		zeros, n := s.split(p)
 		var err error
@@ -106,22 +116,38 @@ func (s *imageSink) reserve(off, length int64) error {
 	return nil
 }
 
-func (s *imageSink) data(off int64, p []byte) error {
-	for len(p) > 0 {
-		cluster := p[:min(int64(len(p)), s.ClusterSize())]
-		var err error
-		switch {
-		case s.sparse > 0 && isZero(cluster):
-			err = s.zeros(off, int64(len(cluster)))
-		case s.compress:
-			err = s.Compressed(off, cluster)
-		default:
-			err = s.Data(off, cluster)
+func (s *imageSink) anyOrder() bool { return false }
+
+// data compresses at once.
+func (s *imageSink) data(off int64, p []byte) (func() error, error) {
+	var writes []func() error
+	for ; len(p) > 0; off += s.ClusterSize() {
+		at, cluster := off, p[:min(int64(len(p)), s.ClusterSize())]
+		p = p[len(cluster):]
+		if s.sparse > 0 && isZero(cluster) {
+			writes = append(writes, func() error { return s.zeros(at, int64(len(cluster))) })
+			continue
 		}
-		if err != nil {
-			return err
+		var packed []byte
+		if s.compress {
+			var err error
+			if packed, err = s.Compress(cluster); err != nil {
+				return nil, fmt.Errorf("error while compressing at byte %d: %w", at, err)
+			}
 		}
-		p, off = p[len(cluster):], off+s.ClusterSize()
+		writes = append(writes, func() error {
+			if packed != nil {
+				return s.Compressed(at, packed)
+			}
+			return s.Data(at, cluster)
+		})
 	}
-	return nil
+	return func() error {
+		for _, write := range writes {
+			if err := write(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
 }

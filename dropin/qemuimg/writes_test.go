@@ -26,7 +26,7 @@ var writes = []string{
 	"convert -O qcow2 -B base.qcow2 -F qcow2 top.qcow2 t.img", "convert -O qcow2 -o backing_file=base.qcow2,backing_fmt=qcow2 top.qcow2 t.img",
 	"convert hole.raw data.raw new.qcow2 t.img", "convert -O qcow2 data.raw base.qcow2 t.img", "convert -f qcow2 -O raw -t none -T none -W -m 4 -U base.qcow2 t.img",
 	"convert --image-opts driver=qcow2,file.filename=top.qcow2 t.img", "convert -n top.qcow2 old.img", "convert -n hole.raw old.img", "convert -n -S 0 data.raw old.img",
-	"convert -n --target-is-zero base.qcow2 zero.img", "convert -n base.qcow2 data.raw", "convert -c -O qcow2 -o preallocation=metadata base.qcow2 t.img", "convert --target-is-zero base.qcow2 t.img",
+	"convert -n --target-is-zero base.qcow2 zero.img", "convert -n base.qcow2 data.raw", "convert -m 1 -O qcow2 -c data.raw t.img", "convert -W -m 16 -O qcow2 -c top.qcow2 t.img", "convert -W top.qcow2 t.img", "convert -m 0x2 -W data.raw base.qcow2 t.img", "convert -c -O qcow2 -o preallocation=metadata base.qcow2 t.img", "convert --target-is-zero base.qcow2 t.img",
 }
 
 // volatile are lines of info that differ from copy to copy.

@@ -40,8 +40,9 @@ type Process struct {
 type Defined struct {
 	Endpoint `yaml:",inline"`
 	Settings `yaml:",inline"`
-	Exports  []Exported `yaml:"exports" help:"Of NBD: which exports there are, and for whom. Without rules all are there for everybody who comes in."`
-	Allow    []Allow    `yaml:"allow" help:"Who may come in: a client whom one of these rules matches. Without rules everybody whose certificate is good."`
+	VNC      VNCSettings `yaml:",inline"`
+	Exports  []Exported  `yaml:"exports" help:"Of NBD: which exports there are, and for whom. Without rules all are there for everybody who comes in."`
+	Allow    []Allow     `yaml:"allow" help:"Who may come in: a client whom one of these rules matches. Without rules everybody whose certificate is good."`
 }
 
 // Allow is a rule of an access list.
@@ -112,10 +113,12 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 		switch {
 		case g.Name == "" || names[g.Name]:
 			return nil, bad(line, "each gateway needs a name of its own")
-		case g.Listen == "" || g.Connect == "":
+		case g.Protocol != VNC && (g.Listen == "" || g.Connect == ""):
 			return nil, bad(line, "the gateway %s needs listen and connect", g.Name)
 		case g.Protocol != "" && !slices.Contains(Protocols, g.Protocol):
-			return nil, bad(line, "the protocol %q is not known; there are tls, libvirt and nbd", g.Protocol)
+			return nil, bad(line, "the protocol %q is not known; there are tls, libvirt, nbd and vnc", g.Protocol)
+		case g.Protocol != VNC && !g.VNC.isZero():
+			return nil, bad(line, "the gateway %s has settings that are for the protocol vnc alone", g.Name)
 		}
 		names[g.Name] = true
 		if text := g.tooWide(); text != "" {
@@ -145,6 +148,9 @@ func (p Process) unknown() string {
 func (d *Defined) tooWide() string {
 	if d.Allow != nil && len(d.Allow) == 0 {
 		return "has an empty list of rules (allow); leave it out to let in everybody whose certificate is good"
+	}
+	if d.VNC.Security != nil && len(d.VNC.Security) == 0 || d.VNC.WebsocketOrigin != nil && len(d.VNC.WebsocketOrigin) == 0 {
+		return "has an empty list (security or websocket-origin); leave it out"
 	}
 	if d.Exports != nil && len(d.Exports) == 0 {
 		return "has an empty list of exports; leave it out to show all of them to everybody who comes in"
@@ -182,7 +188,7 @@ func (c *Config) Options(r *object.Registry) (list []Options, used []Credential,
 			}
 			access = append(access, rules...)
 		}
-		o, more, err := g.Settings.Options(r, g.Endpoint, access, g.Exports)
+		o, more, err := g.Options(r, access)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"virtls/finding"
+	"virtls/gateway/machines"
 	"virtls/internal/strictyaml"
 	"virtls/object"
+	"virtls/sasl"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/gateway.schema.json")
@@ -48,10 +50,24 @@ gateways:
   exports:
   - {name: a, allow: [alice, "*,CN=backup"]}
   - {name: b, tls-authz: list0}
+- name: screens
+  protocol: vnc
+  listen: tls://
+  listen-tls-creds: tls0
+  accounts: DIR/accounts
+  sasl-authz: list0
+  security: [X509SASL, X509Plain]
+  machines: DIR/machines.yaml
+  connect-tls-creds: tls1
+  websocket: tls://:443
+  websocket-tls-creds: tls0
+  websocket-origin: [https://portal.example.com]
 `
 
 func TestConfig(t *testing.T) {
 	dir := shared().ca.dir(t, "localhost", "ec")
+	must(t, sasl.NewAccounts().Save(filepath.Join(dir, "accounts")))
+	must(t, os.WriteFile(filepath.Join(dir, "machines.yaml"), []byte("machines: [{name: vm1, connect: 'tls://kvm1.example.com'}]"), 0o600))
 	c, err := ParseConfig("gateway.yaml", []byte(strings.ReplaceAll(exampleConfig, "DIR", dir)))
 	must(t, err)
 	r := &object.Registry{}
@@ -62,7 +78,7 @@ func TestConfig(t *testing.T) {
 	}
 	list, used, err := c.Options(r)
 	must(t, err)
-	if len(list) != 3 || len(used) != 2 || list[0].Protocol != Libvirt || list[0].HandshakeLimit != 5*time.Second || len(list[0].Access) != 2 || list[0].Access[1].DN != "" || list[2].Connect.Address.port != NBDPort || len(list[2].Exports) != 2 || list[2].Exports[1].Authz == nil {
+	if len(list) != 4 || len(used) != 2 || list[0].Protocol != Libvirt || list[0].HandshakeLimit != 5*time.Second || len(list[0].Access) != 2 || list[0].Access[1].DN != "" || list[2].Connect.Address.port != NBDPort || len(list[2].Exports) != 2 || list[2].Exports[1].Authz == nil || list[3].Listen.Address.port != VNCPort || len(list[3].VNC.Security) != 2 {
 		t.Errorf("%+v", list)
 	}
 	for _, o := range list {
@@ -74,29 +90,31 @@ func TestConfig(t *testing.T) {
 func TestConfigRefused(t *testing.T) {
 	const one = "gateways:\n- {name: a, listen: 'tcp://:1', connect: 'tcp://h:1'%}\n"
 	for text, want := range map[string]string{
-		"gatways: []":                                                "1: there is no field \"gatways\"; did you mean gateways?",
-		"gateways: []":                                               "there are no gateways",
-		"gateways: {}":                                               "1: want a list",
-		"gateways:\n- name: a\n  listn: x":                           "3: there is no field \"listn\"; did you mean listen?",
-		"gateways:\n- name: a\n  listen: tcp://:1":                   "2: the gateway a needs listen and connect",
-		"gateways:\n- listen: x\n  connect: y":                       "2: each gateway needs a name",
-		strings.Replace(one, "%", ", protocol: vncc", 1):             "2: the protocol \"vncc\"",
-		strings.Replace(one, "%", ", idle-timeout: soon", 1):         "2: ",
-		strings.Replace(one, "%", ", allow: [{dn: [x]}]", 1):         "2: want one value",
-		strings.Replace(one, "%", ", allow: []", 1):                  "2: the gateway a has an empty list of rules",
-		strings.Replace(one, "%", ", allow: [{}]", 1):                "2: the gateway a has a rule without dn and from",
-		strings.Replace(one, "%", ", allow: [{dn: ''}]", 1):          "2: there is no value",
-		strings.Replace(one, "%", ", allow: [{dn: a, from: []}]", 1): "2: the gateway a has a rule with an empty list of networks",
-		strings.Replace(one, "%", ", tls-authz: ''", 1):              "2: there is no value",
-		strings.Replace(one, "%", ", listen-tls-creds: ", 1):         "2: there is no value",
-		strings.Replace(one, "%", ", exports: []", 1):                "2: the gateway a has an empty list of exports",
-		"landlock: requird\n" + strings.Replace(one, "%", "", 1):     `landlock: "requird" is not one of auto, off, required`,
-		"log-format: jsn\n" + strings.Replace(one, "%", "", 1):       `log-format: "jsn" is not one of text, json`,
-		"a: &x [1]\nb: *x":                                           "1: there is no field",
-		"objects: &x []":                                             "1: anchors",
-		"\t":                                                         "1: ",
-		"a: b\n---\nc: d":                                            "second document",
-		"- x":                                                        "1: want fields",
+		"gatways: []":                                                 "1: there is no field \"gatways\"; did you mean gateways?",
+		"gateways: []":                                                "there are no gateways",
+		"gateways: {}":                                                "1: want a list",
+		"gateways:\n- name: a\n  listn: x":                            "3: there is no field \"listn\"; did you mean listen?",
+		"gateways:\n- name: a\n  listen: tcp://:1":                    "2: the gateway a needs listen and connect",
+		"gateways:\n- listen: x\n  connect: y":                        "2: each gateway needs a name",
+		strings.Replace(one, "%", ", protocol: vncc", 1):              "2: the protocol \"vncc\"",
+		strings.Replace(one, "%", ", idle-timeout: soon", 1):          "2: ",
+		strings.Replace(one, "%", ", allow: [{dn: [x]}]", 1):          "2: want one value",
+		strings.Replace(one, "%", ", allow: []", 1):                   "2: the gateway a has an empty list of rules",
+		strings.Replace(one, "%", ", allow: [{}]", 1):                 "2: the gateway a has a rule without dn and from",
+		strings.Replace(one, "%", ", allow: [{dn: ''}]", 1):           "2: there is no value",
+		strings.Replace(one, "%", ", allow: [{dn: a, from: []}]", 1):  "2: the gateway a has a rule with an empty list of networks",
+		strings.Replace(one, "%", ", tls-authz: ''", 1):               "2: there is no value",
+		strings.Replace(one, "%", ", listen-tls-creds: ", 1):          "2: there is no value",
+		strings.Replace(one, "%", ", machines: x", 1):                 "2: the gateway a has settings that are for the protocol vnc alone",
+		strings.Replace(one, "%", ", protocol: vnc, security: []", 1): "2: the gateway a has an empty list",
+		strings.Replace(one, "%", ", exports: []", 1):                 "2: the gateway a has an empty list of exports",
+		"landlock: requird\n" + strings.Replace(one, "%", "", 1):      `landlock: "requird" is not one of auto, off, required`,
+		"log-format: jsn\n" + strings.Replace(one, "%", "", 1):        `log-format: "jsn" is not one of text, json`,
+		"a: &x [1]\nb: *x":                                            "1: there is no field",
+		"objects: &x []":                                              "1: anchors",
+		"\t":                                                          "1: ",
+		"a: b\n---\nc: d":                                             "second document",
+		"- x":                                                         "1: want fields",
 	} {
 		_, err := ParseConfig("gateway.yaml", []byte(text))
 		if err == nil || !strings.Contains(err.Error(), "gateway.yaml:") || !strings.Contains(err.Error(), want) || finding.Of(err).Code != "gateway-config" {
@@ -195,11 +213,20 @@ func TestConfigReference(t *testing.T) {
 	if string(have) != string(b) {
 		t.Error("docs/gateway.schema.json is not what the code says; go test ./gateway -run Reference -update writes it")
 	}
-	guide, err := os.ReadFile(filepath.Join("..", "docs", "guide", "gateway.md"))
-	must(t, err)
+	var guide []byte
+	for _, page := range []string{"gateway.md", "gateway-vnc.md"} {
+		text, err := os.ReadFile(filepath.Join("..", "docs", "guide", page))
+		must(t, err)
+		guide = append(guide, text...)
+	}
 	for name := range strictyaml.Fields(reflect.TypeFor[Config]()) {
 		if !strings.Contains(string(guide), "`"+name+"`") {
 			t.Errorf("the guide does not describe %s", name)
+		}
+	}
+	for name := range strictyaml.Fields(reflect.TypeFor[machines.Machine]()) {
+		if !strings.Contains(string(guide), "`"+name+"`") {
+			t.Errorf("the guide does not describe %s of a machine", name)
 		}
 	}
 	for name := range strictyaml.Fields(reflect.TypeFor[Defined]()) {

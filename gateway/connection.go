@@ -20,28 +20,40 @@ type connection struct {
 	peer    string     // address, for people
 	addr    netip.Addr // zero for UNIX sockets
 	began   time.Time
+	to      target // the service; of VNC it may become known later
 	turn    *place // to be connected to the service
 	opening opening
 	relay   relay
 	passes  bool // the relay has started; guarded by Gateway.mu
 
 	name     atomic.Pointer[string] // of the client, once it is known
+	user     atomic.Pointer[string] // whose account the client has, of VNC
+	machine  atomic.Pointer[string] // that the client sees, of VNC if there are several
 	export   *string                // that the client uses, of NBD
 	up, down atomic.Int64           // octets from and to the client
 }
 
 // take begins to serve a connection, or refuses it.
 func (g *Gateway) take(ctx context.Context, nc net.Conn) {
-	c := &connection{g: g, id: g.serial.Add(1), peer: peerName(nc), addr: addrOf(nc), began: time.Now()}
-	if err := g.admit(c); err != nil {
-		c.refuse(err)
-		nc.Close()
+	c := g.connection(nc)
+	if c == nil {
 		return
 	}
 	c.opening = g.o.Protocol.opening(c)
 	c.turn = g.queue.enter(c.client())
-	g.running.Add(1)
 	go c.serve(ctx, nc)
+}
+
+// connection takes a connection in, or refuses it and returns nil.
+func (g *Gateway) connection(nc net.Conn) *connection {
+	c := &connection{g: g, id: g.serial.Add(1), peer: peerName(nc), addr: addrOf(nc), began: time.Now(), to: g.o.target()}
+	if err := g.admit(c); err != nil {
+		c.refuse(err)
+		nc.Close()
+		return nil
+	}
+	g.running.Add(1)
+	return c
 }
 
 // admit judges what can be judged before the client has said anything.
@@ -81,6 +93,11 @@ func (g *Gateway) forget(c *connection) {
 func (c *connection) serve(ctx context.Context, nc net.Conn) {
 	err := c.open(ctx, nc)
 	c.turn.pass()
+	c.opened(err)
+}
+
+// opened does what is left when there is a relay, or none.
+func (c *connection) opened(err error) {
 	switch {
 	case err == nil:
 		return
@@ -101,32 +118,36 @@ func (c *connection) end() {
 	c.g.running.Done()
 }
 
-// open makes both sides of the relay and starts it.
-func (c *connection) open(ctx context.Context, nc net.Conn) (err error) {
-	o := &c.g.o
-	client, err := newSide(nc, o.KeepAlive)
+// open takes a connection up to where its relay has started.
+func (c *connection) open(ctx context.Context, nc net.Conn) error {
+	client, err := newSide(nc, c.g.o.KeepAlive)
 	if err != nil {
 		nc.Close()
 		return err
 	}
-	defer func() {
-		if err != nil {
-			client.Close()
-		}
-	}()
-	if err := c.greet(ctx, &client); err != nil {
+	if err := c.connect(ctx, &client); err != nil {
+		client.Close()
 		return err
 	}
-	server, err := c.reach(ctx, client)
+	return nil
+}
+
+// connect makes the session with the client and the other side of the relay, and
+// starts it.
+func (c *connection) connect(ctx context.Context, client *side) error {
+	if err := c.greet(ctx, client); err != nil {
+		return err
+	}
+	server, err := c.reach(ctx, *client)
 	if err != nil {
 		return err
 	}
-	if err := c.opening.join(ctx, client, server); err != nil {
+	if err := c.opening.join(ctx, *client, server); err != nil {
 		server.Close()
 		return err
 	}
-	c.accepted(client, server)
-	c.start(client, server)
+	c.accepted(*client, server)
+	c.start(*client, server)
 	return nil
 }
 
@@ -157,15 +178,20 @@ func (c *connection) greet(ctx context.Context, client *side) error {
 // secure makes a session with the client.
 func (c *connection) secure(ctx context.Context, client *side) error {
 	start := time.Now()
-	s, err := session.Open(ctx, client.streamConn, c.g.o.listenSession(c.addr))
+	s, err := session.Open(ctx, client.streamConn, c.g.o.listenSession(c.g.o.Listen.Credentials, c.addr))
 	if err != nil {
 		return err
 	}
 	c.g.stats.handshake(time.Since(start))
+	c.secured(client, s)
+	return nil
+}
+
+// secured notes a session with the client.
+func (c *connection) secured(client *side, s *session.Conn) {
 	client.tls = s
 	name := s.State().PeerName
 	c.name.Store(&name)
-	return nil
 }
 
 // reach connects to the service and makes the session with it.
@@ -176,9 +202,9 @@ func (c *connection) reach(ctx context.Context, client side) (server side, err e
 	if o.Protocol.ordered() {
 		c.turn.await(ctx)
 	}
-	nc, err := o.Connect.Address.dial(ctx)
+	nc, err := c.to.Address.dial(ctx)
 	if err != nil {
-		return side{}, kindService.Found(o.Connect.Address.String(), "").Unable(err)
+		return side{}, kindService.Found(c.to.Address.String(), "").Unable(err)
 	}
 	if server, err = newSide(nc, o.KeepAlive); err != nil {
 		nc.Close()
@@ -196,7 +222,7 @@ func (c *connection) introduce(ctx context.Context, client side, server *side) e
 	o := &c.g.o
 	if o.SendProxy {
 		if err := sendProxy(ctx, client, server.socket); err != nil {
-			return kindService.Found(o.Connect.Address.String(), "").Unable(err)
+			return kindService.Found(c.to.Address.String(), "").Unable(err)
 		}
 	}
 	return c.opening.introduce(ctx, server)
@@ -204,7 +230,7 @@ func (c *connection) introduce(ctx context.Context, client side, server *side) e
 
 // secureService makes a session with the service.
 func (c *connection) secureService(ctx context.Context, server *side) (err error) {
-	server.tls, err = session.Open(ctx, server.streamConn, c.g.o.connectSession())
+	server.tls, err = session.Open(ctx, server.streamConn, c.to.session(&c.g.o))
 	return err
 }
 
@@ -257,6 +283,12 @@ func (c *connection) attrs() []slog.Attr {
 	attrs := []slog.Attr{slog.Uint64("connection", c.id), slog.String("peer", c.peer)}
 	if name := c.name.Load(); name != nil && *name != "" {
 		attrs = append(attrs, slog.String("dn", *name))
+	}
+	if user := c.user.Load(); user != nil && *user != "" {
+		attrs = append(attrs, slog.String("user", *user))
+	}
+	if machine := c.machine.Load(); machine != nil {
+		attrs = append(attrs, slog.String("machine", *machine))
 	}
 	return attrs
 }

@@ -9,12 +9,11 @@ package gateway
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,6 +22,7 @@ import (
 	"virtls/authz"
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/sasl"
 	"virtls/session"
 )
 
@@ -54,16 +54,18 @@ const (
 	TLS     Protocol = "tls"     // nothing: TLS from the first byte, as chardevs and migration have it
 	Libvirt Protocol = "libvirt" // libvirt's remote protocol: the byte that confirms a client, libvirt's rules
 	NBD     Protocol = "nbd"     // TLS begins by STARTTLS inside the protocol, and exports have names
+	VNC     Protocol = "vnc"     // RFB with VeNCrypt and logins of its own, also through websockets, and many machines
 )
 
 // Protocols lists the protocols.
-var Protocols = []Protocol{TLS, Libvirt, NBD}
+var Protocols = []Protocol{TLS, Libvirt, NBD, VNC}
 
-// LibvirtPort is where libvirt's daemons listen for TLS, NBDPort where servers of
-// NBD do with TLS and without.
+// LibvirtPort is where libvirt's daemons listen for TLS, NBDPort and VNCPort where
+// servers of NBD and VNC (its first display) do with TLS and without.
 const (
 	LibvirtPort = "16514"
 	NBDPort     = "10809"
+	VNCPort     = "5900"
 )
 
 // port is where a protocol's servers listen, empty if anywhere.
@@ -73,6 +75,8 @@ func (p Protocol) port() string {
 		return LibvirtPort
 	case NBD:
 		return NBDPort
+	case VNC:
+		return VNCPort
 	}
 	return ""
 }
@@ -95,6 +99,7 @@ type Options struct {
 	Authz    authz.Authorizer // QEMU's access list for clients; may be nil
 	Access   Access           // another; both must let a client in
 	Exports  Exports          // of NBD: who may have which
+	VNC      Screens          // of VNC alone
 
 	// NameAuthorities has a TLS listener name its authorities when it asks for a
 	// certificate, so that clients with several choose the right one. GnuTLS before
@@ -138,7 +143,9 @@ type Gateway struct {
 	cutting   bool // no connection may go on
 	serial    atomic.Uint64
 	running   sync.WaitGroup
-	listener  net.Listener
+	listener  net.Listener // nil if there are only websockets
+	door      *door        // nil if there are none
+	throttle  sasl.Throttle
 }
 
 // New checks options and returns a gateway that does not listen yet.
@@ -146,7 +153,7 @@ func New(o Options) (*Gateway, error) {
 	o.Protocol = cmp.Or(o.Protocol, TLS)
 	o.Name = cmp.Or(o.Name, string(o.Protocol))
 	o.Hostname = cmp.Or(o.Hostname, o.Connect.Address.host)
-	o.HandshakeLimit = cmp.Or(o.HandshakeLimit, session.DefaultHandshakeLimit)
+	o.HandshakeLimit = cmp.Or(o.HandshakeLimit, o.Protocol.handshakeLimit())
 	o.ConnectLimit = cmp.Or(o.ConnectLimit, defaultConnect)
 	o.LingerLimit = cmp.Or(o.LingerLimit, DefaultLinger)
 	o.KeepAlive = cmp.Or(o.KeepAlive, DefaultKeepAlive)
@@ -155,7 +162,11 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	log := cmp.Or(o.Log, slog.Default()).With("gateway", o.Name)
-	return &Gateway{o: o, log: log, conns: map[*connection]struct{}{}, perClient: map[netip.Addr]int{}}, nil
+	g := &Gateway{o: o, log: log, conns: map[*connection]struct{}{}, perClient: map[netip.Addr]int{}}
+	if o.VNC.Web.Address.network != "" {
+		g.door = newDoor(g)
+	}
+	return g, nil
 }
 
 // maxByFiles returns how many connections the process's file descriptors allow:
@@ -176,8 +187,15 @@ func (o *Options) check() error {
 		return kindOptions.Found("gateway "+o.Name, "").WithText(format, args...).Usage()
 	}
 	listen, connect := o.Listen.Credentials, o.Connect.Credentials
-	if err := o.Connect.Address.checkConnect(); err != nil {
-		return err
+	if o.Protocol == VNC {
+		if err := o.checkVNC(); err != nil {
+			return err
+		}
+	}
+	if o.VNC.Machines == nil {
+		if err := o.Connect.Address.checkConnect(); err != nil {
+			return err
+		}
 	}
 	if name := o.negative(); name != "" {
 		return wrong("%s is less than nothing", name)
@@ -195,7 +213,7 @@ func (o *Options) check() error {
 		return wrong("an access list (--tls-authz) judges names, and clients without TLS have none")
 	case listen == nil && o.Access.names():
 		return wrong("an access list (--allow-dn) judges names, and clients without TLS have none")
-	case connect != nil && o.Hostname == "" && connect.Current().VerifyPeer() && connect.Current().Type() == "tls-creds-x509":
+	case connect != nil && o.VNC.Machines == nil && o.Hostname == "" && connect.Current().VerifyPeer() && connect.Current().Type() == "tls-creds-x509":
 		return wrong("whose certificate is %s to show? say it with --tls-hostname", o.Connect.Address)
 	case len(o.Exports) > 0 && o.Protocol != NBD:
 		return wrong("rules for exports are for the protocol nbd alone")
@@ -207,7 +225,7 @@ func (o *Options) check() error {
 	}
 	// What a session would refuse for every client is refused now.
 	if listen != nil {
-		so := o.listenSession(netip.Addr{})
+		so := o.listenSession(o.Listen.Credentials, netip.Addr{})
 		if o.Access.names() {
 			so.Authorizer = o.Access // also if its rules are for some addresses only
 		}
@@ -215,8 +233,8 @@ func (o *Options) check() error {
 			return err
 		}
 	}
-	if connect != nil {
-		if _, err := session.New(o.connectSession()); err != nil {
+	if connect != nil && o.VNC.Machines == nil {
+		if _, err := session.New(o.target().session(o)); err != nil {
 			return err
 		}
 	}
@@ -243,8 +261,11 @@ func (o *Options) negative() string {
 // Findings returns what should be known of settings that can be used.
 func (g *Gateway) Findings() []finding.Finding {
 	var list []finding.Finding
-	if g.o.Listen.Credentials == nil && g.o.Connect.Credentials == nil {
+	if g.o.plain() {
 		list = append(list, kindPlain.Found("gateway "+g.o.Name, ""))
+	}
+	if g.o.unguarded() {
+		list = append(list, kindOpenScreens.Found("gateway "+g.o.Name, ""))
 	}
 	if fits := maxByFiles(); g.o.MaxConnections > fits {
 		list = append(list, kindFiles.Found("gateway "+g.o.Name, fmt.Sprintf("a limit for %d connections", fits)).WithWant(fmt.Sprintf("--max-connections %d", g.o.MaxConnections), ""))
@@ -259,9 +280,14 @@ func (o *Options) rules() session.Rules {
 	return session.QEMU
 }
 
+// plain tells whether there is TLS nowhere.
+func (o *Options) plain() bool {
+	return o.Listen.Credentials == nil && o.Connect.Credentials == nil && o.VNC.Web.Credentials == nil
+}
+
 // listenSession returns the options of the session with a client.
-func (o *Options) listenSession(from netip.Addr) session.Options {
-	so := session.Options{Credentials: o.Listen.Credentials.Current(), Rules: o.rules(), WithholdNames: !o.NameAuthorities}
+func (o *Options) listenSession(with *creds.Holder, from netip.Addr) session.Options {
+	so := session.Options{Credentials: with.Current(), Rules: o.rules(), WithholdNames: !o.NameAuthorities}
 	access := o.Access.at(from)
 	switch {
 	case o.Authz != nil && o.Access.names():
@@ -274,141 +300,37 @@ func (o *Options) listenSession(from netip.Addr) session.Options {
 	return so
 }
 
-// connectSession returns the options of the session with the service.
-func (o *Options) connectSession() session.Options {
-	return session.Options{Credentials: o.Connect.Credentials.Current(), Hostname: o.Hostname, Rules: o.rules(), RecordsPerKey: o.recordsPerKey}
+// A target is a service to connect to.
+type target struct {
+	Side
+	hostname string
+	machine  string // its name, of VNC if there are several
+	login    login
 }
 
-// Listen opens the listener. [Gateway.Serve] does it if it was not done before.
-func (g *Gateway) Listen(ctx context.Context) error {
-	l, err := g.o.Listen.Address.listen(ctx)
-	if err != nil {
-		return kindListen.Found(g.o.Listen.Address.String(), "").WithText("the gateway %s cannot listen", g.o.Name).Unable(err)
-	}
-	g.listener = l
-	g.log.Info("listening", "address", l.Addr().String(), "connect", g.o.Connect.Address.String())
-	return nil
+// target returns the service that all clients are connected to.
+func (o *Options) target() target {
+	return target{Side: o.Connect, hostname: o.Hostname, login: o.VNC.Login}
 }
 
-// Addr returns where the gateway listens, nil before [Gateway.Listen].
-func (g *Gateway) Addr() net.Addr {
-	if g.listener == nil {
-		return nil
-	}
-	return g.listener.Addr()
+// session returns the options of the session with the service.
+func (t target) session(o *Options) session.Options {
+	return session.Options{Credentials: t.Credentials.Current(), Hostname: t.hostname, Rules: o.rules(), RecordsPerKey: o.recordsPerKey}
 }
 
-// Serve serves until ctx ends; then it takes no more connections and returns
-// when those that are there have ended, or were cut off after the drain limit.
-func (g *Gateway) Serve(ctx context.Context) error {
-	if g.listener == nil {
-		if err := g.Listen(ctx); err != nil {
-			return err
-		}
-	}
-	// Connections outlive ctx: they are drained.
-	work, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	stop := context.AfterFunc(ctx, func() { g.listener.Close() })
-	defer stop()
-	err := g.accept(ctx, work)
-	g.listener.Close()
-	g.drain(cut)
-	return err
+// from says for people where clients come in.
+func (o *Options) from() string {
+	return strings.TrimSpace(o.Listen.Address.String() + " " + o.VNC.Web.Address.String())
 }
 
-// accept takes connections until ctx ends.
-func (g *Gateway) accept(ctx, work context.Context) error {
-	var pause time.Duration
-	for {
-		nc, err := g.listener.Accept()
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				nc.Close()
-			}
-			return nil
-		case err != nil && isPassing(err):
-			// Without descriptors or memory accepting fails at once, again and again.
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			g.log.Error("cannot accept", "error", err.Error(), "pause", pause.String())
-			g.sleep(ctx, pause)
-		case err != nil:
-			return kindListen.Found(g.o.Listen.Address.String(), "").WithText("the gateway %s cannot accept connections", g.o.Name).Unable(err)
-		default:
-			pause = 0
-			g.take(work, nc)
-		}
+// to says for people where clients are taken to.
+func (o *Options) to() string {
+	if o.VNC.Machines != nil {
+		return o.VNC.Machines.Path()
 	}
-}
-
-// isPassing tells whether accepting may succeed later.
-func isPassing(err error) bool {
-	for _, passing := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
-		if errors.Is(err, passing) {
-			return true
-		}
-	}
-	return false
-}
-
-func (g *Gateway) sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
-// drain waits for the connections that are there, and cuts them after the limit.
-func (g *Gateway) drain(cut context.CancelFunc) {
-	ended := make(chan struct{})
-	go func() {
-		g.running.Wait()
-		close(ended)
-	}()
-	if n := g.count(); n > 0 {
-		g.log.Info("draining", "connections", n, "limit", g.o.DrainLimit.String())
-	}
-	var late <-chan time.Time
-	if g.o.DrainLimit > 0 {
-		timer := time.NewTimer(g.o.DrainLimit)
-		defer timer.Stop()
-		late = timer.C
-	}
-	select {
-	case <-ended:
-	case <-late:
-		g.log.Warn("cut off", "connections", g.count(), "after", g.o.DrainLimit.String())
-		cut()
-		g.cut()
-		<-ended
-	}
-	g.log.Info("stopped")
-}
-
-// cut ends connections that pass bytes; the end of the context has ended those
-// that do not yet.
-func (g *Gateway) cut() {
-	g.mu.Lock()
-	g.cutting = true
-	var passing []*connection
-	for c := range g.conns {
-		if c.passes {
-			passing = append(passing, c)
-		}
-	}
-	g.mu.Unlock()
-	for _, c := range passing {
-		c.relay.stop(errCut)
-	}
-}
-
-func (g *Gateway) count() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.conns)
+	return o.Connect.Address.String()
 }
 
 func (g *Gateway) String() string {
-	return fmt.Sprintf("%s: %s -> %s", g.o.Name, g.o.Listen.Address, g.o.Connect.Address)
+	return fmt.Sprintf("%s: %s -> %s", g.o.Name, g.o.from(), g.o.to())
 }

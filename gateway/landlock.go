@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -36,11 +37,46 @@ func (r *Runner) confine() error {
 		r.Log.Info("no Landlock in this kernel: the process keeps its rights to files and ports")
 		return nil
 	}
-	if err := landlock.V5.BestEffort().Restrict(r.rights()...); err != nil {
+	confined := landlock.V5.BestEffort()
+	restrict := confined.Restrict
+	if r.roams() {
+		restrict = confined.RestrictPaths
+	}
+	if err := restrict(r.rights()...); err != nil {
 		return kindLandlock.Found("kernel", "").Unable(err)
 	}
 	r.Log.Info("confined by Landlock", slog.Int("abi", abi))
 	return nil
+}
+
+// roams tells whether a gateway connects to where a file says, at any time.
+func (r *Runner) roams() bool {
+	return slices.ContainsFunc(r.Gateways, func(g *Gateway) bool { return g.o.VNC.Machines != nil })
+}
+
+// vncRights are what a gateway of VNC needs besides: the directories of machines,
+// of accounts and of passwords, and those of machines' sockets.
+func vncRights(s *Screens) (rules []landlock.Rule) {
+	files := s.secrets()
+	if s.Accounts != nil {
+		files = append(files, s.Accounts.Path())
+	}
+	if s.Machines != nil {
+		if info, err := os.Stat(s.Machines.Path()); err == nil && info.IsDir() {
+			rules = append(rules, landlock.RODirs(s.Machines.Path()))
+		} else {
+			files = append(files, s.Machines.Path())
+		}
+		for _, m := range s.Machines.Current().All() {
+			if t, err := s.Target(m); err == nil && t.Address.network == schemeUNIX {
+				rules = append(rules, landlock.RWDirs(filepath.Dir(t.Address.path)).IgnoreIfMissing())
+			}
+		}
+	}
+	for _, file := range files {
+		rules = append(rules, landlock.RODirs(filepath.Dir(file)).IgnoreIfMissing())
+	}
+	return rules
 }
 
 // rights are what the gateways need.
@@ -64,20 +100,23 @@ func (r *Runner) rights() []landlock.Rule {
 	}
 	domain := false
 	for _, g := range r.Gateways {
+		rules = append(rules, vncRights(&g.o.VNC)...)
 		switch a := g.o.Connect.Address; a.network {
 		case schemeUNIX:
 			rules = append(rules, landlock.RWFiles(a.path).IgnoreIfMissing())
 		case schemeTCP:
-			if port, err := strconv.ParseUint(a.port, 10, 16); err == nil {
+			if port, err := strconv.ParseUint(a.port, 10, 16); err == nil && !r.roams() {
 				rules = append(rules, landlock.ConnectTCP(uint16(port)))
 			}
 			domain = true
 		}
-		if a := g.o.Listen.Address; a.network == schemeUNIX {
-			rules = append(rules, landlock.RWDirs(filepath.Dir(a.path))) // to take the socket away at the end
+		for _, a := range []Address{g.o.Listen.Address, g.o.VNC.Web.Address} {
+			if a.network == schemeUNIX {
+				rules = append(rules, landlock.RWDirs(filepath.Dir(a.path))) // to take the socket away at the end
+			}
 		}
 	}
-	if domain {
+	if domain && !r.roams() {
 		rules = append(rules, landlock.ConnectTCP(53)) // answers that are too long for UDP
 	}
 	if name := os.Getenv("NOTIFY_SOCKET"); filepath.IsAbs(name) {

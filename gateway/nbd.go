@@ -157,9 +157,8 @@ func (n *negotiated) greet(ctx context.Context, client *side) error {
 }
 
 func (n *negotiated) introduce(ctx context.Context, server *side) error {
-	o := &n.c.g.o
-	no := nbd.Options{Subject: o.Connect.Address.String()}
-	if o.Connect.Credentials != nil {
+	no := nbd.Options{Subject: n.c.to.Address.String()}
+	if n.c.to.Credentials != nil {
 		no.Secure = func(ctx context.Context, _ net.Conn) (net.Conn, nbd.Peer, error) {
 			if err := n.c.secureService(ctx, server); err != nil {
 				return nil, nbd.Peer{}, err

@@ -25,12 +25,14 @@ func (p Protocol) opening(c *connection) opening {
 		return confirmed{direct{c}}
 	case NBD:
 		return &negotiated{c: c}
+	case VNC:
+		return &viewer{c: c}
 	}
 	return direct{c}
 }
 
 // ordered tells whether the order of a client's connections counts.
-func (p Protocol) ordered() bool { return p != NBD }
+func (p Protocol) ordered() bool { return p != NBD && p != VNC }
 
 // direct is TLS from the first octet, on the sides that have it.
 type direct struct{ *connection }

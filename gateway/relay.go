@@ -16,6 +16,7 @@ import (
 type side struct {
 	*socket
 	tls *session.Conn // nil if plain
+	web *webStream    // nil if no websocket
 }
 
 // A stream is where the bytes of users are read and written. It has no memory of
@@ -26,15 +27,29 @@ type stream interface {
 }
 
 func (s side) stream() stream {
-	if s.tls != nil {
+	switch {
+	case s.web != nil:
+		return s.web
+	case s.tls != nil:
 		return s.tls
 	}
 	return s.socket
 }
 
+// conn is the connection on which the protocol begins.
+func (s side) conn() net.Conn {
+	if s.tls != nil {
+		return s.tls
+	}
+	return s.streamConn
+}
+
 // closeWrite tells the peer that nothing more comes: by TLS's close_notify, and
 // by TCP's FIN behind it, for peers that heed only that.
 func (s side) closeWrite() error {
+	if s.web != nil {
+		return s.web.CloseWrite()
+	}
 	if s.tls != nil {
 		if err := s.tls.CloseWrite(); err != nil {
 			return err
@@ -113,7 +128,8 @@ var errIdle = errors.New("nothing was sent for the time that a connection may be
 // pass passes bytes in one direction until they end.
 func (r *relay) pass(from, to side, up bool) error {
 	out := &meter{r, to, up}
-	if r.idle > 0 {
+	if r.idle > 0 && from.web == nil {
+		// A websocket ends with its deadline. The other direction watches over both.
 		from.SetReadDeadline(r.limit())
 	}
 	for {

@@ -90,6 +90,9 @@ func (r *Runner) steer(ctx context.Context, failed <-chan error) error {
 			for _, c := range r.Credentials {
 				r.reloaded(c, c.Holder.Reload(ctx))
 			}
+			for _, g := range r.Gateways {
+				g.Reload()
+			}
 			r.Notify.Ready(fmt.Sprintf("%d gateways", len(r.Gateways)))
 		}
 	}

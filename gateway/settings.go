@@ -21,7 +21,7 @@ type Settings struct {
 
 	MaxConnections    int           `yaml:"max-connections" help:"How many connections there may be at once; without it as many as file descriptors allow." placeholder:"N"`
 	MaxPerClient      int           `yaml:"max-per-client" help:"How many connections one address may have at once; without it any number." placeholder:"N"`
-	HandshakeTimeout  time.Duration `yaml:"handshake-timeout" help:"How long a client's handshake may take (default: 10s)." placeholder:"TIME"`
+	HandshakeTimeout  time.Duration `yaml:"handshake-timeout" help:"How long a client's handshake may take (default: 10s; of VNC, where people type passwords, 1m)." placeholder:"TIME"`
 	ConnectTimeout    time.Duration `yaml:"connect-timeout" help:"How long connecting to the service may take, its handshake included (default: 10s)." placeholder:"TIME"`
 	IdleTimeout       time.Duration `yaml:"idle-timeout" help:"End connections on which nothing was sent for so long (default: never)." placeholder:"TIME"`
 	HalfClosedTimeout time.Duration `yaml:"half-closed-timeout" help:"The same for connections of which one end has said that it is done (default: 10m)." placeholder:"TIME"`
@@ -36,7 +36,7 @@ const defaultDrain = 30 * time.Second
 // An Endpoint is what a gateway is between.
 type Endpoint struct {
 	Name     string   `yaml:"name" help:"Name in the log and the metrics."`
-	Protocol Protocol `yaml:"protocol" help:"tls (default), libvirt or nbd."`
+	Protocol Protocol `yaml:"protocol" help:"tls (default), libvirt, nbd or vnc."`
 	Listen   string   `yaml:"listen" help:"Where to listen: tls://HOST:PORT, tcp://HOST:PORT, unix:///PATH or fd://NAME."`
 	Connect  string   `yaml:"connect" help:"Where the service is: tls://HOST:PORT, tcp://HOST:PORT or unix:///PATH."`
 }
@@ -60,8 +60,9 @@ type Exported struct {
 }
 
 // Options makes the options of a gateway, with the credentials that it uses,
-// from the objects of a registry.
-func (s Settings) Options(r *object.Registry, e Endpoint, access Access, exports []Exported) (o Options, used []Credential, err error) {
+// from the objects of a registry. The rules of Allow are left to the caller.
+func (d *Defined) Options(r *object.Registry, access Access) (o Options, used []Credential, err error) {
+	s, e := &d.Settings, &d.Endpoint
 	o = Options{
 		Name: e.Name, Protocol: e.Protocol, Hostname: s.TLSHostname, Access: access, NameAuthorities: s.NameAuthorities,
 		MaxConnections: s.MaxConnections, MaxPerClient: s.MaxPerClient,
@@ -73,8 +74,10 @@ func (s Settings) Options(r *object.Registry, e Endpoint, access Access, exports
 		url, id string
 		end     creds.Endpoint
 	}{{&o.Listen, e.Listen, s.ListenTLSCreds, creds.Server}, {&o.Connect, e.Connect, s.ConnectTLSCreds, creds.Client}} {
-		if side.Address, err = ParseAddress(e.Protocol.address(side.url), e.Protocol.port()); err != nil {
-			return o, nil, err
+		if side.url != "" || e.Protocol != VNC {
+			if side.Address, err = ParseAddress(e.Protocol.address(side.url), e.Protocol.port()); err != nil {
+				return o, nil, err
+			}
 		}
 		if side.id == "" {
 			continue
@@ -87,8 +90,11 @@ func (s Settings) Options(r *object.Registry, e Endpoint, access Access, exports
 	if o.Authz, err = list(r, s.TLSAuthz); err != nil {
 		return o, nil, err
 	}
-	o.Exports, err = exportsFor(r, exports)
-	return o, used, err
+	if o.Exports, err = exportsFor(r, d.Exports); err != nil || e.Protocol != VNC {
+		return o, used, err
+	}
+	more, err := d.VNC.options(r, &o)
+	return o, append(used, more...), err
 }
 
 // list returns the access list with an id, nil for none, and keeps it in place.

@@ -40,6 +40,7 @@ type GatewayStatus struct {
 	Open        int                `json:"open"`
 	Up          int64              `json:"up"` // octets from clients
 	Down        int64              `json:"down"`
+	Failed      uint64             `json:"failedLogins"` // with accounts, passwords and tokens, of VNC
 	Handshakes  int64              `json:"handshakes"`
 	Seconds     float64            `json:"handshakeSeconds"` // that they took together
 	Connections []ConnectionStatus `json:"connections"`      // the oldest maxListed
@@ -50,6 +51,8 @@ type ConnectionStatus struct {
 	ID    uint64    `json:"id"`
 	Peer  string    `json:"peer"`
 	DN    string    `json:"dn,omitempty"`
+	User  string    `json:"user,omitempty"`    // whose account it has, of VNC
+	To    string    `json:"machine,omitempty"` // that it sees, of VNC
 	Since time.Time `json:"since"`
 	Up    int64     `json:"up"`
 	Down  int64     `json:"down"`
@@ -72,9 +75,10 @@ const maxListed = 1000
 // Status tells how the gateway is.
 func (g *Gateway) Status() GatewayStatus {
 	s := GatewayStatus{
-		Name: g.o.Name, Protocol: g.o.Protocol, Listen: g.o.Listen.Address.String(), Connect: g.o.Connect.Address.String(),
+		Name: g.o.Name, Protocol: g.o.Protocol, Listen: g.o.from(), Connect: g.o.to(),
 		Accepted: g.stats.accepted.Load(), Up: g.stats.up.Load(), Down: g.stats.down.Load(),
 	}
+	s.Failed = g.throttle.Failures()
 	g.stats.mu.Lock()
 	s.Refused, s.Handshakes, s.Seconds = maps.Clone(g.stats.refused), g.stats.handshakes, g.stats.seconds
 	g.stats.mu.Unlock()
@@ -88,6 +92,12 @@ func (g *Gateway) Status() GatewayStatus {
 		cs := ConnectionStatus{ID: c.id, Peer: c.peer, Since: c.began.UTC(), Up: c.up.Load(), Down: c.down.Load()}
 		if name := c.name.Load(); name != nil {
 			cs.DN = *name
+		}
+		if user := c.user.Load(); user != nil {
+			cs.User = *user
+		}
+		if machine := c.machine.Load(); machine != nil {
+			cs.To = *machine
 		}
 		s.Connections = append(s.Connections, cs)
 	}
@@ -207,6 +217,7 @@ func (s Status) writeMetrics(w io.Writer) {
 	moved := metric{name: "virtls_gateway_bytes_total", typ: "counter", help: "Octets of payload, up from clients and down to them."}
 	shakes := metric{name: "virtls_gateway_handshakes_total", typ: "counter", help: "TLS handshakes with clients that were completed."}
 	took := metric{name: "virtls_gateway_handshake_seconds_total", typ: "counter", help: "Time that they took together."}
+	failed := metric{name: "virtls_gateway_failed_logins_total", typ: "counter", help: "Logins of VNC that failed: with accounts, passwords and tokens."}
 	end := metric{name: "virtls_credentials_not_after_seconds", typ: "gauge", help: "When the first certificate of the credentials ends, in seconds since 1970."}
 	reloads := metric{name: "virtls_credentials_reloads_total", typ: "counter", help: "Reloads of credentials, by outcome."}
 	for _, g := range s.Gateways {
@@ -217,6 +228,9 @@ func (s Status) writeMetrics(w io.Writer) {
 		}
 		moved.add(float64(g.Up), "gateway", g.Name, "direction", "up")
 		moved.add(float64(g.Down), "gateway", g.Name, "direction", "down")
+		if g.Protocol == VNC {
+			failed.add(float64(g.Failed), "gateway", g.Name)
+		}
 		shakes.add(float64(g.Handshakes), "gateway", g.Name)
 		took.add(g.Seconds, "gateway", g.Name)
 	}
@@ -227,7 +241,7 @@ func (s Status) writeMetrics(w io.Writer) {
 		reloads.add(float64(c.Reloads), "id", c.ID, "outcome", "loaded")
 		reloads.add(float64(c.Failures), "id", c.ID, "outcome", "failed")
 	}
-	for _, m := range []metric{open, accepted, refused, moved, shakes, took, end, reloads} {
+	for _, m := range []metric{open, accepted, refused, moved, shakes, took, failed, end, reloads} {
 		if len(m.lines) > 0 {
 			fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s\n", m.name, m.help, m.name, m.typ, strings.Join(m.lines, "\n"))
 		}

@@ -222,6 +222,20 @@ func (r *Registry) Creds(id string, want creds.Endpoint) (h *creds.Holder, relea
 	return e.holder, r.use(e), nil
 }
 
+// Holders returns all credentials for one end of connections, by their ids. They
+// are not kept from being removed.
+func (r *Registry) Holders(end creds.Endpoint) map[string]*creds.Holder {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	all := map[string]*creds.Holder{}
+	for id := range r.entries {
+		if e := r.find(id); e != nil && e.holder != nil && e.holder.Current().Endpoint() == end {
+			all[id] = e.holder
+		}
+	}
+	return all
+}
+
 // Authz returns what decides by the access list with an id. As QEMU does, it
 // looks for the list anew at every question: another list may take the id, and
 // while there is none everybody is denied. [Registry.Use] keeps a list in place.

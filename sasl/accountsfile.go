@@ -23,6 +23,9 @@ func OpenAccounts(path string) (*AccountsFile, error) {
 	return f, nil
 }
 
+// Path returns where the file is.
+func (f *AccountsFile) Path() string { return f.path }
+
 // Current returns the accounts of the moment: it is what a Server's Accounts is.
 func (f *AccountsFile) Current() *Accounts { return f.current.Load() }
 

@@ -17,6 +17,8 @@ type gatewayCmd struct {
 	TLS     gatewayTLSCmd     `cmd:"" name:"tls" help:"Put TLS in front of a service, or take it off: chardevs, migration, anything."`
 	Libvirt gatewayLibvirtCmd `cmd:"" help:"Put libvirt's TLS in front of a daemon's UNIX socket, or take it off."`
 	NBD     gatewayNBDCmd     `cmd:"" name:"nbd" help:"Put TLS in front of an NBD server, or take it off."`
+	VNC     gatewayVNCCmd     `cmd:"" name:"vnc" help:"Put TLS and logins in front of VNC servers, for viewers and browsers."`
+	Token   gatewayTokenCmd   `cmd:"" help:"Make a token that opens one machine's console."`
 	Run     gatewayRunCmd     `cmd:"" default:"withargs" help:"Run several gateways from a configuration file; the word run may be left out."`
 }
 
@@ -52,7 +54,7 @@ Examples:
   virtls gateway tls --object tls-creds-x509,id=tls0,dir=/etc/pki/qemu --listen tcp://127.0.0.1:4444 --connect tls://kvm2.example.com:4444 --connect-tls-creds tls0`
 }
 
-func (c *gatewayTLSCmd) Run(a *app) error { return c.run(a, gateway.TLS, c.Listen, c.Connect, nil) }
+func (c *gatewayTLSCmd) Run(a *app) error { return c.run(a, defined(gateway.TLS, c.Listen, c.Connect)) }
 
 type gatewayLibvirtCmd struct {
 	Listen  string `help:"Where to listen; the port may be left out." default:"tls://:16514" placeholder:"URL"`
@@ -73,7 +75,7 @@ Examples:
 }
 
 func (c *gatewayLibvirtCmd) Run(a *app) error {
-	return c.run(a, gateway.Libvirt, c.Listen, c.Connect, nil)
+	return c.run(a, defined(gateway.Libvirt, c.Listen, c.Connect))
 }
 
 type gatewayNBDCmd struct {
@@ -97,15 +99,15 @@ Examples:
 }
 
 func (c *gatewayNBDCmd) Run(a *app) error {
-	var exports []gateway.Exported
+	d := defined(gateway.NBD, c.Listen, c.Connect)
 	for _, text := range c.Export {
 		e, err := gateway.ParseExport(text)
 		if err != nil {
 			return err
 		}
-		exports = append(exports, e)
+		d.Exports = append(d.Exports, e)
 	}
-	return c.run(a, gateway.NBD, c.Listen, c.Connect, exports)
+	return c.run(a, d)
 }
 
 type gatewayRunCmd struct {
@@ -134,15 +136,20 @@ func (c *gatewayRunCmd) Run(a *app) error {
 	return a.runGateways(objects, cfg.Process, c.Check, cfg.Options)
 }
 
+// defined is a gateway before its settings are known.
+func defined(p gateway.Protocol, listen, connect string) gateway.Defined {
+	return gateway.Defined{Endpoint: gateway.Endpoint{Protocol: p, Listen: listen, Connect: connect}}
+}
+
 // run runs one gateway.
-func (f *gatewayFlags) run(a *app, protocol gateway.Protocol, listen, connect string, exports []gateway.Exported) error {
+func (f *gatewayFlags) run(a *app, d gateway.Defined) error {
 	access, err := gateway.AccessFor(f.AllowDN, f.AllowFrom)
 	if err != nil {
 		return err
 	}
-	e := gateway.Endpoint{Protocol: protocol, Listen: listen, Connect: connect}
+	d.Settings = f.Settings
 	return a.runGateways(f.objectFlags, f.Process, false, func(r *object.Registry) ([]gateway.Options, []gateway.Credential, error) {
-		o, used, err := f.Settings.Options(r, e, access, exports)
+		o, used, err := d.Options(r, access)
 		return []gateway.Options{o}, used, err
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -55,12 +54,6 @@ func (m *Machine) sees(p Person) bool {
 	}
 	return matches(m.Allow, p.DN) || matches(m.Users, p.User)
 }
-
-// A Console is a machine as somebody may see it.
-type Console struct{ Name, Description string }
-
-// A Lister tells which consoles whoever sent a request may open, by name.
-type Lister func(*http.Request) []Console
 
 // A List is what the files said when they were read. It is immutable.
 type List struct {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"virtls/sasl"
 	"virtls/session"
@@ -87,6 +88,8 @@ type Conn struct {
 	Security Security
 	Offered  []Security     // by the server
 	TLS      *session.State // nil without TLS
+	// Handshake is how long that of TLS took.
+	Handshake time.Duration
 	// User is who the client says it is and has proved to be, by SASL or Plain.
 	User string
 	// SSF is the strength, in bits, of SASL's own encryption, which Kerberos brings
@@ -107,6 +110,7 @@ func Dial(ctx context.Context, c net.Conn, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.result.Handshake = d.shook
 	d.result.protect(d.Conn)
 	return d.result, nil
 }

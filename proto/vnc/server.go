@@ -46,7 +46,7 @@ func (o ServerOptions) offers(c net.Conn) []Security {
 	if want == nil {
 		want = slices.DeleteFunc(slices.Clone(strongest), func(s Security) bool { return s == TLSPlain || !o.wants(s) })
 	}
-	return slices.DeleteFunc(slices.Clone(want), func(s Security) bool { return !o.can(s, c) })
+	return slices.DeleteFunc(slices.Clone(want), func(s Security) bool { return !o.Can(s) || !o.permits(s, c) })
 }
 
 // wants tells whether a security is as strong as the options make possible.
@@ -64,21 +64,25 @@ func (o ServerOptions) wants(s Security) bool {
 	return true
 }
 
-// can tells whether there is what a security needs.
-func (o ServerOptions) can(s Security, c net.Conn) bool {
+// Can tells whether the options have what a security needs.
+func (o ServerOptions) Can(s Security) bool {
 	d, ok := securities[s]
 	switch {
 	case !ok || d.layer == certified && o.X509 == nil || d.layer == anonymous && o.Anon == nil:
 		return false
 	case d.auth == authPassword:
 		return o.Password != nil
-	case d.auth == authPlain:
+	case d.auth == authPlain || d.auth == authSASL:
 		return o.SASL != nil
-	case d.auth == authSASL:
-		// Below certificates the session's strength decides, which comes later.
-		return o.SASL != nil && (d.layer == certified || len(o.SASL.Offer((&Conn{Security: s}).layerOf(c, o.Below))) > 0)
 	}
 	return true
+}
+
+// permits tells whether a connection is good enough for a security.
+func (o ServerOptions) permits(s Security, c net.Conn) bool {
+	d := securities[s]
+	// Below certificates the session's strength decides, which comes later.
+	return d.auth != authSASL || d.layer == certified || len(o.SASL.Offer((&Conn{Security: s}).layerOf(c, o.Below))) > 0
 }
 
 // Accept lets a client in that has just connected, or tells it why not, in
@@ -102,6 +106,7 @@ func Accept(ctx context.Context, c net.Conn, o ServerOptions) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.result.Handshake = a.shook
 	a.result.protect(a.Conn)
 	return a.result, nil
 }

@@ -2,6 +2,7 @@ package vnc
 
 import (
 	"context"
+	"time"
 
 	"virtls/session"
 )
@@ -59,7 +60,9 @@ func (d *dialer) startTLS(ctx context.Context, s Security) {
 
 // secure puts TLS on top of the connection.
 func (w *wire) secure(ctx context.Context, o session.Options) *session.State {
+	begin := time.Now()
 	c, err := session.Open(ctx, w.Conn, o)
+	w.shook = time.Since(begin)
 	if err != nil {
 		w.err = err
 		return nil

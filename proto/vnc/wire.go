@@ -36,7 +36,8 @@ const (
 // does nothing.
 type wire struct {
 	net.Conn
-	err error
+	err   error
+	shook time.Duration // how long TLS's handshake took
 }
 
 func (w *wire) bytes(n int) []byte {

@@ -1,0 +1,348 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"virtls/creds"
+	"virtls/finding"
+	"virtls/gateway/machines"
+	"virtls/proto/vnc"
+)
+
+// webHolder holds credentials for browsers, who need no certificate.
+func webHolder(t testing.TB, dir string) *creds.Holder {
+	t.Helper()
+	h, err := creds.NewHolder(t.Context(), func(context.Context) (creds.Credentials, []finding.Finding, error) {
+		c, w, err := creds.LoadX509(creds.X509Options{Dir: dir, Endpoint: creds.Server, NoVerifyPeer: true})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, w, nil
+	})
+	must(t, err)
+	return h
+}
+
+// A browser is a client of the web with the test's authority, and a certificate
+// if dir is not empty.
+func (r *running) browser(t testing.TB, dir string) *http.Client {
+	t.Helper()
+	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}
+	config.RootCAs.AppendCertsFromPEM(shared().ca.cert.PEM())
+	if dir != "" {
+		pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "client-cert.pem"), filepath.Join(dir, "client-key.pem"))
+		must(t, err)
+		config.Certificates = []tls.Certificate{pair}
+	}
+	transport := &http.Transport{TLSClientConfig: config}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+}
+
+func (r *running) web(path string) string {
+	return "https://" + r.door.listener.Addr().String() + path
+}
+
+// get returns the status and the text of an answer.
+func (r *running) get(t testing.TB, c *http.Client, path string, header http.Header) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.web(path), nil)
+	must(t, err)
+	req.Header = header
+	if header == nil {
+		req.Header = http.Header{}
+	}
+	resp, err := c.Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(t, err)
+	return resp.StatusCode, string(text), resp.Header
+}
+
+// socket opens a websocket; without one it returns the status.
+func (r *running) socket(t testing.TB, c *http.Client, path string, header http.Header) (net.Conn, int) {
+	t.Helper()
+	ws, resp, err := websocket.Dial(t.Context(), r.web(path), &websocket.DialOptions{HTTPClient: c, HTTPHeader: header, Subprotocols: []string{"binary"}})
+	if err != nil {
+		if resp == nil {
+			t.Fatal(err)
+		}
+		return nil, resp.StatusCode
+	}
+	if ws.Subprotocol() != "binary" {
+		t.Errorf("subprotocol %q", ws.Subprotocol())
+	}
+	ws.SetReadLimit(-1)
+	t.Cleanup(func() { ws.CloseNow() })
+	return websocket.NetConn(t.Context(), ws, websocket.MessageBinary), http.StatusSwitchingProtocols
+}
+
+// see opens a console in a browser and sees that the screen answers.
+func (r *running) see(t testing.TB, c *http.Client, path string, header http.Header, o vnc.Options) int {
+	t.Helper()
+	nc, status := r.socket(t, c, path, header)
+	if nc == nil {
+		return status
+	}
+	v, err := vnc.Dial(t.Context(), nc, o)
+	must(t, err)
+	exchange(t, v, "hello")
+	exchange(t, v, strings.Repeat("a longer text ", 20000))
+	must(t, nc.Close())
+	return status
+}
+
+func basic(user, password string) http.Header {
+	r := &http.Request{Header: http.Header{}}
+	r.SetBasicAuth(user, password)
+	return r.Header
+}
+
+// doorOptions are those of a gateway with two machines.
+func doorOptions(t testing.TB) Options {
+	t.Helper()
+	o := Options{Protocol: VNC, VNC: Screens{
+		Web:     Side{address(t, "tls://127.0.0.1:0"), webHolder(t, shared().ca.dir(t, "localhost", "ec"))},
+		Origins: []string{"https://portal.example.com"},
+	}}
+	back := screen(t, "unix", vnc.ServerOptions{Password: func() []byte { return []byte(passwordOfBack) }})
+	closed := "unix://" + filepath.Join(t.TempDir(), "nobody")
+	o.VNC.Machines = storeOf(t, &o, "machines:\n"+
+		"- {name: one, description: the first, connect: '"+back.String()+"', users: [alice], allow: ['*,CN=alice'], connect-password-file: "+secretFile(t, passwordOfBack)+"}\n"+
+		"- {name: two, connect: '"+closed+"', users: [alice, bob]}\n")
+	return o
+}
+
+// token adds a token to the machines of a gateway.
+func (r *running) token(t testing.TB, machine string, life time.Duration, once bool) string {
+	t.Helper()
+	token, text := machines.NewToken(machine, time.Now().Add(life), once)
+	f, err := os.OpenFile(r.o.VNC.Machines.Path(), os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	defer f.Close()
+	if data, err := os.ReadFile(r.o.VNC.Machines.Path()); err == nil && !strings.Contains(string(data), "tokens:") {
+		fmt.Fprintln(f, "tokens:")
+	}
+	fmt.Fprintln(f, token.YAML())
+	must(t, r.o.VNC.Machines.Reload())
+	return text
+}
+
+// A browser with an account sees the list and its consoles, and no others.
+func TestDoorAccounts(t *testing.T) {
+	o := doorOptions(t)
+	o.VNC.Accounts = accountsOf(t, map[string]string{"alice": passwordOfAlice, "bob": passwordOfAlice})
+	r := runVNC(t, o)
+	c := r.browser(t, "")
+	alice := basic("alice", passwordOfAlice)
+	if status, _, h := r.get(t, c, "/", nil); status != http.StatusUnauthorized || !strings.HasPrefix(h.Get("WWW-Authenticate"), "Basic ") {
+		t.Errorf("the list for a stranger: %d, %q", status, h.Get("WWW-Authenticate"))
+	}
+	if status, _, _ := r.get(t, c, "/", basic("alice", passwordWrong)); status != http.StatusUnauthorized {
+		t.Errorf("the list with a wrong password: %d", status)
+	}
+	r.log.await(t, "refused", "code=gateway-vnc-login-needed", "password is wrong")
+	status, text, h := r.get(t, c, "/", alice)
+	if status != http.StatusOK || !strings.Contains(text, "console/one") || !strings.Contains(text, "the first") || !strings.Contains(text, "console/two") || !strings.Contains(text, "alice") {
+		t.Errorf("the list: %d, %s", status, text)
+	}
+	cookie := h.Get("Set-Cookie")
+	for _, want := range []string{"__Host-virtls=", "Secure", "HttpOnly", "SameSite=Strict"} {
+		if !strings.Contains(cookie, want) {
+			t.Errorf("the cookie %q has no %s", cookie, want)
+		}
+	}
+	value, _, _ := strings.Cut(cookie, ";")
+	ticket := http.Header{"Cookie": {value}}
+	if _, text, _ := r.get(t, c, "/", basic("bob", passwordOfAlice)); strings.Contains(text, "console/one") || !strings.Contains(text, "console/two") {
+		t.Errorf("the list of bob: %s", text)
+	}
+	for _, tt := range []struct {
+		name   string
+		path   string
+		header http.Header
+		want   int
+	}{
+		{"account", "/websocket/one", alice, http.StatusSwitchingProtocols},
+		{"ticket", "/websocket/one", ticket, http.StatusSwitchingProtocols},
+		{"changed ticket", "/websocket/one", http.Header{"Cookie": {value[:len(value)-2] + "AA"}}, http.StatusUnauthorized},
+		{"nobody", "/websocket/one", nil, http.StatusUnauthorized},
+		{"another's machine", "/websocket/one", basic("bob", passwordOfAlice), http.StatusForbidden},
+		{"no machine", "/websocket/three", alice, http.StatusForbidden},
+		{"several machines", "/websocket", alice, http.StatusForbidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := r.see(t, r.browser(t, ""), tt.path, tt.header, vnc.Options{}); got != tt.want {
+				t.Errorf("status %d, want %d", got, tt.want)
+			}
+		})
+	}
+	r.log.await(t, "accepted", "user=alice", "machine=one")
+	if s := r.Status(); s.Failed != 1 {
+		t.Errorf("%d failed logins, want 1", s.Failed)
+	}
+	// An account that is gone takes its tickets with it.
+	a := accountsOf(t, map[string]string{"bob": passwordOfAlice})
+	must(t, a.Current().Save(o.VNC.Accounts.Path()))
+	must(t, o.VNC.Accounts.Reload())
+	if got := r.see(t, r.browser(t, ""), "/websocket/one", ticket, vnc.Options{}); got != http.StatusUnauthorized {
+		t.Errorf("a ticket of a removed account: %d", got)
+	}
+}
+
+// A token opens one console, for as long and as often as it says.
+func TestDoorTokens(t *testing.T) {
+	r := runVNC(t, doorOptions(t))
+	c := r.browser(t, "")
+	lasting, once, ended := r.token(t, "one", time.Hour, false), r.token(t, "one", time.Hour, true), r.token(t, "one", -time.Minute, false)
+	for _, tt := range []struct {
+		name, path string
+		want       int
+		reason     string // in the log
+	}{
+		{"good", "/websocket/one?token=" + lasting, http.StatusSwitchingProtocols, ""},
+		{"good again", "/websocket/one?token=" + lasting, http.StatusSwitchingProtocols, ""},
+		{"without the name", "/websocket?token=" + lasting, http.StatusSwitchingProtocols, ""},
+		{"of another machine", "/websocket/two?token=" + lasting, http.StatusForbidden, "there is no such token"},
+		{"wrong", "/websocket/one?token=" + lasting[1:], http.StatusForbidden, "there is no such token"},
+		{"none", "/websocket/one", http.StatusForbidden, "nobody known"},
+		{"expired", "/websocket/one?token=" + ended, http.StatusForbidden, "the token has expired"},
+		{"once", "/websocket/one?token=" + once, http.StatusSwitchingProtocols, ""},
+		{"used", "/websocket/one?token=" + once, http.StatusForbidden, "the token may be used once, and was used"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			// What a page asks first tells the same and uses nothing up.
+			asked := tt.want
+			if asked == http.StatusSwitchingProtocols {
+				asked = http.StatusUpgradeRequired
+			}
+			if got, _, _ := r.get(t, c, tt.path, nil); got != asked {
+				t.Errorf("without an upgrade: %d, want %d", got, asked)
+			}
+			if got := r.see(t, c, tt.path, nil, vnc.Options{}); got != tt.want {
+				t.Errorf("status %d, want %d", got, tt.want)
+			}
+			if tt.reason != "" {
+				r.log.await(t, "refused", tt.reason)
+			}
+		})
+	}
+	must(t, r.o.VNC.Machines.Reload())
+	if got := r.see(t, c, "/websocket/one?token="+once, nil, vnc.Options{}); got != http.StatusForbidden {
+		t.Errorf("a used token after a reload: %d", got)
+	}
+	for _, token := range []string{lasting, once, ended} {
+		if strings.Contains(r.log.String(), token) {
+			t.Error("the log has a token")
+		}
+	}
+	if status, text, _ := r.get(t, c, "/", nil); status != http.StatusOK || strings.Contains(text, "console/one") {
+		t.Errorf("the list for a stranger: %d, %s", status, text)
+	}
+}
+
+// Pages of other sites open nothing unless they are listed.
+func TestDoorOrigin(t *testing.T) {
+	r := runVNC(t, doorOptions(t))
+	token := r.token(t, "one", time.Hour, false)
+	own := "https://" + r.door.listener.Addr().String()
+	for origin, want := range map[string]int{
+		own:                                http.StatusSwitchingProtocols,
+		"":                                 http.StatusSwitchingProtocols,
+		"https://portal.example.com":       http.StatusSwitchingProtocols,
+		"http://portal.example.com":        http.StatusForbidden,
+		"https://portal.example.com:444":   http.StatusForbidden,
+		"https://evil.portal.example.com":  http.StatusForbidden,
+		"null":                             http.StatusForbidden,
+		strings.Replace(own, "s:", ":", 1): http.StatusForbidden,
+		"https://evil.example.com":         http.StatusForbidden,
+	} {
+		header := http.Header{}
+		if origin != "" {
+			header.Set("Origin", origin)
+		}
+		if got := r.see(t, r.browser(t, ""), "/websocket/one?token="+token, header, vnc.Options{}); got != want {
+			t.Errorf("Origin %q: %d, want %d", origin, got, want)
+		}
+	}
+	r.log.await(t, "refused", "code=gateway-vnc-origin", "https://evil.example.com")
+}
+
+// A browser's certificate is its name.
+func TestDoorCertificates(t *testing.T) {
+	ca := shared().ca
+	o := doorOptions(t)
+	o.VNC.Web.Credentials = holder(t, ca.dir(t, "localhost", "ec"), creds.Server)
+	r := runVNC(t, o)
+	alice, bob := r.browser(t, ca.dir(t, "alice", "ec")), r.browser(t, ca.dir(t, "bob", "ec"))
+	if status, text, _ := r.get(t, alice, "/", nil); status != http.StatusOK || !strings.Contains(text, "console/one") || strings.Contains(text, "console/two") {
+		t.Errorf("the list: %d, %s", status, text)
+	}
+	if got := r.see(t, alice, "/websocket/one", nil, vnc.Options{}); got != http.StatusSwitchingProtocols {
+		t.Errorf("alice: %d", got)
+	}
+	if got := r.see(t, r.browser(t, ca.dir(t, "alice", "ec")), "/websocket", nil, vnc.Options{}); got != http.StatusSwitchingProtocols {
+		t.Errorf("alice, who has one machine: %d", got)
+	}
+	if got := r.see(t, bob, "/websocket/one", nil, vnc.Options{}); got != http.StatusForbidden {
+		t.Errorf("bob: %d", got)
+	}
+	if _, err := r.browser(t, "").Get(r.web("/")); err == nil {
+		t.Error("a browser without a certificate was let in")
+	}
+	r.log.await(t, "refused", "peer-no-certificate")
+	r.log.await(t, "accepted", `dn="O=Example,CN=alice"`, "machine=one")
+}
+
+// One service behind, and its viewers' password asked for in the browser.
+func TestDoorPassword(t *testing.T) {
+	r := runVNC(t, Options{
+		Connect: Side{Address: screen(t, "unix", vnc.ServerOptions{})}, Name: "vm1",
+		VNC: Screens{Web: Side{address(t, "tls://127.0.0.1:0"), webHolder(t, shared().ca.dir(t, "localhost", "ec"))}, PasswordFile: secretFile(t, passwordOfView)},
+	})
+	c := r.browser(t, "")
+	for _, path := range []string{"/websocket", "/websocket/vm1"} {
+		if got := r.see(t, c, path, nil, vnc.Options{Password: []byte(passwordOfView)}); got != http.StatusSwitchingProtocols {
+			t.Errorf("%s: %d", path, got)
+		}
+	}
+	nc, _ := r.socket(t, c, "/websocket", nil)
+	if _, err := vnc.Dial(t.Context(), nc, vnc.Options{Password: []byte(passwordWrong)}); err == nil || finding.Of(err).Code != "vnc-refused" {
+		t.Errorf("a wrong password: %v", err)
+	}
+	r.log.await(t, "refused", "code=vnc-denied")
+	if got := r.see(t, c, "/websocket/vm2", nil, vnc.Options{}); got != http.StatusNotFound {
+		t.Errorf("another machine: %d", got)
+	}
+}
+
+// A browser is told why its console does not come.
+func TestDoorService(t *testing.T) {
+	o := doorOptions(t)
+	r := runVNC(t, o)
+	token := r.token(t, "two", time.Hour, false)
+	ws, _, err := websocket.Dial(t.Context(), r.web("/websocket/two?token="+token), &websocket.DialOptions{HTTPClient: r.browser(t, "")})
+	must(t, err)
+	defer ws.CloseNow()
+	_, err = vnc.Dial(t.Context(), websocket.NetConn(t.Context(), ws, websocket.MessageBinary), vnc.Options{})
+	must(t, err)
+	_, _, err = ws.Read(t.Context())
+	if status := websocket.CloseStatus(err); status != websocket.StatusInternalError || !strings.Contains(err.Error(), "the service behind the gateway cannot be reached") {
+		t.Errorf("the websocket ends with %v", err)
+	}
+	r.log.await(t, "refused", "code=gateway-service", "machine=two")
+}

@@ -1,0 +1,116 @@
+package gateway
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"net/http"
+	"slices"
+	"time"
+
+	"virtls/sasl"
+)
+
+// throttled is by what name failed logins of a client count.
+func (v *visit) throttled() string { return sasl.ClientOf(v.RemoteAddr()) }
+
+// identify finds out who sent a request: by the certificate of its connection,
+// and by an account, whose password is checked, or a ticket for it.
+func (d *door) identify(w http.ResponseWriter, r *http.Request, v *visit) error {
+	v.c.user.Store(nil)
+	v.person = v.c.person(&v.client)
+	server := d.g.o.VNC.server()
+	if server == nil {
+		return nil
+	}
+	user, password, tried := r.BasicAuth()
+	if !tried {
+		if user := d.tickets.user(r, time.Now()); user != "" && d.still(user) {
+			v.login(user)
+		}
+		return nil
+	}
+	if err := d.g.throttle.Wait(r.Context(), v.throttled()); err != nil {
+		return kindStranger.Found("client "+v.c.peer, "").WithText("%v", err).Wrong()
+	}
+	if err := server.Check(sasl.Login{User: user, Password: []byte(password)}); err != nil {
+		d.g.throttle.Failed(r.Context(), v.throttled())
+		return kindStranger.Found("client "+v.c.peer, err.Error()).Wrong()
+	}
+	v.login(user)
+	if d.g.o.VNC.Web.Credentials != nil {
+		http.SetCookie(w, d.tickets.cookie(user, time.Now()))
+	}
+	return nil
+}
+
+// login notes whose account the client has.
+func (v *visit) login(user string) {
+	v.c.user.Store(&user)
+	v.person.User = user
+}
+
+// still tells whether there is an account yet, and it may come in.
+func (d *door) still(user string) bool {
+	s := &d.g.o.VNC
+	if !slices.Contains(s.Accounts.Current().Users(), user) {
+		return false
+	}
+	if s.Users == nil {
+		return true
+	}
+	ok, err := s.Users.Allowed(user)
+	return ok && err == nil
+}
+
+// tickets are cookies that stand for an account after its password was checked:
+// not every browser sends the password when it opens a websocket. They are for
+// this process, and this site alone.
+type tickets struct{ key []byte }
+
+func newTickets() tickets {
+	key := make([]byte, sha256.Size)
+	rand.Read(key)
+	return tickets{key}
+}
+
+const (
+	ticketName = "__Host-virtls" // browsers take it by TLS alone, and for this host alone
+	ticketLife = time.Hour
+)
+
+// sign returns what proves that a ticket is of this process.
+func (t tickets) sign(user string, end uint64) []byte {
+	m := hmac.New(sha256.New, t.key)
+	m.Write(binary.BigEndian.AppendUint64(nil, end))
+	m.Write([]byte(user))
+	return m.Sum(nil)
+}
+
+func (t tickets) cookie(user string, now time.Time) *http.Cookie {
+	end := uint64(now.Add(ticketLife).Unix())
+	value := append(binary.BigEndian.AppendUint64(t.sign(user, end), end), user...)
+	return &http.Cookie{
+		Name: ticketName, Value: base64.RawURLEncoding.EncodeToString(value), Path: "/", MaxAge: int(ticketLife / time.Second),
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	}
+}
+
+// user returns whom the ticket of a request stands for, empty without a good one.
+func (t tickets) user(r *http.Request, now time.Time) string {
+	cookie, err := r.Cookie(ticketName)
+	if err != nil {
+		return ""
+	}
+	value, err := base64.RawURLEncoding.DecodeString(cookie.Value)
+	if err != nil || len(value) < sha256.Size+8 {
+		return ""
+	}
+	end, user := binary.BigEndian.Uint64(value[sha256.Size:]), string(value[sha256.Size+8:])
+	if !hmac.Equal(value[:sha256.Size], t.sign(user, end)) || now.Unix() >= int64(end) {
+		return ""
+	}
+	return user
+}

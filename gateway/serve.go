@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"virtls/finding"
+)
+
+// Listen opens the listeners. [Gateway.Serve] does it if it was not done before.
+func (g *Gateway) Listen(ctx context.Context) (err error) {
+	if g.o.Listen.Address.network != "" {
+		if g.listener, err = g.listen(ctx, g.o.Listen.Address); err != nil {
+			return err
+		}
+	}
+	if g.door != nil {
+		g.door.listener, err = g.listen(ctx, g.o.VNC.Web.Address)
+	}
+	return err
+}
+
+func (g *Gateway) listen(ctx context.Context, a Address) (net.Listener, error) {
+	l, err := a.listen(ctx)
+	if err != nil {
+		return nil, kindListen.Found(a.String(), "").WithText("the gateway %s cannot listen", g.o.Name).Unable(err)
+	}
+	g.log.Info("listening", "address", l.Addr().String(), "connect", g.o.to())
+	return l, nil
+}
+
+// Addr returns where the gateway listens, nil before [Gateway.Listen].
+func (g *Gateway) Addr() net.Addr {
+	if g.listener == nil {
+		return nil
+	}
+	return g.listener.Addr()
+}
+
+// Serve serves until ctx ends; then it takes no more connections and returns
+// when those that are there have ended, or were cut off after the drain limit.
+func (g *Gateway) Serve(ctx context.Context) error {
+	if g.listener == nil && (g.door == nil || g.door.listener == nil) {
+		if err := g.Listen(ctx); err != nil {
+			return err
+		}
+	}
+	// Connections outlive ctx: they are drained.
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var serving sync.WaitGroup
+	serve := func(l net.Listener, take func(context.Context, net.Conn)) {
+		stop := context.AfterFunc(ctx, func() { l.Close() })
+		defer stop()
+		if err := g.accept(ctx, l, func(nc net.Conn) { take(work, nc) }); err != nil {
+			end(err)
+		}
+		l.Close()
+	}
+	g.watch(ctx, &serving)
+	if g.door != nil {
+		serving.Go(func() { g.door.serve(ctx) })
+		serving.Go(func() { serve(g.door.listener, g.door.take) })
+	}
+	if g.listener != nil {
+		serve(g.listener, g.take)
+	}
+	serving.Wait()
+	g.drain(cut)
+	if failed, ok := errors.AsType[*finding.Failure](context.Cause(ctx)); ok {
+		return failed
+	}
+	return nil
+}
+
+// accept takes connections until ctx ends.
+func (g *Gateway) accept(ctx context.Context, l net.Listener, take func(net.Conn)) error {
+	var pause time.Duration
+	for {
+		nc, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				nc.Close()
+			}
+			return nil
+		case err != nil && isPassing(err):
+			// Without descriptors or memory accepting fails at once, again and again.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			g.log.Error("cannot accept", "error", err.Error(), "pause", pause.String())
+			g.sleep(ctx, pause)
+		case err != nil:
+			return kindListen.Found(l.Addr().String(), "").WithText("the gateway %s cannot accept connections", g.o.Name).Unable(err)
+		default:
+			pause = 0
+			take(nc)
+		}
+	}
+}
+
+// isPassing tells whether accepting may succeed later.
+func isPassing(err error) bool {
+	for _, passing := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Gateway) sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// drain waits for the connections that are there, and cuts them after the limit.
+func (g *Gateway) drain(cut context.CancelFunc) {
+	ended := make(chan struct{})
+	go func() {
+		g.running.Wait()
+		close(ended)
+	}()
+	if n := g.count(); n > 0 {
+		g.log.Info("draining", "connections", n, "limit", g.o.DrainLimit.String())
+	}
+	var late <-chan time.Time
+	if g.o.DrainLimit > 0 {
+		timer := time.NewTimer(g.o.DrainLimit)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-ended:
+	case <-late:
+		g.log.Warn("cut off", "connections", g.count(), "after", g.o.DrainLimit.String())
+		cut()
+		g.cut()
+		<-ended
+	}
+	g.log.Info("stopped")
+}
+
+// cut ends connections that pass bytes; the end of the context has ended those
+// that do not yet.
+func (g *Gateway) cut() {
+	g.mu.Lock()
+	g.cutting = true
+	var passing []*connection
+	for c := range g.conns {
+		if c.passes {
+			passing = append(passing, c)
+		}
+	}
+	g.mu.Unlock()
+	for _, c := range passing {
+		c.relay.stop(errCut)
+	}
+}
+
+func (g *Gateway) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.conns)
+}

@@ -20,6 +20,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"virtls/proto/vnc"
+	"virtls/sasl"
 )
 
 // certify makes an authority, or what it certifies for a host name.
@@ -53,6 +56,7 @@ func certify(t testing.TB, ca *tls.Certificate, name string) *tls.Certificate {
 type bridge struct {
 	*httptest.Server
 	tokens map[string]string // machine to token
+	logins map[string]string // machine to VNC password
 	socket string
 
 	mu     sync.Mutex
@@ -70,8 +74,8 @@ func serve(t *testing.T, cert *tls.Certificate, h http.Handler) *httptest.Server
 	return s
 }
 
-func newBridge(t *testing.T, cert *tls.Certificate, o Options, socket string, tokens map[string]string) *bridge {
-	b := &bridge{tokens: tokens, socket: socket, open: map[*websocket.Conn]bool{}}
+func newBridge(t *testing.T, cert *tls.Certificate, o Options, socket string, tokens, logins map[string]string) *bridge {
+	b := &bridge{tokens: tokens, logins: logins, socket: socket, open: map[*websocket.Conn]bool{}}
 	mux := http.NewServeMux()
 	mux.Handle("/", New(o))
 	mux.HandleFunc("GET /websocket/{name}", b.websocket)
@@ -124,6 +128,18 @@ func (b *bridge) websocket(w http.ResponseWriter, r *http.Request) {
 	defer back.Close()
 	c.SetReadLimit(1 << 20)
 	front := websocket.NetConn(context.Background(), c, websocket.MessageBinary)
+	if password, ok := b.logins[r.PathValue("name")]; ok {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if front, err = vnc.Accept(ctx, front, vnc.ServerOptions{
+			Password: func() []byte { return []byte(password) }, Throttle: &sasl.Throttle{Delay: time.Millisecond}, Client: "test",
+		}); err != nil {
+			return
+		}
+		if back, err = vnc.Dial(ctx, back, vnc.Options{}); err != nil {
+			return
+		}
+	}
 	go func() {
 		defer back.Close()
 		io.Copy(back, front)

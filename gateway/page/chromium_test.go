@@ -2,9 +2,7 @@ package page
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"os"
@@ -54,7 +52,7 @@ func chromium(t *testing.T, ca *tls.Certificate, hosts ...string) *chrome {
 		}
 	}
 	p := peertest.Host.Start(t, peertest.Options{Home: home, Hosts: hosts}, peertest.Logged("DevTools listening on"), "chromium",
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--headless", "--no-sandbox", "--disable-gpu", "--in-process-gpu", "--renderer-process-limit=1", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--user-data-dir=/home/virtls/chromium",
 		"--remote-debugging-port=0", "--window-size=1280,800", "--hide-scrollbars", "--force-color-profile=srgb").Ready()
 	url := devTools.FindStringSubmatch(p.Stderr())
@@ -108,6 +106,9 @@ func (b *chrome) tab(t *testing.T, actions ...action) *tab {
 		for m, err := range messages {
 			if err != nil {
 				return
+			}
+			if m.Type == "debug" {
+				continue // advice
 			}
 			b.mu.Lock()
 			b.trouble = append(b.trouble, fmt.Sprintf("%s (%s)", m, m.URL))
@@ -192,42 +193,40 @@ func (p *tab) press(selector, keys string) {
 	p.do(chromedp.Focus(chromedp.CSS(selector)), chromedp.KeyEvent(keys))
 }
 
-// screen returns a digest of the machine's screen.
-func (p *tab) screen() string {
-	p.t.Helper()
-	sum := sha256.Sum256([]byte(eval[string](p, "document.querySelector('#screen canvas')?.toDataURL() ?? ''")))
-	return hex.EncodeToString(sum[:8])
-}
+// ink tells which characters of a text screen are not blank, line by line, and a digest of its pixels.
+const ink = `(() => {
+	const canvas = document.querySelector('#screen canvas');
+	if (canvas?.width !== 720 || canvas.height !== 400) return '';
+	const copy = new OffscreenCanvas(720, 400).getContext('2d', { willReadFrequently: true });
+	copy.drawImage(canvas, 0, 0);
+	const pixels = copy.getImageData(0, 0, 720, 400).data;
+	const cells = Array.from({ length: 25 }, () => Array(80).fill(' '));
+	let digest = 0;
+	for (let i = 0; i < pixels.length; i += 4) {
+		digest = (Math.imul(digest, 31) + pixels[i]) | 0;
+		if (pixels[i]) cells[i / 4 / 720 / 16 | 0][i / 4 % 720 / 9 | 0] = '#';
+	}
+	return cells.map(line => line.join('').trimEnd()).join('\n').trimEnd() + '\0' + digest;
+})()`
 
-// shows waits until the machine's screen is one that the function likes, and returns its digest.
-func (p *tab) shows(what string, like func(screen string) bool) string {
+var visible = regexp.MustCompile(`\S`)
+
+// reads waits until the guest's screen has ink where a text has, and returns a digest of what it looks like.
+func (p *tab) reads(text string) string {
 	p.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if s := p.screen(); like(s) {
-			return s
-		}
+	want := strings.TrimRight(visible.ReplaceAllString(text, "#"), " ")
+	var got, digest string
+	for end := time.Now().Add(30 * time.Second); got != want; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.shot("failed-" + p.t.Name())
-			p.t.Fatalf("the screen never showed %s; state %q", what, p.text("#state"))
+			p.t.Fatalf("the screen never showed %q; state %q", text, p.text("#state"))
 		}
+		got, digest, _ = strings.Cut(eval[string](p, ink), "\x00")
 	}
+	return digest
 }
 
-// settles waits until the screen is the same for half a second.
-func (p *tab) settles() string {
-	p.t.Helper()
-	last, same := "", 0
-	return p.shows("one picture for half a second", func(s string) bool {
-		if s == last {
-			same++
-		} else {
-			last, same = s, 0
-		}
-		return same == 10
-	})
-}
-
-// shot keeps a picture of the page.
+// shot keeps a picture of the page as an artefact of the test (go test -artifacts).
 func (p *tab) shot(name string) {
 	p.t.Helper()
 	png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
@@ -235,11 +234,7 @@ func (p *tab) shot(name string) {
 		p.t.Errorf("screenshot %s: %v", name, err)
 		return
 	}
-	dir := os.Getenv("VIRTLS_ARTIFACTS")
-	if dir == "" {
-		dir = p.b.t.ArtifactDir()
-	}
-	must(p.t, os.WriteFile(filepath.Join(dir, strings.ReplaceAll(name, "/", "-")+".png"), png, 0o644))
+	must(p.t, os.WriteFile(filepath.Join(p.b.t.ArtifactDir(), strings.ReplaceAll(name, "/", "-")+".png"), png, 0o644))
 }
 
 // dark has the page believe that the person likes it dark.

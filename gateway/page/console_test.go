@@ -1,6 +1,9 @@
 package page
 
 import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -15,13 +18,12 @@ import (
 
 const host = "gateway.example.com"
 
-// A person is a test's view of the page: a browser, a gateway, and a guest whose
-// screens it knows.
+// A person is a test's view of the page: a browser and a gateway.
 type person struct {
 	*chrome
-	gw              *bridge
-	at              string // the gateway's address
-	greeting, typed string // digests of the guest's screen: as it is booted, and with "virtls" typed
+	gw    *bridge
+	at    string // the gateway's address
+	typed string // digest of the guest's screen after "virtls" was typed
 }
 
 // Everything a person does with the page, in a real browser, with a real guest.
@@ -33,7 +35,7 @@ func TestConsole(t *testing.T) {
 	gw := newBridge(t, certify(t, ca, host), showing(
 		Machine{"web1", "Web server in the first rack", "up"},
 		Machine{"db1", "", "down"},
-	), guest(t), map[string]string{"web1": "", "db1": "let me in"})
+	), guest(t), map[string]string{"web1": "", "db1": "let me in", "old1": ""}, map[string]string{"old1": "secret"})
 	p := &person{chrome: chromium(t, ca, "127.0.0.1 "+host+" evil.example.com"), gw: gw, at: address(gw.Server, host)}
 	t.Run("keyboard alone", p.keyboardAlone)
 	p.quiet(t)
@@ -41,6 +43,8 @@ func TestConsole(t *testing.T) {
 	t.Run("phone", p.phone)
 	t.Run("clipboard", p.clipboard)
 	t.Run("full screen", p.fullScreen)
+	t.Run("login", p.login)
+	t.Run("many machines", func(t *testing.T) { p.manyMachines(t, ca) })
 	p.quiet(t)
 	t.Run("another origin", func(t *testing.T) { p.anotherOrigin(t, ca) })
 	t.Run("refusals", p.refusals)
@@ -52,12 +56,15 @@ func TestConsole(t *testing.T) {
 func (p *person) reset(tab *tab) {
 	tab.t.Helper()
 	tab.click("#ctrl-alt-del")
-	tab.shows("the greeting after Ctrl-Alt-Del", func(s string) bool { return s == p.greeting })
+	tab.reads(greeting)
 }
 
+// showsTyped waits until the screen shows what the first test typed.
 func (p *person) showsTyped(tab *tab) {
 	tab.t.Helper()
-	tab.shows("what was typed", func(s string) bool { return s == p.typed })
+	if got := tab.reads(greeting + "virtls"); got != p.typed {
+		tab.t.Error("the screen does not show what it showed after the same keys before")
+	}
 }
 
 func (p *person) keyboardAlone(t *testing.T) {
@@ -72,10 +79,9 @@ func (p *person) keyboardAlone(t *testing.T) {
 	if got := tab.focus(); got != "canvas" {
 		t.Errorf("a new console has the focus on %s, want the screen", got)
 	}
-	p.greeting = tab.settles()
+	tab.reads(greeting)
 	tab.do(chromedp.KeyEvent("virtls"))
-	tab.shows("what was typed", func(s string) bool { return s != p.greeting })
-	p.typed = tab.settles()
+	p.typed = tab.reads(greeting + "virtls")
 	tab.shot("console")
 
 	// Out of the screen, and back.
@@ -102,7 +108,7 @@ func (p *person) keyboardAlone(t *testing.T) {
 		tab.do(chromedp.KeyEvent(kb.Tab))
 	}
 	tab.do(chromedp.KeyEvent(kb.Enter))
-	tab.shows("the greeting after Ctrl-Alt-Del", func(s string) bool { return s == p.greeting })
+	tab.reads(greeting)
 	tab.press("#screen canvas", "virtls")
 	p.showsTyped(tab)
 
@@ -134,9 +140,9 @@ func (p *person) keysAndText(t *testing.T) {
 	tab.shot("keys-dark")
 	tab.click("#held button:nth-child(3)")
 	tab.press("#screen canvas", "virtls")
-	held := tab.settles()
+	held := tab.reads(greeting + "VIRTLS")
 	tab.click("#held button:nth-child(3)")
-	if held == p.greeting || held == p.typed {
+	if held == p.typed {
 		t.Error("the button Shift changes nothing")
 	}
 	tab.press("#held button", kb.Escape)
@@ -148,7 +154,9 @@ func (p *person) keysAndText(t *testing.T) {
 	tab.click("#clipboard")
 	tab.fill("#clipboard-text", "VIRTLS")
 	tab.click("#clipboard-type")
-	tab.shows("capitals that were typed", func(s string) bool { return s == held })
+	if tab.reads(greeting+"VIRTLS") != held {
+		t.Error("capitals that the page types are not those of the button Shift")
+	}
 	tab.until("document.getElementById('clipboard-note').innerText === 'Typed.'")
 	tab.shot("clipboard-dark")
 }
@@ -232,4 +240,49 @@ func (p *person) fullScreen(t *testing.T) {
 	}
 	tab.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
 	tab.until("document.fullscreenElement === null")
+}
+
+// A machine may ask for a password of its own.
+func (p *person) login(t *testing.T) {
+	tab := p.tab(t, chromedp.Navigate(p.at+"/console/old1"))
+	for _, tt := range []struct{ password, state, text string }{
+		{"wrong", "ended", "No connection. Authentication failed."},
+		{"secret", "connected", "Connected"},
+	} {
+		tab.until("document.getElementById('state').innerText === 'A login is needed'")
+		if got := tab.focus(); got != "ask-password" {
+			t.Errorf("the focus is on %s, want the password", got)
+		}
+		tab.shot("login")
+		tab.do(chromedp.KeyEvent(tt.password + kb.Enter))
+		if got := tab.state(tt.state); got != tt.text {
+			t.Errorf("after the %s password the state is %q", tt.password, got)
+		}
+		if tt.state == "ended" {
+			tab.do(chromedp.KeyEvent(kb.Enter))
+		}
+	}
+	p.quiet(t, "Failed when connecting: Security negotiation failed")
+}
+
+func (p *person) manyMachines(t *testing.T, ca *tls.Certificate) {
+	var list []Machine
+	for i := range 40 {
+		list = append(list, Machine{fmt.Sprintf("web%02d", i), "Web server", []string{"up", "down", ""}[i%3]})
+	}
+	list[7].Description = "Router \u202eof the \u2066first floor, with <a> long & \"hostile\" description" + strings.Repeat("x", 200)
+	s := serve(t, certify(t, ca, host), New(Options{
+		Machines: func(*http.Request) ([]Machine, error) { return list, nil },
+		Person:   func(*http.Request) string { return "CN=alice" },
+	}))
+	tab := p.tab(t, dark(), chromedp.Navigate(address(s, host)))
+	tab.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent("FLOOR rout"))
+	if got := tab.text("#found"); got != "1 of 40 machines" {
+		t.Errorf("the search says %q", got)
+	}
+	tab.shot("search-dark")
+	tab.do(chromedp.KeyEvent(kb.Tab))
+	if got := eval[string](tab, "document.activeElement.querySelector('.name').innerText"); got != "web07" {
+		t.Errorf("the search is followed by %q", got)
+	}
 }

@@ -3,15 +3,18 @@ package page
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"virtls/internal/peertest"
 )
 
+// greeting is what the guest shows at first.
+const greeting = "A guest of virtls. It shows what you type.\n\n> "
+
 // bootSector is a guest that greets on its screen and shows what is typed. It hides
 // the cursor, whose blinking would change the screen.
 func bootSector() []byte {
-	const greeting = "A guest of virtls. It shows what you type.\r\n\r\n> \x00"
 	code := []byte{
 		0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, 0xfb, // cli; ds=es=ss=0; sp=7c00; sti
 		0xb8, 0x03, 0x00, 0xcd, 0x10, // int 10h: text mode, which clears the screen
@@ -30,7 +33,7 @@ func bootSector() []byte {
 	}
 	sector := make([]byte, 1440<<10) // of a floppy disk
 	copy(sector, code)
-	copy(sector[0x100:], greeting)
+	copy(sector[0x100:], strings.ReplaceAll(greeting, "\n", "\r\n"))
 	sector[510], sector[511] = 0x55, 0xaa
 	return sector
 }

@@ -4,7 +4,7 @@ import RFB from './novnc/core/rfb.js';
 import { Clipboard } from './clipboard.js';
 import { Ended } from './ended.js';
 import { Keys } from './keys.js';
-import { afterLoss, whyRefused } from './why.js';
+import { afterLoss, sentence, whyRefused } from './why.js';
 
 const patience = 20_000; // ms until a connection stands
 
@@ -78,17 +78,13 @@ function connect() {
         });
     });
     mine.addEventListener('securityfailure', e => {
-        end.failed = { reason: e.detail.reason || 'The login was refused.' };
+        end.failed = { reason: sentence(e.detail.reason ?? '') || 'The login was refused.' };
     });
     mine.addEventListener('disconnect', () => {
         clearTimeout(timer);
         if (mine === rfb) over(end);
     });
     mine.addEventListener('clipboard', e => clipboard.received(e.detail.text));
-    mine.addEventListener('clippingviewport', e => {
-        $('move').hidden = !e.detail;
-        setMove(false);
-    });
     mine.background = 'transparent';
     setFit(pressed($('fit')));
     prepareCanvas(screen.querySelector('canvas'));
@@ -147,10 +143,13 @@ const press = (button, on) => button.setAttribute('aria-pressed', String(on));
 // setFit shows the whole screen, or each of its pixels as one; on a phone that is a
 // part, which the button Move lets a finger push about.
 function setFit(on) {
+    const clip = !on && matchMedia('(pointer: coarse)').matches;
     press($('fit'), on);
+    $('move').hidden = !clip;
+    setMove(false);
     if (!rfb) return;
     rfb.scaleViewport = on;
-    rfb.clipViewport = !on && matchMedia('(pointer: coarse)').matches;
+    rfb.clipViewport = clip;
 }
 
 function setMove(on) {

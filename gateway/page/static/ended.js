@@ -9,7 +9,7 @@ const questions = {
     username: { label: 'User name', type: 'text', autocomplete: 'username' },
     password: { label: 'Password', type: 'password', autocomplete: 'current-password' },
     target: { label: 'Machine', type: 'text', autocomplete: 'off' },
-    token: { label: 'Another token', type: 'password', autocomplete: 'off' },
+    token: { label: 'Token', type: 'password', autocomplete: 'off' },
 };
 
 export class Ended {
@@ -96,6 +96,9 @@ export class Ended {
     ask(types, then) {
         const form = $('ask');
         form.hidden = !types.length;
+        $('connect').classList.toggle('main', !types.length);
+        $('answer').hidden = !types.length;
+        $('answer').textContent = types.includes('token') ? 'Use this token' : 'Log in';
         form.replaceChildren(...types.flatMap(type => {
             const label = document.createElement('label');
             const input = document.createElement('input');
@@ -105,10 +108,6 @@ export class Ended {
             input.autocapitalize = 'off';
             return [label, input];
         }));
-        if (!types.length) return;
-        const button = document.createElement('button');
-        button.textContent = types.includes('token') ? 'Use this token' : 'Log in';
-        form.append(button);
         form.onsubmit = e => {
             e.preventDefault();
             then(Object.fromEntries(new FormData(form)));

@@ -6,7 +6,7 @@ import keysyms from './novnc/core/input/keysymdef.js';
 
 const $ = id => document.getElementById(id);
 
-// Label, keysym and code (UI Events, KeyboardEvent.code) of the keys of the panel.
+// Label, keysym, code (UI Events, KeyboardEvent.code) and full name of the keys of the panel.
 const modifiers = [
     ['Ctrl', KeyTable.XK_Control_L, 'ControlLeft'],
     ['Alt', KeyTable.XK_Alt_L, 'AltLeft'],
@@ -14,21 +14,25 @@ const modifiers = [
     ['Super', KeyTable.XK_Super_L, 'MetaLeft'],
 ];
 const others = [
-    ['Esc', KeyTable.XK_Escape, 'Escape'],
-    ['Tab', KeyTable.XK_Tab, 'Tab'],
-    ['Enter', KeyTable.XK_Return, 'Enter'],
-    ['←', KeyTable.XK_Left, 'ArrowLeft', 'Left'],
-    ['↑', KeyTable.XK_Up, 'ArrowUp', 'Up'],
-    ['↓', KeyTable.XK_Down, 'ArrowDown', 'Down'],
-    ['→', KeyTable.XK_Right, 'ArrowRight', 'Right'],
-    ['Home', KeyTable.XK_Home, 'Home'],
-    ['End', KeyTable.XK_End, 'End'],
-    ['PgUp', KeyTable.XK_Page_Up, 'PageUp', 'Page up'],
-    ['PgDn', KeyTable.XK_Page_Down, 'PageDown', 'Page down'],
-    ['Ins', KeyTable.XK_Insert, 'Insert', 'Insert'],
-    ['Del', KeyTable.XK_Delete, 'Delete', 'Delete'],
-    ['PrtSc', KeyTable.XK_Print, 'PrintScreen', 'Print screen'],
-    ...Array.from({ length: 12 }, (_, i) => [`F${i + 1}`, KeyTable.XK_F1 + i, `F${i + 1}`]),
+    [
+        ['Esc', KeyTable.XK_Escape, 'Escape'],
+        ['Tab', KeyTable.XK_Tab, 'Tab'],
+        ['Enter', KeyTable.XK_Return, 'Enter'],
+        ['Ins', KeyTable.XK_Insert, 'Insert', 'Insert'],
+        ['Del', KeyTable.XK_Delete, 'Delete', 'Delete'],
+        ['PrtSc', KeyTable.XK_Print, 'PrintScreen', 'Print screen'],
+    ],
+    [
+        ['←', KeyTable.XK_Left, 'ArrowLeft', 'Left'],
+        ['↑', KeyTable.XK_Up, 'ArrowUp', 'Up'],
+        ['↓', KeyTable.XK_Down, 'ArrowDown', 'Down'],
+        ['→', KeyTable.XK_Right, 'ArrowRight', 'Right'],
+        ['Home', KeyTable.XK_Home, 'Home'],
+        ['End', KeyTable.XK_End, 'End'],
+        ['PgUp', KeyTable.XK_Page_Up, 'PageUp', 'Page up'],
+        ['PgDn', KeyTable.XK_Page_Down, 'PageDown', 'Page down'],
+    ],
+    Array.from({ length: 12 }, (_, i) => [`F${i + 1}`, KeyTable.XK_F1 + i, `F${i + 1}`]),
 ];
 
 // Keys of a phone's keyboard that are no text.
@@ -53,9 +57,10 @@ export class Keys {
     constructor(session) {
         this.session = session;
         this.text = $('typing');
-        $('held').append(...modifiers.map(key => this.modifier(...key)));
-        $('pressed').append(...others.map(([label, keysym, code, name]) =>
-            button(label, name, () => this.session()?.sendKey(keysym, code))));
+        const [held, ...groups] = $('keys-panel').children;
+        held.append(...modifiers.map(key => this.modifier(...key)));
+        groups.forEach((group, i) => group.append(...others[i].map(([label, keysym, code, name]) =>
+            button(label, name, () => this.session()?.sendKey(keysym, code)))));
         this.onScreen();
     }
 

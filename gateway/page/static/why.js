@@ -41,9 +41,9 @@ export async function whyRefused(url) {
     return { reason: answer.status >= 500 && text || 'The gateway did not open the connection.', wait: true };
 }
 
-// sentence makes one of a server's text.
-function sentence(text) {
-    text = text.trim().slice(0, 300);
+// sentence makes one of a server's text. QEMU ends its own with a NUL.
+export function sentence(text) {
+    text = text.replace(/[\0-\x1f]+/g, ' ').trim().slice(0, 300);
     if (!text) return '';
     text = text[0].toUpperCase() + text.slice(1);
     return /[.!?]$/.test(text) ? text : `${text}.`;

@@ -11,6 +11,7 @@ import (
 
 	"virtls/authz"
 	"virtls/finding"
+	"virtls/internal/qopts"
 	"virtls/object"
 	"virtls/proto/nbd"
 )
@@ -98,9 +99,8 @@ func (list Exports) check(secure bool) error {
 // name=NAME[,tls-authz=ID][,allow=PATTERN]..., with commas in values doubled.
 func ParseExport(text string) (Exported, error) {
 	var e Exported
-	for part := range strings.SplitSeq(strings.ReplaceAll(text, ",,", "\x00"), ",") {
+	for _, part := range qopts.Split(text) {
 		key, value, ok := strings.Cut(part, "=")
-		value = strings.ReplaceAll(value, "\x00", ",")
 		switch {
 		case key == "tls-authz" && value == "":
 			return e, kindOptions.Found("export", text).WithText("tls-authz names no list").WithFix("leave it out, or name an object").Usage()
@@ -111,7 +111,7 @@ func ParseExport(text string) (Exported, error) {
 		case ok && key == "allow":
 			e.Allow = append(e.Allow, value)
 		default:
-			return e, kindOptions.Found("export", text).WithText("%q is not one of name=, tls-authz=, allow=", strings.ReplaceAll(part, "\x00", ",,")).
+			return e, kindOptions.Found("export", text).WithText("%q is not one of name=, tls-authz=, allow=", strings.ReplaceAll(part, ",", ",,")).
 				WithFix("double the commas of a name: allow=O=Example,,CN=backup").Usage()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"virtls/internal/qjson"
+	"virtls/internal/qopts"
 )
 
 // typeKey is the key whose value may stand alone at the beginning of a text.
@@ -52,7 +53,7 @@ func parseKeyval(text string) (obj qjson.Object, help bool, err error) {
 				return nil, false, malformed(word, "Expected '=' after parameter '%s'", word)
 			}
 			var value string
-			value, text = cutValue(text[end+1:])
+			value, text = qopts.Cut(text[end+1:])
 			if at := root.set(path, value); at != nil {
 				return nil, false, inconsistent(at)
 			}
@@ -75,21 +76,6 @@ func malformed(parameter, format string, args ...any) error {
 func inconsistent(path []string) error {
 	key := strings.Join(path, ".")
 	return malformed(key, "Parameters '%s.*' used inconsistently", key)
-}
-
-// cutValue returns the value at the start of text, in which ",," stands for a
-// comma, and what follows the single comma that ends it.
-func cutValue(text string) (value, rest string) {
-	var b strings.Builder
-	for {
-		before, after, found := strings.Cut(text, ",")
-		b.WriteString(before)
-		if !found || !strings.HasPrefix(after, ",") {
-			return b.String(), after
-		}
-		b.WriteByte(',')
-		text = after[1:]
-	}
 }
 
 // splitKey returns the parts of a key: names, and after the first also indexes.

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"virtls/internal/qjson"
+	"virtls/internal/qopts"
 )
 
 // parseOptions reads key=value,... as the emulator's command line does
@@ -28,10 +29,10 @@ func parseOptions(text string) (obj qjson.Object, shorts []short) {
 		switch {
 		case end >= 0 && text[end] == '=':
 			key := text[:end]
-			value, text = cutValue(text[end+1:])
+			value, text = qopts.Cut(text[end+1:])
 			add(key, value)
 		case first:
-			value, text = cutValue(text)
+			value, text = qopts.Cut(text)
 			add(typeKey, value)
 		default:
 			var word string

@@ -208,19 +208,7 @@ func (c *Certificate) readOptional(in *cryptobyte.String) error {
 // ParseCertificatesPEM reads all certificates in data, at least one, with any
 // text around them.
 func ParseCertificatesPEM(data []byte) ([]*Certificate, error) {
-	blocks, err := pemBlocks(data, "certificate", PEMCertificate, "X509 CERTIFICATE")
-	if err != nil {
-		return nil, err
-	}
-	var certs []*Certificate
-	for i, block := range blocks {
-		c, err := ParseCertificate(block.der)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d of %d: %w", i+1, len(blocks), err)
-		}
-		certs = append(certs, c)
-	}
-	return certs, nil
+	return parsePEM(data, "certificate", ParseCertificate, PEMCertificate, "X509 CERTIFICATE")
 }
 
 // PEM returns the certificate in PEM form, without text.

@@ -171,19 +171,7 @@ func readRevoked(in *cryptobyte.String) (revoked []RevokedCertificate, ok bool) 
 
 // ParseCRLsPEM reads all CRLs in data, at least one, with any text around them.
 func ParseCRLsPEM(data []byte) ([]*CRL, error) {
-	blocks, err := pemBlocks(data, "CRL", PEMCRL)
-	if err != nil {
-		return nil, err
-	}
-	var crls []*CRL
-	for i, block := range blocks {
-		c, err := ParseCRL(block.der)
-		if err != nil {
-			return nil, fmt.Errorf("CRL %d of %d: %w", i+1, len(blocks), err)
-		}
-		crls = append(crls, c)
-	}
-	return crls, nil
+	return parsePEM(data, "CRL", ParseCRL, PEMCRL)
 }
 
 // A CRLSpec is a certificate revocation list to be made.

@@ -124,6 +124,23 @@ func (b *pemBlock) readHeaders(body []byte) []byte {
 	return body
 }
 
+// parsePEM parses the blocks with one of the labels, at least one.
+func parsePEM[T any](data []byte, what string, parse func(der []byte) (T, error), labels ...string) ([]T, error) {
+	blocks, err := pemBlocks(data, what, labels...)
+	if err != nil {
+		return nil, err
+	}
+	var list []T
+	for i, block := range blocks {
+		v, err := parse(block.der)
+		if err != nil {
+			return nil, fmt.Errorf("%s %d of %d: %w", what, i+1, len(blocks), err)
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
 // pemBlocks returns the blocks with one of the labels, at least one: what
 // names them in the error. Other blocks and text around them are passed over.
 func pemBlocks(data []byte, what string, labels ...string) (blocks []pemBlock, err error) {

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"virtls/internal/wait"
 	"virtls/tlsengine"
 )
 
@@ -137,7 +138,7 @@ func (c *Conn) handshake(ctx context.Context) error {
 			return nil
 		case Signing:
 			// Handshake says why it failed, if it did.
-			_, _ = within(ctx, func() (any, error) { return nil, c.native.Sign() })
+			_, _ = wait.For(ctx, func() (any, error) { return nil, c.native.Sign() })
 			if ctx.Err() != nil {
 				return c.s.failed(context.Cause(ctx))
 			}

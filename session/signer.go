@@ -8,28 +8,8 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"io"
+	"virtls/internal/wait"
 )
-
-// within waits for what f returns no longer than the context lasts. f goes on to
-// its end in a goroutine of its own.
-func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1) // there may be nobody any more to take it
-	go func() {
-		value, err := f()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
-	}
-}
 
 // An impatientSigner is a key for crypto/tls, which waits for as long as a key
 // takes.
@@ -39,7 +19,7 @@ type impatientSigner struct {
 }
 
 func (s impatientSigner) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return within(s.ctx, func() ([]byte, error) { return s.Signer.Sign(rand, digest, opts) })
+	return wait.For(s.ctx, func() ([]byte, error) { return s.Signer.Sign(rand, digest, opts) })
 }
 
 // impatient returns a certificate whose key is waited for no longer than the

@@ -10,6 +10,7 @@ import (
 
 	"virtls/ca"
 	"virtls/finding"
+	"virtls/internal/wait"
 	"virtls/pki"
 	"virtls/pki/dn"
 )
@@ -201,7 +202,7 @@ func (c *caImportCmd) read(a *app, ad *ca.Adoption) (err error) {
 		}
 	}
 	if c.Index != "" {
-		index, err := await(a.ctx, func() (*os.File, error) { return os.Open(c.Index) })
+		index, err := wait.For(a.ctx, func() (*os.File, error) { return os.Open(c.Index) })
 		if err != nil {
 			return kindUnreadable.Found(c.Index, "").Unable(err)
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"io/fs"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"virtls/finding"
 	"virtls/fleet"
 	"virtls/internal/atomicfile"
+	"virtls/internal/wait"
 	"virtls/pki"
 )
 
@@ -31,41 +31,19 @@ var (
 		"no certificate in the register fits", "virtls list shows all")
 )
 
-// await does what may block, such as opening a FIFO that nobody writes to. When
-// the context ends it returns at once; the process, which ends then, takes what
-// still blocks with it.
-func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := f()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
-}
-
 // input is readInput that an interrupt ends.
 func (a *app) input(path string) ([]byte, error) {
-	return await(a.ctx, func() ([]byte, error) { return readInput(path) })
+	return wait.For(a.ctx, func() ([]byte, error) { return readInput(path) })
 }
 
 // load is fleet.Load that an interrupt ends.
 func (a *app) load(path string) (*fleet.File, error) {
-	return await(a.ctx, func() (*fleet.File, error) { return fleet.Load(path) })
+	return wait.For(a.ctx, func() (*fleet.File, error) { return fleet.Load(path) })
 }
 
 // certificate is readCertificate that an interrupt ends.
 func (a *app) certificate(path string) (*pki.Certificate, error) {
-	return await(a.ctx, func() (*pki.Certificate, error) { return readCertificate(path) })
+	return wait.For(a.ctx, func() (*pki.Certificate, error) { return readCertificate(path) })
 }
 
 // readInput reads a file that a user names, "-" for standard input.

@@ -20,6 +20,7 @@ import (
 
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/internal/qopts"
 	"virtls/object"
 	"virtls/proto/nbd"
 	"virtls/qcow2"
@@ -187,13 +188,13 @@ func parseExport(text string) (nbdDisk, error) {
 	readOnly := ""
 	fields := map[string]*string{"name": &d.name, "file": &d.file, "format": &d.format, "description": &d.description, "snapshot": &d.snapshot, "tls-authz": &d.authz, "read-only": &readOnly}
 	seen := map[string]bool{}
-	for _, part := range strings.Split(strings.ReplaceAll(text, ",,", "\x00"), ",") {
+	for _, part := range qopts.Split(text) {
 		key, value, _ := strings.Cut(part, "=")
 		field := fields[key]
 		if field == nil || seen[key] || !strings.Contains(part, "=") {
 			return bad("%q is not one of name=, file=, format=, description=, snapshot=, read-only=, tls-authz=, or there twice", part)
 		}
-		*field, seen[key] = strings.ReplaceAll(value, "\x00", ","), true
+		*field, seen[key] = value, true
 	}
 	switch {
 	case d.file == "":

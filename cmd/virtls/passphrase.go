@@ -10,6 +10,7 @@ import (
 
 	"virtls/ca"
 	"virtls/finding"
+	"virtls/internal/wait"
 	"virtls/pki"
 )
 
@@ -62,14 +63,14 @@ func (a *app) passphrase(f PassphraseFlags, confirm bool) ca.Passphrase {
 func (a *app) readPassphrase(f PassphraseFlags, confirm bool) ([]byte, error) {
 	switch {
 	case f.PassphraseFile != "":
-		return await(a.ctx, func() ([]byte, error) { return readPassphraseFile(f.PassphraseFile) })
+		return wait.For(a.ctx, func() ([]byte, error) { return readPassphraseFile(f.PassphraseFile) })
 	case f.PassphraseFD != nil:
 		name := fmt.Sprintf("file descriptor %d", *f.PassphraseFD)
 		file := os.NewFile(uintptr(*f.PassphraseFD), name)
 		if file == nil {
 			return nil, kindPassphraseSource.Found(name, "").Unable(nil)
 		}
-		return await(a.ctx, func() ([]byte, error) { return firstLine(name, file) })
+		return wait.For(a.ctx, func() ([]byte, error) { return firstLine(name, file) })
 	}
 	if pass := os.Getenv(passphraseEnv); pass != "" {
 		os.Unsetenv(passphraseEnv)
@@ -87,7 +88,7 @@ func (a *app) keyPassphrase(key, file string) pki.PasswordFunc {
 	return func() ([]byte, error) {
 		switch {
 		case file != "":
-			return await(a.ctx, func() ([]byte, error) { return readPassphraseFile(file) })
+			return wait.For(a.ctx, func() ([]byte, error) { return readPassphraseFile(file) })
 		case !a.canAsk():
 			return nil, kindKeyEncrypted.Found(key, "").Unable(nil)
 		}

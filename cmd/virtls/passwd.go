@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"virtls/finding"
+	"virtls/internal/wait"
 	"virtls/sasl"
 )
 
@@ -49,9 +50,9 @@ func (c *passwdAddCmd) Run(a *app) error {
 func (a *app) password(c *passwdAddCmd) ([]byte, error) {
 	switch {
 	case c.PasswordFile == "-":
-		return await(a.ctx, func() ([]byte, error) { return firstLine("standard input", a.stdin) })
+		return wait.For(a.ctx, func() ([]byte, error) { return firstLine("standard input", a.stdin) })
 	case c.PasswordFile != "":
-		return await(a.ctx, func() ([]byte, error) { return readPassphraseFile(c.PasswordFile) })
+		return wait.For(a.ctx, func() ([]byte, error) { return readPassphraseFile(c.PasswordFile) })
 	case !a.canAsk():
 		return nil, kindPassphraseSource.Found("terminal", "none").WithText("there is no terminal to ask for a password on").
 			WithFix("virtls passwd add %s %s --password-file FILE", c.File, c.User).Unable(nil)

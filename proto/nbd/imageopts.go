@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"virtls/internal/qjson"
+	"virtls/internal/qopts"
 )
 
 // An Image is what QEMU's --image-opts or a json: file name describe: a chain of
@@ -65,28 +66,13 @@ func parseSettings(text string) (settings, error) {
 			key, _, _ = strings.Cut(key, ",")
 			return nil, inQEMU("Expected '=' after parameter '%s'", key)
 		}
-		s[key], text = cutValue(rest)
+		s[key], text = qopts.Cut(rest)
 	}
 	return s, nil
 }
 
 // inQEMU is an error in QEMU's words.
 func inQEMU(format string, args ...any) error { return fmt.Errorf(format, args...) }
-
-// cutValue returns the value at the start of text, in which ",," stands for a
-// comma, and what follows the single comma that ends it.
-func cutValue(text string) (value, rest string) {
-	var b strings.Builder
-	for {
-		before, after, found := strings.Cut(text, ",")
-		b.WriteString(before)
-		if !found || !strings.HasPrefix(after, ",") {
-			return b.String(), after
-		}
-		b.WriteByte(',')
-		text = after[1:]
-	}
-}
 
 // flatten enters a JSON value under a key.
 func (s settings) flatten(key string, v any) error {

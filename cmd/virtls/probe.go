@@ -15,6 +15,7 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/gateway"
+	"virtls/internal/wait"
 	"virtls/object"
 	"virtls/pki"
 	"virtls/probe"
@@ -132,7 +133,7 @@ func (c *probeCmd) login(a *app) (*sasl.Login, error) {
 	if c.PasswordFile == "" {
 		return nil, nil
 	}
-	password, err := await(a.ctx, func() ([]byte, error) {
+	password, err := wait.For(a.ctx, func() ([]byte, error) {
 		if c.PasswordFile == "-" {
 			return firstLine("standard input", a.stdin)
 		}

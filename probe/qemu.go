@@ -125,8 +125,12 @@ func options(text string) map[string]string {
 	const comma = "\x00"
 	for i, part := range strings.Split(strings.ReplaceAll(text, ",,", comma), ",") {
 		name, value, has := strings.Cut(part, "=")
-		if !has && i == 0 {
+		switch {
+		case has:
+		case i == 0:
 			name, value = "", part
+		default: // a switch: "websocket" is "websocket=on"
+			value = "on"
 		}
 		o[name] = strings.ReplaceAll(value, comma, ",")
 	}

@@ -207,6 +207,12 @@ func TestFindings(t *testing.T) {
 		"directory-unreadable": true, "user-unknown": true, "version-not-for-consumer": true, "fix-failed": true, // TestRefusals, TestMend
 		"key-on-several-hosts": true, "file-not-judged": true, // TestFleet, TestUnreadable
 	}
+	for _, s := range saslScenes { // TestPeerSASL
+		for _, want := range s.want {
+			_, code, _ := strings.Cut(want, " ")
+			elsewhere[code] = true
+		}
+	}
 	for _, code := range ownCodes(t) {
 		if !produced[code] && !elsewhere[code] {
 			t.Errorf("nothing here produces %s", code)

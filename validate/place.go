@@ -83,7 +83,7 @@ func rootsIn(dir string) []string {
 
 // isRoot tells whether a directory is a host's root or a home directory.
 func isRoot(dir string) bool {
-	for _, name := range []string{"etc/pki", ".pki/libvirt", ".pki/qemu"} {
+	for _, name := range []string{"etc/pki", "etc/sasl2", ".pki/libvirt", ".pki/qemu"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.IsDir() {
 			return true
 		}
@@ -126,7 +126,7 @@ func (t *tree) judgeRoot() {
 	if name := filepath.Base(string(t.root)); filepath.Base(filepath.Dir(string(t.root))) == "hosts" && t.staged {
 		t.names = append(t.names, name)
 	}
-	if t.view.isDir("/etc/pki") {
+	if t.view.isDir("/etc/pki") || t.view.isDir("/etc/sasl2") {
 		t.judgeHost()
 	}
 	for _, s := range []layout.Service{layout.Libvirt, layout.QEMU} {
@@ -145,6 +145,7 @@ func (t *tree) judgeHost() {
 	t.qemu()
 	t.homes()
 	t.psk()
+	t.sasl()
 	t.authorityKeys()
 	t.access()
 }
@@ -320,7 +321,9 @@ func (r *run) credentials(dir string) (*tree, error) {
 }
 
 // empty tells whether nothing was found that could be judged.
-func (t *tree) empty() bool { return len(t.sets) == 0 && len(t.keyFiles) == 0 && len(t.notes) == 0 }
+func (t *tree) empty() bool {
+	return len(t.sets) == 0 && len(t.keyFiles) == 0 && len(t.notes) == 0 && !t.found
+}
 
 // list returns the names of a directory's files, as the host has it.
 func (t *tree) list(dir string) (names []string) {

@@ -131,11 +131,14 @@ func (r *Result) summary(directories int) string {
 	if parts == nil {
 		parts = []string{"Nothing is wrong"}
 	}
-	place := "1 directory"
-	if directories != 1 {
-		place = fmt.Sprintf("%d directories", directories)
+	place := fmt.Sprintf(" in %d directories", directories)
+	switch directories {
+	case 0: // what was judged are no credentials
+		place = ""
+	case 1:
+		place = " in 1 directory"
 	}
-	return strings.Join(parts, ", ") + " in " + place + "."
+	return strings.Join(parts, ", ") + place + "."
 }
 
 func counted(n int, what string) string {

@@ -34,7 +34,8 @@ type tree struct {
 	notes        []note
 	certificates []Certificate
 	sets         []*set             // that were judged
-	keyFiles     []string           // files of pre-shared keys
+	keyFiles     []string           // files of pre-shared keys, of Kerberos keys and of passwords
+	found        bool               // a set-up of SASL
 	qemuUser     *access.Credential // as whom QEMU runs; nil if unknown
 	daemonUse    *layout.Use        // what libvirt's daemon reads, if there is one
 }

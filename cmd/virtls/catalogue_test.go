@@ -22,6 +22,7 @@ import (
 	_ "virtls/priority"
 	_ "virtls/proto/libvirt"
 	_ "virtls/proto/vnc"
+	_ "virtls/sasl/gssapi"
 	_ "virtls/session"
 	_ "virtls/tlsengine/scan"
 )

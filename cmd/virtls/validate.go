@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"virtls/finding"
+	"virtls/layout"
 	"virtls/layout/access"
 	"virtls/validate"
 )
@@ -25,6 +26,7 @@ type validateCmd struct {
 	Fix        bool `help:"Print a shell script that mends what was found." xor:"output"`
 	Now        bool `name:"run" help:"With --fix: do what is safe, which is modes, owners and labels, instead of printing, then judge again."`
 	Prometheus bool `help:"Print metrics for the textfile collector of Prometheus's node exporter." xor:"output"`
+	SASLConf   bool `name:"sasl-conf" help:"Print a configuration of Cyrus SASL for QEMU that is right for this machine or the root that is named." xor:"output"`
 }
 
 func (*validateCmd) Help() string {
@@ -41,6 +43,7 @@ Examples:
   virtls validate --for libvirt-server --against 9.0 pki/hosts/kvm1.example.com
   virtls validate --fix > mend.sh
   sudo virtls validate --fix --run
+  sudo virtls validate --sasl-conf > qemu.conf
   virtls validate --prometheus > /var/lib/prometheus/node-exporter/virtls.prom`
 }
 
@@ -57,6 +60,9 @@ func (c *validateCmd) Run(a *app) error {
 		return kindUsage.Found("--run", "").WithText("--run goes with --fix").Usage()
 	case c.Prometheus && a.json:
 		return kindUsage.Found("--prometheus", "").WithText("metrics are not JSON: --prometheus and --json exclude each other").Usage()
+	}
+	if c.SASLConf {
+		return c.printSASLConf(a)
 	}
 	r, err := c.result(a)
 	if err != nil {
@@ -85,6 +91,28 @@ func (c *validateCmd) Run(a *app) error {
 		return err
 	}
 	return c.verdict(r)
+}
+
+// printSASLConf prints a configuration of Cyrus SASL.
+func (c *validateCmd) printSASLConf(a *app) error {
+	switch {
+	case len(c.Dir) > 1:
+		return kindUsage.Found("--sasl-conf", strings.Join(c.Dir, ", ")).WithText("--sasl-conf is for one host at a time").Usage()
+	case a.json:
+		return kindUsage.Found("--sasl-conf", "").WithText("a configuration is not JSON: --sasl-conf and --json exclude each other").Usage()
+	}
+	o, err := c.options()
+	if err != nil {
+		return err
+	}
+	if len(c.Dir) == 1 {
+		o.Root = layout.Root(c.Dir[0])
+	}
+	text, err := validate.SASLConf(a.ctx, o)
+	if err == nil {
+		a.printf("%s", text)
+	}
+	return err
 }
 
 // mend makes what is safe and judges again. What could not be made is a finding.

@@ -38,6 +38,7 @@ function takeToken() {
 function address(scheme) {
     const url = new URL(`${document.body.dataset.root}websocket/${encodeURIComponent(machine)}`, location.href);
     url.protocol = scheme;
+    url.username = url.password = ''; // which an address of a page may have, and none of a websocket
     if (token) url.searchParams.set('token', token);
     return url;
 }

@@ -1,9 +1,7 @@
-package page
+package gateway
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,25 +31,24 @@ type chrome struct {
 
 var devTools = regexp.MustCompile(`DevTools listening on (ws://\S+)`)
 
-// chromium starts a browser that knows the addresses of some host names.
-func chromium(t *testing.T, ca *tls.Certificate, hosts ...string) *chrome {
+// chromium starts a browser.
+func chromium(t *testing.T, ca *authority) *chrome {
 	t.Helper()
 	peertest.NeedProgram(t, "chromium", "chromium")
 	peertest.NeedProgram(t, "certutil", "libnss3-tools")
 	home := t.TempDir()
-	pkix := filepath.Join(t.TempDir(), "ca.pem")
-	must(t, os.WriteFile(pkix, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate[0]}), 0o644))
+	trusted := filepath.Join(ca.dir(t, "", ""), "ca-cert.pem")
 	db := filepath.Join(home, ".local/share/pki/nssdb")
 	must(t, os.MkdirAll(db, 0o700))
 	for _, args := range [][]string{
 		{"-N", "-d", "sql:" + db, "--empty-password"},
-		{"-A", "-d", "sql:" + db, "-n", "test", "-t", "C,,", "-i", pkix},
+		{"-A", "-d", "sql:" + db, "-n", "test", "-t", "C,,", "-i", trusted},
 	} {
 		if out, err := exec.Command("certutil", args...).CombinedOutput(); err != nil {
 			t.Fatalf("certutil %s: %v\n%s", args, err, out)
 		}
 	}
-	p := peertest.Host.Start(t, peertest.Options{Home: home, Hosts: hosts}, peertest.Logged("DevTools listening on"), "chromium",
+	p := peertest.Host.Start(t, peertest.Options{Home: home}, peertest.Logged("DevTools listening on"), "chromium",
 		"--headless", "--no-sandbox", "--disable-gpu", "--in-process-gpu", "--renderer-process-limit=1", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--user-data-dir=/home/virtls/chromium",
 		"--remote-debugging-port=0", "--window-size=1280,800", "--hide-scrollbars", "--force-color-profile=srgb").Ready()
@@ -99,7 +96,18 @@ func command[P any](c cdp.Command[P, cdp.Empty], params P) action {
 // tab opens one.
 func (b *chrome) tab(t *testing.T, actions ...action) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(b.ctx)
+	return b.open(t, actions)
+}
+
+// stranger opens one that shares nothing with others, logins for example.
+func (b *chrome) stranger(t *testing.T, actions ...action) *tab {
+	t.Helper()
+	return b.open(t, actions, chromedp.WithNewBrowserContext())
+}
+
+func (b *chrome) open(t *testing.T, actions []action, o ...chromedp.ContextOption) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx, o...)
 	t.Cleanup(cancel)
 	messages := chromedp.Console(ctx)
 	go func() {
@@ -107,7 +115,7 @@ func (b *chrome) tab(t *testing.T, actions ...action) *tab {
 			if err != nil {
 				return
 			}
-			if m.Type == "debug" {
+			if m.Type == "debug" || strings.Contains(m.Text, "willReadFrequently") {
 				continue // advice
 			}
 			b.mu.Lock()
@@ -209,14 +217,16 @@ const ink = `(() => {
 	return cells.map(line => line.join('').trimEnd()).join('\n').trimEnd() + '\0' + digest;
 })()`
 
-var visible = regexp.MustCompile(`\S`)
+// lines are what ink tells of a text on the screen.
+func lines(text string) string {
+	return strings.TrimRight(regexp.MustCompile(`\S`).ReplaceAllString(text, "#"), " ")
+}
 
 // reads waits until the guest's screen has ink where a text has, and returns a digest of what it looks like.
 func (p *tab) reads(text string) string {
 	p.t.Helper()
-	want := strings.TrimRight(visible.ReplaceAllString(text, "#"), " ")
 	var got, digest string
-	for end := time.Now().Add(30 * time.Second); got != want; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); got != lines(text); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.shot("failed-" + p.t.Name())
 			p.t.Fatalf("the screen never showed %q; state %q", text, p.text("#state"))

@@ -1,9 +1,7 @@
-package page
+package gateway
 
 import (
-	"crypto/tls"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -13,48 +11,70 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"virtls/creds"
+	"virtls/gateway/page"
 	"virtls/internal/peertest"
 )
 
-const host = "gateway.example.com"
-
-// A person is a test's view of the page: a browser and a gateway.
+// A person is a test's view of a gateway: a browser, and a guest behind it.
 type person struct {
 	*chrome
-	gw    *bridge
+	*running
 	at    string // the gateway's address
+	alice string // the same, with alice's login
 	typed string // digest of the guest's screen after "virtls" was typed
+	guest *peertest.Proc
+	boot  func() *peertest.Proc
 }
 
-// Everything a person does with the page, in a real browser, with a real guest.
+// Everything that a person does with the page, in a real browser, through a gateway,
+// with a guest of a QEMU that wants a certificate of the gateway.
 func TestConsole(t *testing.T) {
-	if NoVNC() == "" {
+	if page.NoVNC() == "" {
 		peertest.Missing(t, "noVNC is not in this build", "make novnc")
 	}
-	ca := certify(t, nil, "Test CA")
-	gw := newBridge(t, certify(t, ca, host), showing(
-		Machine{"web1", "Web server in the first rack", "up"},
-		Machine{"db1", "", "down"},
-	), guest(t), map[string]string{"web1": "", "db1": "let me in", "old1": ""}, map[string]string{"old1": "secret"})
-	p := &person{chrome: chromium(t, ca, "127.0.0.1 "+host+" evil.example.com"), gw: gw, at: address(gw.Server, host)}
+	dir, port := shared().ca.dir(t, "localhost", "ec"), peertest.FreePort(t)
+	p := &person{boot: func() *peertest.Proc { return showingGuest(t, dir, port) }}
+	p.guest = p.boot()
+	o := Options{Protocol: VNC, Connect: Side{Credentials: holder(t, dir, creds.Client)}, VNC: Screens{
+		Web:      Side{address(t, "tls://127.0.0.1:0"), webHolder(t, dir)},
+		Accounts: accountsOf(t, map[string]string{"alice": passwordOfAlice, "bob": passwordOfAlice}),
+	}}
+	text := "machines:\n"
+	machine := func(name, description, user string) {
+		text += fmt.Sprintf("- {name: %s, description: %q, connect: 'tls://localhost:%d', users: [%s]}\n", name, description, port, user)
+	}
+	machine("web1", "Web server in the first rack", "alice")
+	machine("web2", "Web server in the second rack", "alice")
+	for i := range 40 {
+		machine(fmt.Sprintf("host%02d", i), hostile(i), "bob")
+	}
+	o.VNC.Machines = storeOf(t, &o, text)
+	p.running = runVNC(t, o)
+	p.at = strings.Replace(p.web(""), "127.0.0.1", "localhost", 1)
+	p.alice = strings.Replace(p.at, "//", "//alice:"+passwordOfAlice+"@", 1)
+	p.chrome = chromium(t, shared().ca)
+
 	t.Run("keyboard alone", p.keyboardAlone)
-	p.quiet(t)
 	t.Run("keys and text", p.keysAndText)
 	t.Run("phone", p.phone)
 	t.Run("clipboard", p.clipboard)
-	t.Run("full screen", p.fullScreen)
-	t.Run("login", p.login)
-	t.Run("many machines", func(t *testing.T) { p.manyMachines(t, ca) })
+	t.Run("many machines", p.manyMachines)
 	p.quiet(t)
-	t.Run("another origin", func(t *testing.T) { p.anotherOrigin(t, ca) })
+	t.Run("another origin", p.anotherOrigin)
+	t.Run("password", func(t *testing.T) { p.password(t, o.Connect.Credentials, port) })
 	t.Run("refusals", p.refusals)
 	t.Run("reconnection", p.reconnection)
 	p.quiet(t, "WebSocket", "Failed to load resource", "Connection closed (code:")
 }
 
-// reset has the guest boot again.
+// reset has the guest boot again, if there is anything typed.
 func (p *person) reset(tab *tab) {
 	tab.t.Helper()
+	tab.until(ink + ".includes('#')")
+	if got, _, _ := strings.Cut(eval[string](tab, ink), "\x00"); got == lines(greeting) {
+		return
+	}
 	tab.click("#ctrl-alt-del")
 	tab.reads(greeting)
 }
@@ -68,7 +88,7 @@ func (p *person) showsTyped(tab *tab) {
 }
 
 func (p *person) keyboardAlone(t *testing.T) {
-	tab := p.tab(t, chromedp.Navigate(p.at))
+	tab := p.tab(t, chromedp.Navigate(p.alice))
 	tab.shot("list")
 	tab.do(chromedp.KeyEvent(kb.Tab))
 	if got := eval[string](tab, "document.activeElement.querySelector('.name').innerText"); got != "web1" {
@@ -159,6 +179,7 @@ func (p *person) keysAndText(t *testing.T) {
 	}
 	tab.until("document.getElementById('clipboard-note').innerText === 'Typed.'")
 	tab.shot("clipboard-dark")
+	tab.fullScreen(t)
 }
 
 func (p *person) phone(t *testing.T) {
@@ -224,12 +245,10 @@ func (p *person) clipboard(t *testing.T) {
 	a.until("document.getElementById('clipboard-text').value === 'out of the clipboard'")
 }
 
-func (p *person) fullScreen(t *testing.T) {
-	tab := p.tab(t, chromedp.Navigate(p.at+"/console/web1"))
-	tab.state("connected")
+func (tab *tab) fullScreen(t *testing.T) {
 	tab.click("#full")
 	tab.until("document.getElementById('full').ariaPressed === 'true' && document.activeElement.localName === 'canvas'")
-	tab.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 300, 300))
+	tab.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 400, 550))
 	if bottom := eval[float64](tab, "document.getElementById('bar').getBoundingClientRect().bottom"); bottom > 10 {
 		t.Errorf("the buttons take %v pixels of the full screen", bottom)
 	}
@@ -242,12 +261,16 @@ func (p *person) fullScreen(t *testing.T) {
 	tab.until("document.fullscreenElement === null")
 }
 
-// A machine may ask for a password of its own.
-func (p *person) login(t *testing.T) {
-	tab := p.tab(t, chromedp.Navigate(p.at+"/console/old1"))
+// The gateway may ask for a password of viewers.
+func (p *person) password(t *testing.T, with *creds.Holder, port int) {
+	gw := runVNC(t, Options{
+		Connect: Side{address(t, fmt.Sprintf("tls://localhost:%d", port)), with}, Name: "old1", Hostname: "localhost",
+		VNC: Screens{Web: p.o.VNC.Web, PasswordFile: secretFile(t, passwordOfView)},
+	})
+	tab := p.tab(t, chromedp.Navigate(strings.Replace(gw.web("/console/old1"), "127.0.0.1", "localhost", 1)))
 	for _, tt := range []struct{ password, state, text string }{
-		{"wrong", "ended", "No connection. Authentication failed."},
-		{"secret", "connected", "Connected"},
+		{passwordWrong, "ended", "No connection. Authentication failed."},
+		{passwordOfView, "connected", "Connected"},
 	} {
 		tab.until("document.getElementById('state').innerText === 'A login is needed'")
 		if got := tab.focus(); got != "ask-password" {
@@ -256,7 +279,7 @@ func (p *person) login(t *testing.T) {
 		tab.shot("login")
 		tab.do(chromedp.KeyEvent(tt.password + kb.Enter))
 		if got := tab.state(tt.state); got != tt.text {
-			t.Errorf("after the %s password the state is %q", tt.password, got)
+			t.Errorf("after the password %s the state is %q", tt.password, got)
 		}
 		if tt.state == "ended" {
 			tab.do(chromedp.KeyEvent(kb.Enter))
@@ -265,24 +288,23 @@ func (p *person) login(t *testing.T) {
 	p.quiet(t, "Failed when connecting: Security negotiation failed")
 }
 
-func (p *person) manyMachines(t *testing.T, ca *tls.Certificate) {
-	var list []Machine
-	for i := range 40 {
-		list = append(list, Machine{fmt.Sprintf("web%02d", i), "Web server", []string{"up", "down", ""}[i%3]})
+// hostile describes a machine.
+func hostile(i int) string {
+	if i != 7 {
+		return "Web server"
 	}
-	list[7].Description = "Router \u202eof the \u2066first floor, with <a> long & \"hostile\" description" + strings.Repeat("x", 200)
-	s := serve(t, certify(t, ca, host), New(Options{
-		Machines: func(*http.Request) ([]Machine, error) { return list, nil },
-		Person:   func(*http.Request) string { return "CN=alice" },
-	}))
-	tab := p.tab(t, dark(), chromedp.Navigate(address(s, host)))
+	return "Router \u202eof the \u2066first floor, with <a> long & \"hostile\" description" + strings.Repeat("x", 200)
+}
+
+func (p *person) manyMachines(t *testing.T) {
+	tab := p.stranger(t, dark(), chromedp.Navigate(strings.Replace(p.alice, "alice", "bob", 1)))
 	tab.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent("FLOOR rout"))
 	if got := tab.text("#found"); got != "1 of 40 machines" {
 		t.Errorf("the search says %q", got)
 	}
 	tab.shot("search-dark")
 	tab.do(chromedp.KeyEvent(kb.Tab))
-	if got := eval[string](tab, "document.activeElement.querySelector('.name').innerText"); got != "web07" {
+	if got := eval[string](tab, "document.activeElement.querySelector('.name').innerText"); got != "host07" {
 		t.Errorf("the search is followed by %q", got)
 	}
 }

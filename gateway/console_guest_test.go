@@ -1,11 +1,13 @@
-package page
+package gateway
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"virtls/creds"
 	"virtls/internal/peertest"
 )
 
@@ -38,24 +40,12 @@ func bootSector() []byte {
 	return sector
 }
 
-// guest boots the boot sector, and returns the UNIX socket of its screen.
-func guest(t *testing.T) string {
+// showingGuest boots the boot sector, with its screen on a port, which it keeps if it boots again.
+func showingGuest(t *testing.T, dir string, port int) *peertest.Proc {
 	t.Helper()
 	disk := filepath.Join(t.TempDir(), "disk")
 	must(t, os.WriteFile(disk, bootSector(), 0o600))
-	// A name that is short enough for a socket.
-	dir, err := os.MkdirTemp("", "page")
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "vnc")
-	peertest.Host.Start(t, peertest.Options{}, peertest.ListeningUnix(socket), "qemu-system-x86_64", "-accel", "tcg", "-machine", "pc", "-m", "16",
-		"-nodefaults", "-no-user-config", "-vga", "std", "-display", "none", "-drive", "if=floppy,format=raw,file="+disk, "-vnc", "unix:"+socket).Ready()
-	return socket
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return peertest.Host.Start(t, peertest.Options{}, peertest.Listening(port), "qemu-system-x86_64", append(qemuCreds(dir, creds.Server),
+		"-accel", "tcg", "-machine", "pc", "-m", "16", "-nodefaults", "-no-user-config", "-vga", "std", "-display", "none",
+		"-drive", "if=floppy,format=raw,file="+disk, "-vnc", fmt.Sprintf("127.0.0.1:%d,tls-creds=tls0", port-5900))...).Ready()
 }

@@ -47,8 +47,8 @@ type nbdServeCmd struct {
 
 func (*nbdServeCmd) Help() string {
 	return `Serves disks to QEMU, nbdkit's and libnbd's programs, the kernel's nbd-client and virtls. With --tls-creds clients
-must use TLS before anything else is told them. SIGHUP and changed files load credentials anew. SIGTERM stops
-listening, answers what was asked, and ends.
+must use TLS before anything else is told them. SIGHUP and changed files load credentials anew, changed files access
+lists too. SIGTERM stops listening, answers what was asked, and ends.
 
 Examples:
   virtls nbd serve --format raw disk.raw
@@ -76,7 +76,8 @@ func (c *nbdServeCmd) Run(a *app) error {
 	}
 	// A server lives long and has little garbage; what it holds is to stay bounded.
 	debug.SetGCPercent(100)
-	r, err := c.registry(a, nil)
+	log := slog.New(slog.NewTextHandler(a.stderr, nil))
+	r, err := c.registry(a, func(id string, err error) { reportList(log, id, err) })
 	if a.wantsHelp(err) {
 		return nil
 	}
@@ -84,7 +85,6 @@ func (c *nbdServeCmd) Run(a *app) error {
 		return err
 	}
 	defer r.Close()
-	log := slog.New(slog.NewTextHandler(a.stderr, nil))
 	s := &nbd.Server{
 		AllowPlain: c.TLSOptional, Log: func(e nbd.Event) { logNBD(log, e) },
 		Limits: nbd.Limits{Connections: c.MaxConnections, Handshake: c.HandshakeTimeout},

@@ -17,6 +17,8 @@ var (
 		"the server has no export of that name, or does not show it to this client", "virtls nbd list shows the names; servers with access lists hide what a client may not see")
 	kindRefused = finding.Define("nbd-refused", finding.Error,
 		"the server refuses what was asked of it", "the text says what, and what the server says about it")
+	kindDenied = finding.Define("nbd-denied", finding.Error,
+		"the access list of an export keeps it from a client, who is told that there is no such export", "put the client's name on the list if it may come in")
 	kindProtocol = finding.Define("nbd-protocol", finding.Error,
 		"the connection ended, or the server broke the protocol, before an export could be used", "after a TLS handshake this is how QEMU's servers refuse a client's certificate or name: look there")
 )

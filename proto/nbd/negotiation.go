@@ -20,6 +20,7 @@ type negotiation struct {
 	peer   Peer
 	heard  bool   // the client said something
 	wanted string // the export that it asked for last
+	denied bool   // the log has been told that it may not have one
 
 	fixed, noZeroes bool
 	mode            mode
@@ -218,8 +219,7 @@ func (n *negotiation) exportName() (*Export, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.wanted = string(name)
-	export := n.server.find(n.wanted, n.peer)
+	export := n.find(string(name))
 	if export == nil {
 		return nil, errors.New("export not found")
 	}
@@ -233,6 +233,18 @@ func (n *negotiation) exportName() (*Export, error) {
 		return nil, endOf(err, "the answer to EXPORT_NAME")
 	}
 	return export, nil
+}
+
+// find returns an export that the client may see, nil if there is none of that
+// name. Denials are logged once for a connection, however often it asks.
+func (n *negotiation) find(name string) *Export {
+	n.wanted = name
+	export, denied := n.server.find(name, n.peer)
+	if denied != nil && !n.denied {
+		n.denied = true
+		n.server.log(Event{Denied, n.plain.RemoteAddr(), n.peer, name, denied})
+	}
+	return export
 }
 
 func (n *negotiation) list() error {
@@ -272,7 +284,7 @@ func (n *negotiation) info() (*Export, error) {
 	if n.left > 0 {
 		return nil, n.badLength()
 	}
-	export := n.server.find(name, n.peer)
+	export := n.find(name)
 	if export == nil {
 		return nil, n.unknownExport(name)
 	}
@@ -339,7 +351,7 @@ func (n *negotiation) metaContext() error {
 	if !ok {
 		return err
 	}
-	export := n.server.find(name, n.peer)
+	export := n.find(name)
 	if export == nil {
 		return n.unknownExport(name)
 	}

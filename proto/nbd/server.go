@@ -73,6 +73,7 @@ const (
 	Opened  EventKind = "opened"  // the client uses an export
 	Closed  EventKind = "closed"  // it does not any more
 	Refused EventKind = "refused" // it never did
+	Denied  EventKind = "denied"  // it asked for one that an access list keeps from it; told once for a connection
 )
 
 func (s *Server) log(e Event) {
@@ -155,31 +156,41 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) error {
 func (s *Server) visible(p Peer) []*Export {
 	var list []*Export
 	for i := range s.Exports {
-		if e := &s.Exports[i]; e.allows(p) {
+		if e := &s.Exports[i]; e.denies(p) == nil {
 			list = append(list, e)
 		}
 	}
 	return list
 }
 
-// find returns an export that a peer may see, nil if there is none of that name.
-func (s *Server) find(name string, p Peer) *Export {
+// find returns the export of that name, nil if there is none or the peer may not
+// see it; denied is then why.
+func (s *Server) find(name string, p Peer) (found *Export, denied error) {
 	i := slices.IndexFunc(s.Exports, func(e Export) bool { return e.Name == name })
-	if i < 0 || !s.Exports[i].allows(p) {
-		return nil
+	if i < 0 {
+		return nil, nil
 	}
-	return &s.Exports[i]
+	if err := s.Exports[i].denies(p); err != nil {
+		return nil, err
+	}
+	return &s.Exports[i], nil
 }
 
-func (e *Export) allows(p Peer) bool {
-	if e.Access == nil {
-		return true
-	}
-	if !p.Secured || p.Name == "" {
-		return false
+// denies tells why a peer may not see the export, nil if it may.
+func (e *Export) denies(p Peer) error {
+	switch {
+	case e.Access == nil:
+		return nil
+	case !p.Secured:
+		return kindDenied.Found("the client", "a connection without TLS").Wrong()
+	case p.Name == "":
+		return kindDenied.Found("the client", "a client without a name").Wrong()
 	}
 	ok, err := e.Access.Allowed(p.Name)
-	return ok && err == nil
+	if err == nil && !ok {
+		err = kindDenied.Found("the client", p.Name).Wrong()
+	}
+	return err
 }
 
 // endOf makes an unexpected end of a connection readable.

@@ -6,12 +6,11 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"virtls/finding"
+	"virtls/internal/peertest"
 )
 
 func must(t testing.TB, err error) {
@@ -19,24 +18,6 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// shown is what a console has written.
-type shown struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (s *shown) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *shown) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
 }
 
 func TestRunScript(t *testing.T) {
@@ -70,7 +51,7 @@ func TestRunScript(t *testing.T) {
 				keyboard.WriteString(tt.input)
 				keyboard.Close()
 			}
-			var out shown
+			var out peertest.Log
 			end, n, err := Run(tt.ctx, ours, Options{In: in, Out: &out, Escape: DefaultEscape, Linger: 50 * time.Millisecond})
 			if tt.failed != "" {
 				if err == nil || err.Error() != tt.failed {

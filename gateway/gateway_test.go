@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/internal/peertest"
 	"virtls/pki"
 	"virtls/pki/dn"
 	"virtls/session"
@@ -141,22 +141,7 @@ func holder(t testing.TB, dir string, end creds.Endpoint) *creds.Holder {
 }
 
 // A journal is a log that tests can look at.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
+type journal struct{ peertest.Log }
 
 // await waits until the log has a line with all the texts, and returns it.
 func (j *journal) await(t testing.TB, texts ...string) string {
@@ -241,38 +226,11 @@ func (r *running) open(t testing.TB, dir string) (*session.Conn, error) {
 // where it listens.
 func serve(t testing.TB, network string, answer func(net.Conn)) string {
 	t.Helper()
-	at := "127.0.0.1:0"
+	at := peertest.Serve(t, network, answer)
 	if network == "unix" {
-		at = filepath.Join(socketDir(t), "service")
+		return "unix://" + at.String()
 	}
-	l, err := net.Listen(network, at)
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				answer(c)
-			}()
-		}
-	}()
-	if network == "unix" {
-		return "unix://" + at
-	}
-	return "tcp://" + l.Addr().String()
-}
-
-// socketDir returns a directory whose name is short enough for sockets.
-func socketDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "gw")
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
+	return "tcp://" + at.String()
 }
 
 func echo(c net.Conn) { io.Copy(c, c) }
@@ -302,7 +260,7 @@ func TestBothWays(t *testing.T) {
 			})
 			listen := "tcp://127.0.0.1:0"
 			if network == "unix" {
-				listen = "unix://" + filepath.Join(socketDir(t), "front")
+				listen = "unix://" + filepath.Join(peertest.SocketDir(t), "front")
 			}
 			back := run(t, Options{
 				Listen:   Side{Address: address(t, listen)},

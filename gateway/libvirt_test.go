@@ -160,7 +160,7 @@ func TestVirshToTLSLibvirtd(t *testing.T) {
 			{"daemon of another name", "admin", "example.com", "peer-name-mismatch"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
-				sock := filepath.Join(socketDir(t), "libvirt-sock")
+				sock := filepath.Join(peertest.SocketDir(t), "libvirt-sock")
 				gw := run(t, Options{
 					Protocol: Libvirt, Hostname: tt.hostname,
 					Listen:  Side{Address: address(t, "unix://"+sock+"?mode=0666")},

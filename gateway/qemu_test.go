@@ -56,7 +56,7 @@ type guest struct {
 // boot starts QEMU without KVM, devices or disks.
 func boot(t *testing.T, g peertest.Generation, rom string, args ...string) *guest {
 	t.Helper()
-	sock := filepath.Join(socketDir(t), "qmp")
+	sock := filepath.Join(peertest.SocketDir(t), "qmp")
 	p := g.Start(t, peertest.Options{}, peertest.ListeningUnix(sock), "qemu-system-x86_64", append([]string{
 		"-accel", "tcg", "-machine", "pc", "-m", "32", "-nodefaults", "-no-user-config", "-display", "none", "-bios", rom,
 		"-qmp", "unix:" + sock + ",server=on,wait=off"}, args...)...).Ready()
@@ -106,7 +106,7 @@ func (q *guest) do(command string, args any) json.RawMessage {
 // count reads what the guest has counted.
 func (q *guest) count() (n uint32) {
 	q.t.Helper()
-	file := filepath.Join(socketDir(q.t), "memory")
+	file := filepath.Join(peertest.SocketDir(q.t), "memory")
 	q.do("pmemsave", map[string]any{"val": 0x1000, "size": 4, "filename": file})
 	b, err := os.ReadFile(file)
 	must(q.t, err)
@@ -135,7 +135,7 @@ func TestQemuChardevBehind(t *testing.T) {
 	server := ca.dir(t, "localhost", "ec")
 	rom := firmware(t)
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
-		sock := filepath.Join(socketDir(t), "chardev")
+		sock := filepath.Join(peertest.SocketDir(t), "chardev")
 		boot(t, g, rom, "-chardev", "socket,id=c0,server=on,wait=off,path="+sock, "-serial", "chardev:c0").runs()
 		gw := run(t, Options{
 			Listen:  Side{address(t, "tls://127.0.0.1:0"), holder(t, server, creds.Server)},

@@ -15,6 +15,7 @@ import (
 
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/internal/peertest"
 )
 
 // native returns credentials that our own engine serves.
@@ -206,7 +207,7 @@ func TestQueueByClient(t *testing.T) {
 	if second := q.enter("unix:pid=1,uid=0"); second.ahead != first.done {
 		t.Error("a process does not wait for its own earlier connection")
 	}
-	gw := run(t, Options{Listen: Side{Address: address(t, "unix://"+filepath.Join(socketDir(t), "s"))}, Connect: Side{Address: address(t, serve(t, "unix", echo))}})
+	gw := run(t, Options{Listen: Side{Address: address(t, "unix://"+filepath.Join(peertest.SocketDir(t), "s"))}, Connect: Side{Address: address(t, serve(t, "unix", echo))}})
 	c := gw.dial(t)
 	exchange(t, c, "hello")
 	if want := fmt.Sprintf("unix:pid=%d,", os.Getpid()); !strings.HasPrefix(gw.Status().Connections[0].Peer, want) {
@@ -327,7 +328,7 @@ func TestDrain(t *testing.T) {
 // A socket that nobody listens on is replaced, one in use is not, and a file
 // never.
 func TestUNIXListener(t *testing.T) {
-	path := filepath.Join(socketDir(t), "listener")
+	path := filepath.Join(peertest.SocketDir(t), "listener")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	must(t, err)
 	l.SetUnlinkOnClose(false)
@@ -358,7 +359,7 @@ func TestUNIXListener(t *testing.T) {
 func TestUNIXListenerModeFromTheStart(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
-	a := address(t, "unix://"+filepath.Join(socketDir(t), "s")+"?mode=0600")
+	a := address(t, "unix://"+filepath.Join(peertest.SocketDir(t), "s")+"?mode=0600")
 	var lc net.ListenConfig
 	l, err := a.bindUNIX(t.Context(), &lc)
 	must(t, err)

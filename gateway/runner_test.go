@@ -17,6 +17,7 @@ import (
 
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/internal/peertest"
 )
 
 // Credentials are loaded anew while a connection lives: by SIGHUP and when files
@@ -31,7 +32,7 @@ func TestReload(t *testing.T) {
 		Connect: Side{Address: address(t, serve(t, "unix", echo))}, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	must(t, err)
-	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(socketDir(t), "notify"), Net: "unixgram"})
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(peertest.SocketDir(t), "notify"), Net: "unixgram"})
 	must(t, err)
 	defer systemd.Close()
 	hup := make(chan os.Signal, 1)

@@ -29,26 +29,13 @@ func tlsServer(t *testing.T, path string) (port int, served chan session.State) 
 	t.Helper()
 	x, _, err := creds.LoadX509(creds.X509Options{Dir: path, Endpoint: creds.Server, NoVerifyPeer: true, NoSanityCheck: true})
 	must(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
 	served = make(chan session.State, 100)
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer nc.Close()
-				if c, err := session.Open(context.Background(), nc, session.Options{Credentials: x}); err == nil {
-					served <- c.State()
-					io.Copy(io.Discard, c)
-				}
-			}()
+	return peertest.ServePort(t, func(nc net.Conn) {
+		if c, err := session.Open(context.Background(), nc, session.Options{Credentials: x}); err == nil {
+			served <- c.State()
+			io.Copy(io.Discard, c)
 		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port, served
+	}), served
 }
 
 func target(t *testing.T, format string, args ...any) Target {

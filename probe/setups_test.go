@@ -284,19 +284,7 @@ func (l *lab) migration(object string) int {
 
 // listener serves connections by itself.
 func (l *lab) listener(serve func(net.Conn)) int {
-	n, err := net.Listen("tcp", "127.0.0.1:0")
-	must(l.t, err)
-	l.t.Cleanup(func() { n.Close() })
-	go func() {
-		for {
-			c, err := n.Accept()
-			if err != nil {
-				return
-			}
-			go serve(c)
-		}
-	}()
-	return n.Addr().(*net.TCPAddr).Port
+	return peertest.ServePort(l.t, serve)
 }
 
 // drops is a port whose queue is full: the kernel drops what comes, as a

@@ -2,6 +2,7 @@ package session
 
 import (
 	"testing"
+	"virtls/internal/peertest"
 )
 
 // A handshake with certificates at both ends, in memory.
@@ -11,7 +12,7 @@ func BenchmarkHandshake(b *testing.B) {
 		b.Run(string(engine), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				a, c := connected(b)
+				a, c := peertest.Pair(b)
 				both(b, a, c, server, client)
 				a.Close()
 				c.Close()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"virtls/creds"
+	"virtls/internal/peertest"
 )
 
 // record is a TLS record.
@@ -48,7 +49,7 @@ func TestBadPeers(t *testing.T) {
 					if end == creds.Client {
 						o = client
 					}
-					a, b := connected(t)
+					a, b := peertest.Pair(t)
 					sent := make(chan int, 1)
 					go func() {
 						total := 0
@@ -86,7 +87,7 @@ func TestGarbageLater(t *testing.T) {
 		for _, garbage := range [][]byte{[]byte("NBDMAGIC"), record(23, make([]byte, 100)), record(23, make([]byte, 5)), {23, 3, 3, 0xff, 0xff, 1}} {
 			noneLeft(t)
 			server, client := x509Pair(t, engine)
-			a, b := connected(t)
+			a, b := peertest.Pair(t)
 			s, c := both(t, a, b, server, client)
 			_, err := b.Write(garbage)
 			must(t, err)

@@ -116,7 +116,7 @@ func TestReloadUnderLoad(t *testing.T) {
 			})
 			must(t, err)
 			// One that lives through all of it.
-			a, b := connected(t)
+			a, b := peertest.Pair(t)
 			oldServer, oldClient := both(t, a, b, Options{Credentials: holder.Current(), Engine: engine}, Options{Credentials: client, Engine: engine, Hostname: "localhost"})
 			stop, reloads := make(chan struct{}), 0
 			var reloading, wg sync.WaitGroup
@@ -254,7 +254,7 @@ func TestKeyUpdateUnderLoad(t *testing.T) {
 		noneLeft(t)
 		server, client := x509Pair(t, engine)
 		client.Engine = Native
-		a, b := connected(t)
+		a, b := peertest.Pair(t)
 		s, c := both(t, a, b, server, client)
 		stop := make(chan struct{})
 		var wg sync.WaitGroup

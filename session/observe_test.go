@@ -7,6 +7,7 @@ import (
 
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/internal/peertest"
 	"virtls/tlsengine"
 )
 
@@ -23,7 +24,7 @@ func TestObserve(t *testing.T) {
 		{"foreign server", foreign.dir(want{}), "", "TLS 1.3", "peer-untrusted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a, b := connected(t)
+			a, b := peertest.Pair(t)
 			served := make(chan error, 1)
 			go func() {
 				_, err := Open(t.Context(), a, Options{Credentials: load(t, creds.X509Options{Dir: tt.server, Endpoint: creds.Server, Priority: tt.priority})})
@@ -61,7 +62,7 @@ func TestObserve(t *testing.T) {
 // The state of a handshake that failed says how far it came.
 func TestStateOfFailure(t *testing.T) {
 	good := newAuthority(t, "").dir(want{})
-	a, b := connected(t)
+	a, b := peertest.Pair(t)
 	go func() {
 		Open(t.Context(), a, Options{Credentials: load(t, creds.X509Options{Dir: good, Endpoint: creds.Server, Priority: "NORMAL:-VERS-TLS1.3"})})
 		a.Close()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"virtls/internal/peertest"
 )
 
 // counted counts the writes to a connection.
@@ -22,7 +23,7 @@ func (c *counted) Write(p []byte) (int, error) {
 // Several records are sent at once, whichever engine makes them.
 func TestWritesAreGathered(t *testing.T) {
 	for _, engine := range engines {
-		a, b := connected(t)
+		a, b := peertest.Pair(t)
 		server, client := x509Pair(t, engine)
 		below := &counted{Conn: b}
 		s, c := both(t, a, below, server, client)

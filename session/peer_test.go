@@ -108,24 +108,11 @@ func TestPeerQemuNBD(t *testing.T) {
 // serve opens a session for each connection and echoes a line.
 func serve(t *testing.T, o Options) (port int, outcomes chan outcome) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
 	outcomes = make(chan outcome, 100)
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			outcomes <- serveOne(t.Context(), nc, o)
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port, outcomes
+	return peertest.ServePort(t, func(nc net.Conn) { outcomes <- serveOne(t.Context(), nc, o) }), outcomes
 }
 
 func serveOne(ctx context.Context, nc net.Conn, o Options) outcome {
-	defer nc.Close()
 	c, err := Open(ctx, nc, o)
 	if err != nil {
 		return outcome{nil, err}

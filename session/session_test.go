@@ -23,6 +23,7 @@ import (
 	"virtls/authz"
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/internal/peertest"
 	"virtls/pki"
 	"virtls/pki/dn"
 )
@@ -171,24 +172,10 @@ type outcome struct {
 	err error
 }
 
-// connected returns the ends of a TCP connection.
-func connected(t testing.TB) (a, b net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	a, err = net.Dial("tcp", l.Addr().String())
-	must(t, err)
-	b, err = l.Accept()
-	must(t, err)
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a, b
-}
-
 // open makes sessions at both ends of a pipe.
 func open(t testing.TB, server, client Options) (s, c outcome) {
 	t.Helper()
-	a, b := connected(t)
+	a, b := peertest.Pair(t)
 	var wg sync.WaitGroup
 	for _, end := range []struct {
 		nc  net.Conn

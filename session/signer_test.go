@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"virtls/creds"
+	"virtls/internal/peertest"
 )
 
 // heldKey is a key that signs when it is let go.
@@ -65,7 +66,7 @@ func TestSlowKey(t *testing.T) {
 					{"fails", gone, false, "the token is gone"},
 					{"hangs", gone, true, "not complete in time: enough"},
 				} {
-					a, b := connected(t)
+					a, b := peertest.Pair(t)
 					ctx, cancel := context.WithCancelCause(t.Context())
 					opened := make(chan error, 2)
 					go func() {
@@ -259,7 +260,7 @@ func TestNameIsProved(t *testing.T) {
 		priority := "NORMAL:-VERS-ALL:+VERS-TLS" + version
 		server, client := pskCreds(t, creds.PSKOptions{Priority: priority}, creds.PSKOptions{Username: "rich", Priority: priority},
 			"rich:30313233343536373839616263646566", "rich:66656463626139383736353433323130")
-		a, b := connected(t)
+		a, b := peertest.Pair(t)
 		go func() {
 			_, _ = Open(t.Context(), b, Options{Credentials: client})
 			b.Close()

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/websocket"
 
 	"virtls/creds"
+	"virtls/internal/peertest"
 )
 
 var engines = []EngineChoice{Std, Native}
@@ -88,7 +89,7 @@ var transports = []struct {
 	name string
 	make func(testing.TB) (a, b net.Conn)
 }{
-	{"TCP", connected},
+	{"TCP", peertest.Pair},
 	{"UNIX", connectedUnix},
 	{"pipes", func(t testing.TB) (a, b net.Conn) {
 		r1, w1, err := os.Pipe()
@@ -241,7 +242,7 @@ func TestCopyEnds(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(string(engine), func(t *testing.T) {
 			noneLeft(t)
-			a, b := connected(t)
+			a, b := peertest.Pair(t)
 			server, client := x509Pair(t, engine)
 			s, c := both(t, a, b, server, client)
 			ended := make(chan error, 1)
@@ -258,7 +259,7 @@ func TestCopyEnds(t *testing.T) {
 				t.Errorf("got %q of %d octets", got.String(), n)
 			}
 			// From one session to another.
-			a2, b2 := connected(t)
+			a2, b2 := peertest.Pair(t)
 			s2, c2 := both(t, a2, b2, server, client)
 			go func() {
 				_, err := c2.ReadFrom(c)
@@ -312,7 +313,7 @@ func TestWaitingEnds(t *testing.T) {
 		for _, tt := range tests {
 			t.Run(string(engine)+" "+tt.name, func(t *testing.T) {
 				noneLeft(t)
-				a, b := connected(t)
+				a, b := peertest.Pair(t)
 				s, c := both(t, a, b, server, client)
 				tt.end(c)
 				if err := tt.waits(c); !errors.Is(err, tt.want) {
@@ -329,7 +330,7 @@ func TestWaitingEnds(t *testing.T) {
 func TestBind(t *testing.T) {
 	for _, engine := range engines {
 		noneLeft(t)
-		a, b := connected(t)
+		a, b := peertest.Pair(t)
 		server, client := x509Pair(t, engine)
 		s, c := both(t, a, b, server, client)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -358,7 +359,7 @@ func TestBind(t *testing.T) {
 // way.
 func TestUnchecked(t *testing.T) {
 	for _, engine := range engines {
-		_, b := connected(t)
+		_, b := peertest.Pair(t)
 		_, client := x509Pair(t, engine)
 		c, err := NewConn(b, client)
 		must(t, err)

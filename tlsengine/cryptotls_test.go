@@ -3,9 +3,7 @@ package tlsengine
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"net"
 	"testing"
-	"time"
 
 	"virtls/internal/peertest"
 	"virtls/tlsengine/internal/wire"
@@ -32,19 +30,7 @@ func meetCryptoTLS(t *testing.T, what string, configs func() (Config, *tls.Confi
 			start, peer = Server, tls.Client
 		}
 		ok := t.Run(what+" "+role, func(t *testing.T) {
-			// Not net.Pipe, on which both ends may want to write.
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			must(t, err)
-			defer l.Close()
-			a, err := net.Dial("tcp", l.Addr().String())
-			must(t, err)
-			defer a.Close()
-			b, err := l.Accept()
-			must(t, err)
-			defer b.Close()
-			for _, nc := range []net.Conn{a, b} {
-				must(t, nc.SetDeadline(time.Now().Add(20*time.Second)))
-			}
+			a, b := peertest.TimedPair(t)
 			e, err := start(&ours)
 			must(t, err)
 			other := peer(b, std)

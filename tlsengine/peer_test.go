@@ -206,24 +206,11 @@ func TestPeerOpensslServer(t *testing.T) {
 // serve runs our server once per connection, as long as the test runs.
 func serve(t *testing.T, cfg Config) (port int, errs chan error) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
 	errs = make(chan error, 100)
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			errs <- serveOne(nc, cfg)
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port, errs
+	return peertest.ServePort(t, func(nc net.Conn) { errs <- serveOne(nc, cfg) }), errs
 }
 
 func serveOne(nc net.Conn, cfg Config) error {
-	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
 	e, err := Server(&cfg)
 	if err != nil {

@@ -35,7 +35,6 @@ func x509Dir(t *testing.T, ca, id issued) string {
 // emptyDisk is an NBD server of one export of a MiB of zeros, for a client that
 // wants TLS: just enough of the protocol for qemu-img and nbdinfo.
 func emptyDisk(nc net.Conn, cfg Config) error {
-	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
 	const size = 1 << 20
 	if _, err := nc.Write(append([]byte("NBDMAGICIHAVEOPT"), 0, 3)); err != nil {
@@ -117,20 +116,8 @@ func transmit(c conn) error {
 // serveDisk serves emptyDisk as long as the test runs.
 func serveDisk(t *testing.T, cfg Config) (port int, errs chan error) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
 	errs = make(chan error, 100)
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			errs <- emptyDisk(nc, cfg)
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port, errs
+	return peertest.ServePort(t, func(nc net.Conn) { errs <- emptyDisk(nc, cfg) }), errs
 }
 
 // qemu-img and nbdinfo as clients of ours, with keys and with certificates.

@@ -132,13 +132,7 @@ func TestSoakCryptoTLS(t *testing.T) {
 	id := ca.newLeaf(t, "ec")
 	for _, ourServer := range []bool{false, true} {
 		t.Run(fmt.Sprintf("our server %v", ourServer), func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			must(t, err)
-			defer l.Close()
-			a, err := net.Dial("tcp", l.Addr().String())
-			must(t, err)
-			b, err := l.Accept()
-			must(t, err)
+			a, b := peertest.Pair(t)
 			cfg := Config{Identities: []Identity{id.Identity}, RequestCertificate: true, Limits: soakLimits}
 			start, peer := Client, tls.Server
 			if ourServer {
@@ -163,13 +157,7 @@ func TestSoakCryptoTLS(t *testing.T) {
 func TestSoakOwn(t *testing.T) {
 	var ticks atomic.Int64
 	fast := func() time.Time { return time.Unix(ticks.Add(1), 0) }
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	must(t, err)
-	b, err := l.Accept()
-	must(t, err)
+	a, b := peertest.Pair(t)
 	client, err := Client(&Config{PSK: testPSK, Limits: soakLimits, Time: fast})
 	must(t, err)
 	server, err := Server(&Config{FindPSK: findPSK(testPSK), Limits: soakLimits, Time: fast})

@@ -80,8 +80,8 @@ func TestLocks(t *testing.T) {
 		}
 		running.Kill()
 
-		serve(t, "-t", "-k", filepath.Join(shortDir(t), "s"), "-f", "raw", filepath.Join(dir, "disk.raw"))
-		serve(t, "-t", "-k", filepath.Join(shortDir(t), "s"), "-r", "-f", "qcow2", filepath.Join(dir, "over.qcow2"))
+		serve(t, "-t", "-k", filepath.Join(peertest.SocketDir(t), "s"), "-f", "raw", filepath.Join(dir, "disk.raw"))
+		serve(t, "-t", "-k", filepath.Join(peertest.SocketDir(t), "s"), "-r", "-f", "qcow2", filepath.Join(dir, "over.qcow2"))
 		for _, c := range []struct{ line, want string }{
 			{"qemu-system-x86_64 -accel tcg -m 16 -nodefaults -display none -S -drive if=virtio,format=raw,file=disk.raw", `Failed to get shared "write" lock`},
 			{"qemu-system-x86_64 -accel tcg -m 16 -nodefaults -display none -S -drive if=virtio,format=qcow2,file=over.qcow2", `Failed to get "write" lock`},
@@ -96,15 +96,4 @@ func TestLocks(t *testing.T) {
 			}
 		}
 	})
-}
-
-// shortDir returns a directory whose name is short enough for sockets.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "nbd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }

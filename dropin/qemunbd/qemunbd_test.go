@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,29 +15,11 @@ import (
 	"virtls/internal/peertest"
 )
 
-// output may be written and read at the same time.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 // serve runs the program until the test ends. done is closed when it has ended.
-func serve(t *testing.T, args ...string) (stderr *output, done <-chan struct{}) {
+func serve(t *testing.T, args ...string) (stderr *peertest.Log, done <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	stderr = &output{}
+	stderr = &peertest.Log{}
 	ended := make(chan struct{})
 	pid := filepath.Join(t.TempDir(), "pid") // is there once the program listens
 	go func() {

@@ -79,10 +79,7 @@ func TestPullBackup(t *testing.T) {
 		if r := g.Run(t, peertest.Options{}, "qemu-img", "create", "-f", "qcow2", fleece, "1M"); r.Code != 0 {
 			t.Fatal(r)
 		}
-		// A name that is short enough for a socket.
-		dir := value(os.MkdirTemp("", "nbd"))
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		qmp := filepath.Join(dir, "qmp")
+		qmp := filepath.Join(peertest.SocketDir(t), "qmp")
 		g.Start(t, peertest.Options{}, peertest.ListeningUnix(qmp), "qemu-system-x86_64", "-accel", "tcg", "-m", "16", "-nodefaults", "-display", "none", "-S",
 			"-qmp", "unix:"+qmp+",server=on,wait=off", "-object", s.qemuObject(t, creds.Server),
 			"-blockdev", "driver=raw,node-name=disk,file.driver=file,file.filename="+path, "-device", "ide-hd,drive=disk",

@@ -2,23 +2,17 @@ package nbd_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"virtls/creds"
+	"virtls/internal/peertest"
 	"virtls/proto/nbd"
 	"virtls/session"
 )
@@ -47,56 +41,16 @@ func writeFile(t testing.TB, name string, data []byte) string {
 
 // The pre-shared key and the certificates of the tests, by file name.
 const (
-	pskUser = "rich"
-	pskLine = pskUser + ":000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
-	// clientDN is the client's name as access lists have it.
-	clientDN = "O=Example,CN=client1"
+	pskUser  = "rich"
+	pskLine  = pskUser + ":000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+	clientDN = peertest.ClientDN
 )
-
-var certificates = sync.OnceValue(func() map[string][]byte {
-	files := map[string][]byte{}
-	var caKey *ecdsa.PrivateKey
-	ca := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	issue := func(name string, c *x509.Certificate) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		if c.IsCA {
-			caKey = key
-		}
-		c.SerialNumber = big.NewInt(int64(len(files) + 1))
-		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, c, ca, key.Public(), caKey)
-		if err != nil {
-			panic(err)
-		}
-		private, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			panic(err)
-		}
-		files[name+"-cert.pem"] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-		files[name+"-key.pem"] = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-	}
-	leaf := func(name pkix.Name, usage x509.ExtKeyUsage) *x509.Certificate {
-		return &x509.Certificate{Subject: name, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage}}
-	}
-	issue("ca", ca)
-	server := leaf(pkix.Name{CommonName: "localhost"}, x509.ExtKeyUsageServerAuth)
-	server.DNSNames, server.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
-	issue("server", server)
-	issue("client", leaf(pkix.Name{Organization: []string{"Example"}, CommonName: "client1"}, x509.ExtKeyUsageClientAuth))
-	delete(files, "ca-key.pem")
-	return files
-})
 
 // credDir makes a directory of QEMU's credential files, without those that are named.
 func credDir(t testing.TB, without ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, data := range certificates() {
+	for name, data := range peertest.Certificates() {
 		writeFile(t, filepath.Join(dir, name), data)
 	}
 	writeFile(t, filepath.Join(dir, "keys.psk"), []byte(pskLine))

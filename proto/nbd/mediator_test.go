@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"virtls/creds"
+	"virtls/internal/peertest"
 	"virtls/proto/nbd"
 )
 
@@ -18,22 +19,9 @@ import (
 // of the export "nobody", and returns its port.
 func mediate(t *testing.T, secure nbd.Secure, port int) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_, _ = mediateOne(t.Context(), c, secure, nbd.Target{Network: "tcp", Host: "127.0.0.1", Port: strings.TrimPrefix(address(port), "127.0.0.1:")})
-			}()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port
+	return peertest.ServePort(t, func(c net.Conn) {
+		_, _ = mediateOne(t.Context(), c, secure, nbd.Target{Network: "tcp", Host: "127.0.0.1", Port: strings.TrimPrefix(address(port), "127.0.0.1:")})
+	})
 }
 
 func mediateOne(ctx context.Context, c net.Conn, secure nbd.Secure, to nbd.Target) (export string, err error) {
@@ -52,23 +40,6 @@ func mediateOne(ctx context.Context, c net.Conn, secure nbd.Secure, to nbd.Targe
 		return "", err
 	}
 	return m.Choose(ctx, func(name string, _ bool) bool { return name != "nobody" })
-}
-
-// pair returns both ends of a TCP connection.
-func pair(t *testing.T) (near, far net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	near, err = net.Dial("tcp", l.Addr().String())
-	must(t, err)
-	far, err = l.Accept()
-	must(t, err)
-	for _, c := range []net.Conn{near, far} {
-		must(t, c.SetDeadline(time.Now().Add(20*time.Second)))
-		t.Cleanup(func() { c.Close() })
-	}
-	return near, far
 }
 
 // TestMediatorJudgesClients has clients come that are not to reach the server.
@@ -90,7 +61,7 @@ func TestMediatorJudgesClients(t *testing.T) {
 		{"plain text behind starttls", fixed + opt(5, "") + opt(3, ""), nil, "handshake"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			near, far := pair(t)
+			near, far := peertest.TimedPair(t)
 			_, err := near.Write([]byte(tt.says))
 			must(t, err)
 			must(t, near.(*net.TCPConn).CloseWrite())
@@ -139,8 +110,8 @@ func TestMediatorHides(t *testing.T) {
 func TestMediatorZeroes(t *testing.T) {
 	for _, client := range []string{fixed, repeatable} {
 		for _, server := range []string{"\x00\x03", "\x00\x01"} {
-			near, far := pair(t)
-			service, end := pair(t)
+			near, far := peertest.TimedPair(t)
+			service, end := peertest.TimedPair(t)
 			go func() {
 				_, _ = end.Write([]byte("NBDMAGICIHAVEOPT" + server))
 				_, _ = io.ReadFull(end, make([]byte, 4+16+4))
@@ -191,8 +162,8 @@ func TestMediatorRefusesServers(t *testing.T) {
 		{"an entry cut short", "NBDMAGICIHAVEOPT\x00\x03", reply(3, 2, "\x00\x00\x00\x09disk"), "too short"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			near, far := pair(t)
-			service, end := pair(t)
+			near, far := peertest.TimedPair(t)
+			service, end := peertest.TimedPair(t)
 			_, err := end.Write([]byte(tt.greeting + tt.says))
 			must(t, err)
 			must(t, end.(*net.TCPConn).CloseWrite())
@@ -214,20 +185,20 @@ func TestMediatorRefusesServers(t *testing.T) {
 func TestMediatorLimits(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	near, far := pair(t)
+	near, far := peertest.TimedPair(t)
 	_, err := near.Write([]byte(fixed))
 	must(t, err)
 	if _, err := nbd.Accept(ctx, far, securities[1].secure(t, creds.Server)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the client: %v", err)
 	}
-	near, far = pair(t)
+	near, far = peertest.TimedPair(t)
 	_, err = near.Write([]byte(fixed))
 	must(t, err)
 	m, err := nbd.Accept(t.Context(), far, nil)
 	must(t, err)
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	service, _ := pair(t)
+	service, _ := peertest.TimedPair(t)
 	if err := m.Reach(ctx, service, nbd.Options{}); err == nil {
 		t.Error("the server may say nothing for ever")
 	}

@@ -224,7 +224,7 @@ func TestPeerGSSAPIServer(t *testing.T) {
 func TestGSSAPIKeytab(t *testing.T) {
 	k := startKerberos(t)
 	own := k.Keytab("gateway/peer")
-	near, far := tcpPair(t)
+	near, far := peertest.Pair(t)
 	served := make(chan error, 1)
 	go func() {
 		c, err := Accept(context.Background(), near, ServerOptions{Anon: anonOptions(t, creds.Server), SASL: &sasl.Server{GSSAPI: &gssapi.Server{Keytab: k.keytab}}})

@@ -2,19 +2,11 @@ package vnc
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -33,45 +25,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-var certificates = sync.OnceValue(func() map[string][]byte {
-	files := map[string][]byte{}
-	var caKey *ecdsa.PrivateKey
-	ca := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	issue := func(name string, c *x509.Certificate) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		if c.IsCA {
-			caKey = key
-		}
-		c.SerialNumber = big.NewInt(int64(len(files) + 1))
-		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, c, ca, key.Public(), caKey)
-		if err != nil {
-			panic(err)
-		}
-		private, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			panic(err)
-		}
-		files[name+"-cert.pem"] = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-		files[name+"-key.pem"] = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-	}
-	issue("ca", ca)
-	leaf := func(name pkix.Name) *x509.Certificate {
-		return &x509.Certificate{Subject: name, KeyUsage: x509.KeyUsageDigitalSignature}
-	}
-	server := leaf(pkix.Name{CommonName: "localhost"})
-	server.DNSNames, server.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
-	issue("server", server)
-	issue("client", leaf(pkix.Name{Organization: []string{"Example"}, CommonName: "client1"}))
-	delete(files, "ca-key.pem")
-	return files
-})
-
 // credDir makes a directory of QEMU's credential files, without those that are
 // named. It has Diffie-Hellman parameters: QEMU before 10.2 otherwise makes
 // some, which takes it up to half a minute.
@@ -81,7 +34,7 @@ func credDir(t testing.TB, without ...string) string {
 	der, err := dh.Group(2048).Marshal()
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "dh-params.pem"), pki.EncodePEM(dh.Label, der), 0o600))
-	for name, data := range certificates() {
+	for name, data := range peertest.Certificates() {
 		must(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
 	for _, name := range without {

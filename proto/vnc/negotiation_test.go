@@ -8,6 +8,7 @@ import (
 
 	"virtls/authz"
 	"virtls/creds"
+	"virtls/internal/peertest"
 	"virtls/sasl"
 	"virtls/session"
 )
@@ -113,7 +114,7 @@ func TestNegotiationChoosesWhatIsOffered(t *testing.T) {
 		subtypes bool
 		choose   Security
 	}{{false, Password}, {false, X509None}, {false, VeNCrypt}, {true, None}, {true, TLSNone}} {
-		near, far := tcpPair(t)
+		near, far := peertest.Pair(t)
 		_, err := far.Write([]byte(rfb38 + "\x02\x13\x01" + "\x00\x02\x00\x02\x00\x00\x01\x04\x00\x00\x00\x01"))
 		must(t, err)
 		n, err := Begin(t.Context(), near, Options{})

@@ -88,7 +88,7 @@ func wantSilent(t testing.TB, text string) {
 func TestPeerSASLLayers(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		o := cyrus(t, g, "scram-sha-256 digest-md5")
-		path := filepath.Join(shortDir(t), "vnc")
+		path := filepath.Join(peertest.SocketDir(t), "vnc")
 		local := g.Start(t, o, peertest.ListeningUnix(path), "qemu-system-x86_64",
 			"-nodefaults", "-machine", "none", "-accel", "tcg", "-monitor", "none", "-vnc", "unix:"+path+",sasl=on").Ready()
 		for _, tt := range []struct {
@@ -120,15 +120,6 @@ func TestPeerSASLLayers(t *testing.T) {
 			})
 		}
 	})
-}
-
-// shortDir is a directory whose name is short enough for a socket's.
-func shortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "vnc")
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 // An access list of QEMU's on names of SASL users.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"virtls/internal/peertest"
 )
 
 // initOf is a ServerInit message; its name is empty.
@@ -39,7 +40,7 @@ func TestScreen(t *testing.T) {
 		{"half", initOf(onePixel) + rawHeader, "vnc-late", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			near, far := tcpPair(t)
+			near, far := peertest.Pair(t)
 			go io.WriteString(far, tt.says)
 			ctx, cancel := context.WithTimeout(t.Context(), patience(tt.code))
 			defer cancel()

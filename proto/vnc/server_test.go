@@ -11,6 +11,7 @@ import (
 
 	"virtls/authz"
 	"virtls/creds"
+	"virtls/internal/peertest"
 	"virtls/sasl"
 	"virtls/session"
 )
@@ -185,7 +186,7 @@ func TestBadPeers(t *testing.T) {
 		{"no TLS", x509, rfb38 + "\x13\x00\x02\x00\x00\x01\x04GET / HTTP/1.1\r\n", "handshake-failed"},
 	} {
 		t.Run("client "+tt.name, func(t *testing.T) {
-			near, far := tcpPair(t)
+			near, far := peertest.Pair(t)
 			ctx, cancel := context.WithTimeout(t.Context(), patience(tt.code))
 			defer cancel()
 			_, err := io.WriteString(far, tt.says)
@@ -217,7 +218,7 @@ func TestBadPeers(t *testing.T) {
 		{"SASL list of 4 GiB", Options{Login: login(user, password)}, rfb38 + "\x01\x14\xff\xff\xff\xff", "vnc-protocol"},
 	} {
 		t.Run("server "+tt.name, func(t *testing.T) {
-			near, far := tcpPair(t)
+			near, far := peertest.Pair(t)
 			ctx, cancel := context.WithTimeout(t.Context(), patience(tt.code))
 			defer cancel()
 			_, err := io.WriteString(far, tt.says)
@@ -240,25 +241,11 @@ func patience(code string) time.Duration {
 	return 20 * time.Second
 }
 
-// tcpPair is a connection on loopback, both ends.
-func tcpPair(t testing.TB) (near, far net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	far, err = net.Dial("tcp", l.Addr().String())
-	must(t, err)
-	near, err = l.Accept()
-	must(t, err)
-	t.Cleanup(func() { near.Close(); far.Close() })
-	return near, far
-}
-
 // Who has failed too often is not heard for a while, on whatever connection.
 func TestServerIsNotGuessed(t *testing.T) {
 	throttle := &sasl.Throttle{Delay: time.Hour}
 	for _, want := range []string{"the password is wrong", "too many logins from somebody have failed"} {
-		near, far := tcpPair(t)
+		near, far := peertest.Pair(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err := io.WriteString(far, rfb38+"\x02"+"0123456789abcdef")

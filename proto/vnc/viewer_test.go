@@ -21,7 +21,7 @@ import (
 // gtkVNC makes what gtk-vnc looks for in /etc/pki.
 func gtkVNC(t testing.TB, certificate bool) string {
 	t.Helper()
-	dir, files := t.TempDir(), certificates()
+	dir, files := t.TempDir(), peertest.Certificates()
 	names := map[string]string{"CA/cacert.pem": "ca-cert.pem"}
 	if certificate {
 		names["gvnccapture/clientcert.pem"], names["gvnccapture/private/clientkey.pem"] = "client-cert.pem", "client-key.pem"

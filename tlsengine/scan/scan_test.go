@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"virtls/internal/peertest"
 	"virtls/tlsengine/internal/record"
 	"virtls/tlsengine/internal/wire"
 )
@@ -18,30 +19,18 @@ import (
 // oldServer accepts one suite of SSL 3.0, which no peer of today has.
 func oldServer(t *testing.T, answer func(h *wire.ClientHello) []byte) Dialer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				typ, body, err := readRecord(c)
-				if err != nil || typ != wire.HandshakeRecord {
-					return
-				}
-				if h, err := wire.ParseClientHello(wire.Message(body).Body()); err == nil {
-					c.Write(answer(h))
-				}
-			}()
+	at := peertest.Serve(t, "tcp", func(c net.Conn) {
+		typ, body, err := readRecord(c)
+		if err != nil || typ != wire.HandshakeRecord {
+			return
 		}
-	}()
+		if h, err := wire.ParseClientHello(wire.Message(body).Body()); err == nil {
+			c.Write(answer(h))
+		}
+	})
 	return func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, "tcp", l.Addr().String())
+		return d.DialContext(ctx, "tcp", at.String())
 	}
 }
 

@@ -252,3 +252,59 @@ func TestOpenTimeout(t *testing.T) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
+
+// TestDefaultDirectories has virtls look for certificates where libnbd does when
+// an address names none, as root and as a user.
+func TestDefaultDirectories(t *testing.T) {
+	peertest.NeedRoot(t, "having an /etc/pki of its own")
+	dir := fleetDir(t, 1)
+	fleet := "organization: Example\nhosts:\n  - name: kvm1.example.com\n    uses: {qemu: both}\n"
+	if err := os.WriteFile(filepath.Join(dir, "fleet.yaml"), []byte(fleet), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := execute(dir, "virtls", "apply", "--no-passphrase", "--prove", "none"); err != nil {
+		t.Fatal(err)
+	}
+	certificates := filepath.Join(t.TempDir(), "certificates")
+	if err := os.CopyFS(certificates, os.DirFS(filepath.Join(dir, "pki/hosts/kvm1.example.com/etc/pki/qemu"))); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", "/tmp") // where users can run programs
+	bin := dropIns(t, "virtls")
+	t.Cleanup(func() { os.RemoveAll(bin) })
+	if err := errors.Join(os.Chmod(bin, 0o755), os.Chmod(bin+"/virtls", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	home := func(where string) string {
+		home := t.TempDir()
+		if err := os.CopyFS(filepath.Join(home, where), os.DirFS(certificates)); err != nil {
+			t.Fatal(err)
+		}
+		return home
+	}
+	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		server := g.Nbdkit(t, peertest.Options{}, "--tls=require", "--tls-certificates="+certificates, "--tls-verify-peer", "memory", "1M").Ready()
+		uri := fmt.Sprintf("nbds://kvm1.example.com:%d/", server.Port)
+		for _, tt := range []struct {
+			name  string
+			o     peertest.Options
+			found bool
+		}{
+			{"root", peertest.Options{Mounts: map[string]string{"/etc/pki/libnbd": certificates}}, true},
+			{"root has no home", peertest.Options{Home: home(".pki/libnbd")}, false},
+			{"user", peertest.Options{Unprivileged: true, Home: home(".pki/libnbd")}, true},
+			{"user's configuration", peertest.Options{Unprivileged: true, Home: home(".config/pki/libnbd")}, true},
+			{"user and the system's", peertest.Options{Unprivileged: true, Mounts: map[string]string{"/etc/pki/libnbd": certificates}}, false},
+			{"nothing", peertest.Options{}, false},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				tt.o.Hosts, tt.o.Env = []string{"127.0.0.1 kvm1.example.com"}, []string{"PATH=" + bin + ":/usr/bin:/bin", "GORACE=atexit_sleep_ms=0"}
+				theirs := g.Run(t, tt.o, "nbdinfo", "--size", uri)
+				ours := g.Run(t, tt.o, "sh", "-c", "virtls nbd info '"+uri+"'")
+				if (theirs.Code == 0) != tt.found || (ours.Code == 0) != tt.found {
+					t.Errorf("want success %v: nbdinfo: %v\nvirtls: %v", tt.found, theirs, ours)
+				}
+			})
+		}
+	})
+}

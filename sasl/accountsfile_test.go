@@ -47,8 +47,8 @@ func TestAccountsFile(t *testing.T) {
 		return err
 	}
 	must(t, try(secret))
-	set("fred", "another")
-	for try("another") != nil {
+	set("fred", otherSecret)
+	for try(otherSecret) != nil {
 		must(t, next())
 	}
 	if err := try(secret); err == nil {
@@ -62,7 +62,7 @@ func TestAccountsFile(t *testing.T) {
 	if finding.Of(err).Code != "sasl-accounts" || strings.Contains(err.Error(), secret) {
 		t.Errorf("a bad file: %v", err)
 	}
-	must(t, try("another"))
+	must(t, try(otherSecret))
 	cancel()
 	<-ended
 }

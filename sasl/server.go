@@ -68,6 +68,9 @@ type Exchange struct {
 // Start begins an exchange by the mechanism that a client chose.
 func (s *Server) Start(mechanism string, l Layer) (*Exchange, error) {
 	if !slices.Contains(s.Offer(l), mechanism) {
+		if why := Refused(mechanism); why != "" {
+			return nil, fmt.Errorf("the client asks for the mechanism %s, which is never offered: %s", mechanism, why)
+		}
 		return nil, fmt.Errorf("the client asks for the mechanism %.40q, which was not offered", mechanism)
 	}
 	e := &Exchange{Mechanism: mechanism, server: s}

@@ -75,6 +75,7 @@ func startQEMU(t *testing.T, g peertest.Generation, o peertest.Options, vnc stri
 	// QEMU counts displays from port 5900 on; the kernel's free ports are higher.
 	args = append(args, "-vnc", fmt.Sprintf("127.0.0.1:%d%s", port-5900, vnc))
 	p := g.Start(t, o, peertest.Listening(port), "qemu-system-x86_64", args...).Ready()
+	t.Cleanup(func() { secrets.Check(t, p.Stdout(), p.Stderr()) })
 	return &qemu{p, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
 }
 
@@ -103,6 +104,7 @@ func (q *qemu) dial(t testing.TB, o Options) (*Conn, error) {
 // wantCode ends the test unless an error is a finding of that code; empty is no error.
 func wantCode(t testing.TB, err error, code string) {
 	t.Helper()
+	secrets.Check(t, err, finding.Of(err))
 	switch {
 	case code == "" && err != nil:
 		t.Fatalf("got %v (%s); want none", err, finding.Of(err).Code)

@@ -56,7 +56,7 @@ func TestNegotiation(t *testing.T) {
 	accounts := saslServer(t)
 	all := Options{X509: x509Options(t, creds.Client, "localhost"), Anon: anonOptions(t, creds.Client), Password: []byte(password), Login: login(user, password)}
 	bad := all
-	bad.Password, bad.Login = []byte("f4lse"), login(user, "f4lse")
+	bad.Password, bad.Login = []byte(wrongPassword), login(user, wrongPassword)
 	old := all
 	old.Version = RFB33
 	for _, tt := range []struct {

@@ -92,7 +92,7 @@ func TestPeerMapping(t *testing.T) {
 				}
 				if row.password {
 					for version, reason := range map[Version]string{RFB38: "Authentication failed", RFB37: ""} {
-						o.Password, o.Version = []byte("wrong"), version
+						o.Password, o.Version = []byte(wrongPassword), version
 						_, err := q.dial(t, o)
 						wantRefusal(t, err, reason, row.want)
 					}

@@ -52,7 +52,10 @@ type Options struct {
 	// Without it they are looked at up to there.
 	Login      *sasl.Login
 	Mechanisms []string // of SASL that may be used, the best first; sasl.Default if nil
-	Screenshot bool     // of a VNC server, after the login
+	// Kerberos, if it is set, returns what logs in to a host by SASL's GSSAPI:
+	// a *gssapi.Client.
+	Kerberos   func(host string) sasl.Mechanism
+	Screenshot bool // of a VNC server, after the login
 
 	Timeout time.Duration         // of each stage; DefaultTimeout if 0
 	Soon    time.Duration         // what ends within this time ends soon; 30 days if 0

@@ -46,6 +46,7 @@ type VNCServer struct {
 	Clients  string `json:"client_certificate,omitempty"`
 	LoggedIn bool   `json:"logged_in"`
 	User     string `json:"user,omitempty"` // that was logged in
+	SSF      int    `json:"ssf,omitempty"`  // bits by which SASL encrypts what follows the login; 0 if it does not
 	Name     string `json:"name,omitempty"` // of the screen
 	Width    int    `json:"width,omitempty"`
 	Height   int    `json:"height,omitempty"`
@@ -83,6 +84,9 @@ func (p *prober) vncOptions() vnc.Options {
 		if l.User != "" {
 			o.Login = l
 		}
+	}
+	if p.o.Kerberos != nil {
+		o.GSSAPI = p.o.Kerberos(p.host)
 	}
 	if p.t.VNC.TLS && p.state.Authenticated {
 		o.Below = sasl.Layer{SSF: p.state.KeySize * 8}
@@ -212,7 +216,8 @@ func (p *prober) fits(s vnc.Security) bool {
 // hasLogin tells whether this side has what a security asks for.
 func (p *prober) hasLogin(s vnc.Security) bool {
 	password, user := s.Asks()
-	return !password && !user || p.o.Login != nil && (password || p.o.Login.User != "")
+	return !password && !user || p.o.Login != nil && (password || p.o.Login.User != "") ||
+		p.o.Kerberos != nil && slices.Contains([]vnc.Security{vnc.SASL, vnc.X509SASL, vnc.TLSSASL}, s)
 }
 
 // unfit is a server that has nothing for this side's credentials.
@@ -240,11 +245,25 @@ func (p *prober) withoutTLS(s vnc.Security) {
 	if layerOf(s) != bareLayer || p.t.VNC.TLS || p.t.local() {
 		return
 	}
-	k := kindVNCPlain
-	if postureOf(s, false) == VNCOpen {
-		k = kindVNCOpen
+	switch s {
+	case vnc.None:
+		p.find(kindVNCOpen.Found("", s.String()))
+	case vnc.SASL: // its mechanisms tell: see weakSASL
+	default:
+		p.find(kindVNCPlain.Found("", s.String()))
 	}
-	p.find(k.Found("", s.String()))
+}
+
+// weakSASL reports SASL without TLS that has nothing by which what follows the
+// login is encrypted well. Kerberos does that, and QEMU offers nothing without TLS
+// that encrypts nothing.
+func (p *prober) weakSASL() {
+	if p.chosen != vnc.SASL || p.t.VNC.TLS || p.t.local() {
+		return
+	}
+	if list := p.r.VNC.Mechanisms; !slices.Contains(list, sasl.GSSAPI) {
+		p.find(kindVNCPlain.Found("", p.asked()))
+	}
 }
 
 // beside reports what the server offers beside the best that is weaker: whoever

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"virtls/finding"
 	"virtls/proto/vnc"
+	"virtls/sasl"
 	"virtls/session"
 	"virtls/tlsengine"
 	"virtls/tlsengine/scan"
@@ -81,6 +83,7 @@ func afterHandshake(err error) string {
 func (p *prober) logIn(ctx context.Context) (*vnc.Conn, error) {
 	s := p.r.VNC
 	s.Mechanisms = p.rfb.Mechanisms()
+	p.weakSASL()
 	asked := p.asked()
 	if password, user := p.chosen.Asks(); !p.hasLogin(p.chosen) && (password || p.chosen == vnc.X509Plain || p.chosen == vnc.TLSPlain) {
 		p.done(StageLogin, Unknown, fmt.Sprintf("the server asks for %s, and there is none", asked)+howToLogIn(user))
@@ -89,15 +92,21 @@ func (p *prober) logIn(ctx context.Context) (*vnc.Conn, error) {
 	conn, err := p.rfb.Login(ctx)
 	switch f := findingOf(err); {
 	case err == nil:
-		s.LoggedIn, s.User = true, conn.User
+		s.LoggedIn, s.User, s.SSF = true, conn.User, conn.SSF
 		if password, _ := p.chosen.Asks(); password {
 			asked = "the password is right"
 		} else if conn.User != "" {
 			asked = conn.User + " is let in by " + asked
 		}
+		if conn.SSF > 0 {
+			asked += fmt.Sprintf(", which encrypts with %d bits what follows", conn.SSF)
+			if p.r.Posture == Plain {
+				p.r.Posture = Mutual
+			}
+		}
 		p.done(StageLogin, Passed, asked)
 		return conn, nil
-	case f.Code == "sasl-failed" && !p.hasLogin(p.chosen):
+	case !p.hasLogin(p.chosen) && (f.Code == "sasl-failed" || f.Code == "sasl-no-mechanism" && slices.Contains(s.Mechanisms, sasl.GSSAPI)):
 		p.done(StageLogin, Unknown, fmt.Sprintf("the server asks for %s, and there is no user", asked)+howToLogIn(true))
 		return nil, nil
 	case f.Code == "vnc-closed" || f.Code == "vnc-refused":
@@ -114,6 +123,8 @@ func (p *prober) logIn(ctx context.Context) (*vnc.Conn, error) {
 func (p *prober) asked() string {
 	password, user := p.chosen.Asks()
 	switch {
+	case p.r.VNC.Mechanisms != nil && len(p.r.VNC.Mechanisms) == 0:
+		return "SASL without any mechanism"
 	case p.r.VNC.Mechanisms != nil:
 		return "SASL (" + strings.Join(p.r.VNC.Mechanisms, ", ") + ")"
 	case user:
@@ -126,7 +137,7 @@ func (p *prober) asked() string {
 
 func howToLogIn(user bool) string {
 	if user {
-		return " (--username NAME --password-file FILE)"
+		return " (--username NAME --password-file FILE, or --kerberos)"
 	}
 	return " (--password-file FILE)"
 }
@@ -138,6 +149,13 @@ func (p *prober) refusedLogin(closed bool) []Candidate {
 			{Cause: "the password is wrong; its first eight octets count", Fix: "compare it with the guest's (virsh dumpxml --security-info GUEST)"},
 			{Cause: "the password's time is over, for which the server has the same words", Fix: "QMP expire_password; libvirt: passwdValidTo of <graphics>"},
 			{Cause: "the server has no password yet: QEMU's password=on lets nobody in before one is set", Fix: "QMP set_password, or give password-secret"},
+		}
+	}
+	if slices.Contains(p.r.VNC.Mechanisms, sasl.GSSAPI) && p.o.Kerberos != nil {
+		return []Candidate{
+			{Cause: "the server's keytab lacks the principal vnc/" + p.host + ", or has an old key of it", Fix: "klist -k FILE on the server, where FILE is keytab of /etc/sasl2/qemu.conf; the name is the server's host name, and --tls-hostname says it if the target does not"},
+			{Cause: "the access list of users lacks this one", Fix: "add the user, of the server's own realm without @REALM, to the object that sasl-authz names"},
+			{Cause: "the clocks differ by more than five minutes", Fix: "set them"},
 		}
 	}
 	list := []Candidate{

@@ -29,6 +29,8 @@ type screen struct {
 	objects   []string // beside the credentials
 	websocket bool
 	sasl      string // mechanisms; empty: no SASL
+
+	environment []string
 }
 
 // vnc starts QEMU and returns the port of its VNC server or of its websockets.
@@ -52,7 +54,7 @@ func (l *lab) vnc(s screen) int {
 	if s.dir != "" {
 		at += ",tls-creds=tls0"
 	}
-	o := peertest.Options{}
+	o := peertest.Options{Env: s.environment}
 	if s.sasl != "" {
 		at += ",sasl=on"
 		o = l.cyrus(s.sasl)

@@ -100,10 +100,11 @@ func (n *Negotiation) Login(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.d.result.Conn = n.d.Conn
-	if a, ok := n.d.Conn.(*ahead); ok {
-		n.d.result.Conn = a.Conn // what was read ahead was the login's
+	c := n.d.Conn
+	if a, ok := c.(*ahead); ok {
+		c = a.Conn // what was read ahead was the login's
 	}
+	n.d.result.protect(c)
 	return n.d.result, nil
 }
 

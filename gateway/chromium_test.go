@@ -21,6 +21,9 @@ import (
 	"virtls/internal/peertest"
 )
 
+// browserPatience is how long a test waits for a browser on a busy machine.
+const browserPatience = time.Minute
+
 // A chrome is Debian's Chromium, which trusts one more authority.
 type chrome struct {
 	t       *testing.T
@@ -51,7 +54,7 @@ func chromium(t *testing.T, ca *authority) *chrome {
 	p := peertest.Host.Start(t, peertest.Options{Home: home}, peertest.Logged("DevTools listening on"), "chromium",
 		"--headless", "--no-sandbox", "--disable-gpu", "--in-process-gpu", "--renderer-process-limit=1", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--user-data-dir=/home/virtls/chromium",
-		"--remote-debugging-port=0", "--window-size=1280,800", "--hide-scrollbars", "--force-color-profile=srgb").Ready()
+		"--remote-debugging-port=0", "--window-size=1180,760", "--hide-scrollbars", "--force-color-profile=srgb").Ready()
 	url := devTools.FindStringSubmatch(p.Stderr())
 	if url == nil {
 		t.Fatalf("Chromium does not say where its DevTools are:\n%s", p.Stderr())
@@ -139,7 +142,7 @@ func (b *chrome) complaints() []string {
 
 func (p *tab) do(actions ...action) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(p.ctx, browserPatience)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		p.shot("failed-" + p.t.Name())
@@ -164,7 +167,7 @@ func eval[T any](p *tab, expression string) T {
 // until waits until an expression of the page is true.
 func (p *tab) until(expression string) {
 	p.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !eval[bool](p, expression); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(browserPatience); !eval[bool](p, expression); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.shot("failed-" + p.t.Name())
 			p.t.Fatalf("it was never true that %s; the page says: %s", expression, p.text("body"))
@@ -226,7 +229,7 @@ func lines(text string) string {
 func (p *tab) reads(text string) string {
 	p.t.Helper()
 	var got, digest string
-	for end := time.Now().Add(30 * time.Second); got != lines(text); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(browserPatience); got != lines(text); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.shot("failed-" + p.t.Name())
 			p.t.Fatalf("the screen never showed %q; state %q", text, p.text("#state"))

@@ -14,7 +14,7 @@ const closings = {
 
 // afterLoss reads the status and text that a websocket was closed with (RFC 6455, section 7.4).
 export function afterLoss(code, text) {
-    const reason = sentence(text) || closings[code] || 'The network or the gateway broke it off.';
+    const reason = sentence(text) || closings[code] || 'The machine, the gateway or the network broke it off.';
     // 1008: against the gateway's policy.
     return code === 1008 ? { reason, token: true } : { reason, wait: true };
 }

@@ -189,13 +189,13 @@ func run(t testing.TB, o Options) *running {
 		if t.Failed() {
 			t.Logf("log of the gateway:\n%s", r.log)
 		}
+		r.cut()
+		must(t, r.stop())
 		for _, secret := range testSecrets {
 			if strings.Contains(r.log.String(), secret) {
 				t.Errorf("the log has the password %q", secret)
 			}
 		}
-		r.cut()
-		must(t, r.stop())
 	})
 	return r
 }

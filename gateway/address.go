@@ -7,12 +7,12 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"virtls/finding"
+	"virtls/internal/unixsocket"
 )
 
 var kindAddress = finding.Define("gateway-address", finding.Error,
@@ -71,22 +71,8 @@ func ParseAddress(text, port string) (Address, error) {
 			return bad("there is nothing to the right of the port")
 		}
 	case schemeUNIX:
-		if u.Host != "" || !strings.HasPrefix(a.path, "/") {
-			return bad("the path of a UNIX socket begins with a slash: unix:///run/%s", strings.TrimPrefix(u.Host+a.path, "/"))
-		}
-		if strings.ContainsRune(a.path, 0) {
-			return bad("there is a NUL in the path") // where the kernel would end it
-		}
-		if len(a.path) > maxSocketPath {
-			return bad("the path of a UNIX socket has at most %d octets", maxSocketPath)
-		}
-		if mode := query.Get("mode"); mode != "" {
-			n, err := strconv.ParseUint(mode, 8, 9)
-			if err != nil {
-				return bad("mode %q is not octal, such as 0660", mode)
-			}
-			a.mode = fs.FileMode(n)
-			query.Del("mode")
+		if wrong := a.unix(u.Host, query); wrong != "" {
+			return bad("%s", wrong)
 		}
 	case schemeFD:
 		a.path = u.Host
@@ -104,6 +90,26 @@ func ParseAddress(text, port string) (Address, error) {
 		return bad("user names and fragments mean nothing here")
 	}
 	return a, nil
+}
+
+// unix reads a UNIX socket's path and takes its parameters from the query. It
+// returns what is wrong.
+func (a *Address) unix(host string, query url.Values) (wrong string) {
+	mode := query.Get("mode")
+	query.Del("mode")
+	bits, err := strconv.ParseUint(mode, 8, 9)
+	switch {
+	case host != "" || !strings.HasPrefix(a.path, "/"):
+		return "the path of a UNIX socket begins with a slash: unix:///run/" + strings.TrimPrefix(host+a.path, "/")
+	case strings.ContainsRune(a.path, 0):
+		return "there is a NUL in the path" // where the kernel would end it
+	case len(a.path) > maxSocketPath:
+		return fmt.Sprintf("the path of a UNIX socket has at most %d octets", maxSocketPath)
+	case mode != "" && err != nil:
+		return fmt.Sprintf("mode %q is not octal, such as 0660", mode)
+	}
+	a.mode = fs.FileMode(bits)
+	return ""
 }
 
 // maxSocketPath is what fits into sun_path with its final NUL.
@@ -126,55 +132,9 @@ func (a Address) listen(ctx context.Context) (net.Listener, error) {
 	case schemeFD:
 		return passed(a.path)
 	case schemeUNIX:
-		return a.listenUNIX(ctx, &lc)
+		return unixsocket.Listen(ctx, lc, a.path, a.mode)
 	}
 	return lc.Listen(ctx, "tcp", net.JoinHostPort(a.host, a.port))
-}
-
-// listenUNIX takes the place of a socket that nobody listens on any more.
-func (a Address) listenUNIX(ctx context.Context, lc *net.ListenConfig) (net.Listener, error) {
-	l, err := a.bindUNIX(ctx, lc)
-	if errors.Is(err, syscall.EADDRINUSE) && a.abandoned() {
-		if err := os.Remove(a.path); err != nil {
-			return nil, err
-		}
-		l, err = a.bindUNIX(ctx, lc)
-	}
-	if err != nil || a.mode == 0 {
-		return l, err
-	}
-	// The umask may have taken something away.
-	if err := os.Chmod(a.path, a.mode); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// bindUNIX makes the socket. It never has more rights than it is to have: on
-// Linux the mode of the socket itself, less the umask, is that of the file which
-// bind makes (unix_bind_bsd, net/unix/af_unix.c).
-func (a Address) bindUNIX(ctx context.Context, lc *net.ListenConfig) (net.Listener, error) {
-	if a.mode != 0 {
-		lc.Control = func(_, _ string, c syscall.RawConn) (err error) {
-			failed := c.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), uint32(a.mode)) })
-			return errors.Join(failed, err)
-		}
-	}
-	return lc.Listen(ctx, "unix", a.path)
-}
-
-// abandoned tells whether the path is a socket without a listener.
-func (a Address) abandoned() bool {
-	info, err := os.Lstat(a.path)
-	if err != nil || info.Mode().Type() != fs.ModeSocket {
-		return false
-	}
-	c, err := net.Dial("unix", a.path)
-	if err == nil {
-		c.Close()
-	}
-	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // dial connects.

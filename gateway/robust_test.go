@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -351,22 +350,5 @@ func TestUNIXListener(t *testing.T) {
 	must(t, os.WriteFile(path, nil, 0o600))
 	if err := g.Listen(t.Context()); err == nil {
 		t.Error("a file was taken for a socket")
-	}
-}
-
-// A listener's socket has no more rights than it is to have from the moment when
-// it appears, whatever the umask is: the mode is looked at right behind bind.
-func TestUNIXListenerModeFromTheStart(t *testing.T) {
-	old := syscall.Umask(0)
-	defer syscall.Umask(old)
-	a := address(t, "unix://"+filepath.Join(peertest.SocketDir(t), "s")+"?mode=0600")
-	var lc net.ListenConfig
-	l, err := a.bindUNIX(t.Context(), &lc)
-	must(t, err)
-	defer l.Close()
-	info, err := os.Stat(a.path)
-	must(t, err)
-	if info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v", info.Mode())
 	}
 }

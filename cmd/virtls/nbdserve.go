@@ -6,21 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/internal/qopts"
+	"virtls/internal/unixsocket"
 	"virtls/object"
 	"virtls/proto/nbd"
 	"virtls/qcow2"
@@ -288,43 +286,24 @@ func (c *nbdServeCmd) listen(text string) (net.Listener, error) {
 	if t.TLS && c.TLSCreds == "" {
 		return nil, kindUsage.Found(text, "").WithText("nbds wants --tls-creds").Usage()
 	}
-	address := t.Path
-	if t.Network == "tcp" {
-		if strings.Contains(text, "://:") {
-			t.Host = ""
+	if t.Network == "unix" {
+		l, err := unixsocket.Listen(context.Background(), net.ListenConfig{}, t.Path, 0)
+		if err != nil {
+			return nil, nbdFailure(text, err)
 		}
-		if strings.HasSuffix(text, ":0") {
-			t.Port = "0"
-		}
-		address = net.JoinHostPort(t.Host, t.Port)
-	} else if err := removeStale(address); err != nil {
-		return nil, err
+		return l, nil
 	}
-	l, err := net.Listen(t.Network, address)
+	if strings.Contains(text, "://:") {
+		t.Host = ""
+	}
+	if strings.HasSuffix(text, ":0") {
+		t.Port = "0"
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(t.Host, t.Port))
 	if err != nil {
 		return nil, nbdFailure(text, err)
 	}
 	return l, nil
-}
-
-// removeStale removes a socket that nobody listens on any more.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSocket == 0 {
-		return nil
-	}
-	if err != nil {
-		return nbdFailure(path, err)
-	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		c.Close()
-		return nbdFailure(path, fmt.Errorf("somebody listens there already"))
-	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return os.Remove(path)
-	}
-	return nil
 }
 
 // serve serves on all listeners until it is told to stop.

@@ -269,10 +269,22 @@ func (d *door) open(v *visit, name, token string, into bool) {
 		err = v.c.connect(v.work, &v.client)
 	}
 	if err != nil {
-		v.client.web.refuse(finding.Of(err).Text)
+		v.client.web.refuse(cause(err))
 		v.client.Close()
 	}
 	v.c.opened(err)
+}
+
+// cause is what a browser is told of an error: what its kind has in common, and no
+// addresses and names of what is behind the gateway.
+func cause(err error) string {
+	code := finding.Of(err).Code
+	for _, k := range finding.Catalogue() {
+		if k.Code == code {
+			return k.Cause
+		}
+	}
+	return "the log of the gateway says why"
 }
 
 // aim uses the token, if there is one, and sets where the browser is taken to.

@@ -341,7 +341,7 @@ func TestDoorService(t *testing.T) {
 	_, err = vnc.Dial(t.Context(), websocket.NetConn(t.Context(), ws, websocket.MessageBinary), vnc.Options{})
 	must(t, err)
 	_, _, err = ws.Read(t.Context())
-	if status := websocket.CloseStatus(err); status != websocket.StatusInternalError || !strings.Contains(err.Error(), "the service behind the gateway cannot be reached") {
+	if status := websocket.CloseStatus(err); status != websocket.StatusInternalError || !strings.Contains(err.Error(), "the service behind the gateway cannot be reached") || strings.Contains(err.Error(), "nobody") {
 		t.Errorf("the websocket ends with %v", err)
 	}
 	r.log.await(t, "refused", "code=gateway-service", "machine=two")

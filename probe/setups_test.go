@@ -407,6 +407,7 @@ func (s setup) run(t *testing.T, l *lab) {
 	if got := strings.Join(codes, " "); got != s.want || r.Posture != s.posture {
 		t.Errorf("found %q, posture %q; want %q, %q", got, r.Posture, s.want, s.posture)
 	}
+	wantNoSecrets(t, r, o)
 	if s.log > 0 {
 		s.checkLog(t, l.procs[s.service], r)
 	}

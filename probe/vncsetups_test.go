@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -18,7 +19,7 @@ import (
 	"virtls/session"
 )
 
-const vncPassword = "s3cretpw"
+const vncPassword, wrongPassword = "s3cretpw", "f4lse"
 
 // A screen is a QEMU with a VNC server.
 type screen struct {
@@ -189,6 +190,24 @@ func user(name, password string) func(testing.TB, *Options) {
 	return func(_ testing.TB, o *Options) { o.Login = &sasl.Login{User: name, Password: []byte(password)} }
 }
 
+// wantNoSecrets looks for the password, and for a token, in all that a probe says.
+func wantNoSecrets(t *testing.T, r *Result, o Options) {
+	t.Helper()
+	if o.Login == nil && !strings.Contains(r.Target, "?") {
+		return
+	}
+	var b strings.Builder
+	must(t, json.NewEncoder(&b).Encode(r))
+	must(t, Prometheus(&b, []*Result{r}))
+	b.WriteString(rendered(r, 0))
+	fmt.Fprintf(&b, "%v %+v", o, o)
+	for _, secret := range []string{vncPassword, wrongPassword, "t0ken"} {
+		if strings.Contains(b.String(), secret) {
+			t.Errorf("%s is in\n%s", secret, b.String())
+		}
+	}
+}
+
 func screenshot(_ testing.TB, o *Options) { o.Screenshot = true }
 
 // vncSetups are the good and broken ones of VNC.
@@ -197,8 +216,8 @@ var vncSetups = []setup{
 	{name: "vnc open probed with a certificate", service: "vnc open", vnc: "vnc", options: credentials(peer, ""), want: "probe-vnc-open", posture: Plain},
 	{name: "vnc password only", service: "vnc password", vnc: "vnc", want: "probe-vnc-plain", posture: Plain, each: true},
 	{name: "vnc password right", service: "vnc password", vnc: "vnc", options: with(password(vncPassword), screenshot), want: "probe-vnc-plain", posture: Plain},
-	{name: "vnc password wrong", service: "vnc password", vnc: "vnc", options: password("wrong"), want: "probe-vnc-plain vnc-refused", posture: Plain, each: true},
-	{name: "vnc password not set", service: "vnc password unset", vnc: "vnc", options: password("wrong"), want: "probe-vnc-plain vnc-refused", posture: Plain},
+	{name: "vnc password wrong", service: "vnc password", vnc: "vnc", options: password(wrongPassword), want: "probe-vnc-plain vnc-refused", posture: Plain, each: true},
+	{name: "vnc password not set", service: "vnc password unset", vnc: "vnc", options: password(wrongPassword), want: "probe-vnc-plain vnc-refused", posture: Plain},
 	{name: "vnc SASL without TLS", service: "vnc sasl", vnc: "vnc", options: user("fred", vncPassword), want: "probe-vnc-plain sasl-no-mechanism", posture: Plain, each: true},
 	{name: "vnc SASL without a mechanism that encrypts", service: "vnc sasl no SSF", vnc: "vnc", options: user("fred", vncPassword), want: "probe-vnc-plain sasl-no-mechanism", posture: Plain},
 	{name: "vnc anonymous", service: "vnc anonymous", vnc: "vnc", want: "probe-anonymous", posture: AnonymousTLS, each: true},
@@ -227,14 +246,14 @@ var vncSetups = []setup{
 	{name: "vnc x509 and SASL", service: "vnc x509 sasl", vnc: "vnc", options: with(credentials(peer, ""), user("fred", vncPassword), screenshot), posture: ServerVerified, each: true},
 	{name: "vnc x509 and SASL without a user", service: "vnc x509 sasl", vnc: "vnc", options: credentials(bare, ""), posture: ServerVerified, each: true},
 	{name: "vnc x509 and SASL by PLAIN", service: "vnc x509 sasl", vnc: "vnc", options: with(credentials(peer, ""), user("fred", vncPassword), plainSASL), posture: ServerVerified},
-	{name: "vnc x509 and wrong SASL password", service: "vnc x509 sasl", vnc: "vnc", options: with(credentials(peer, ""), user("fred", "wrong")), want: "vnc-closed", posture: ServerVerified, each: true},
+	{name: "vnc x509 and wrong SASL password", service: "vnc x509 sasl", vnc: "vnc", options: with(credentials(peer, ""), user("fred", wrongPassword)), want: "vnc-closed", posture: ServerVerified, each: true},
 	{name: "vnc x509 and SASL user not on the list", service: "vnc x509 sasl list", vnc: "vnc", options: with(credentials(peer, ""), user("fred", vncPassword)), want: "vnc-refused", posture: Mutual},
 	{name: "vnc exclusive viewer", service: "vnc exclusive", vnc: "vnc", want: "probe-vnc-open probe-vnc-full", posture: Plain, each: true},
 	{name: "vnc full", service: "vnc full", vnc: "vnc", want: "probe-vnc-open probe-vnc-full", posture: Plain, each: true},
 
 	{name: "websocket good", service: "websocket", vnc: "wss", more: "/", options: with(credentials(peer, ""), screenshot), posture: Mutual, each: true},
 	{name: "websocket client missing", service: "websocket", vnc: "wss", more: "/", options: credentials(bare, ""), want: "probe-client-missing", posture: Mutual, each: true},
-	{name: "websocket other path", service: "websocket", vnc: "wss", more: "/websocket/vm1?token=abc", options: credentials(peer, ""), want: "probe-websocket", posture: Mutual, each: true},
+	{name: "websocket other path", service: "websocket", vnc: "wss", more: "/websocket/vm1?token=t0ken", options: credentials(peer, ""), want: "probe-websocket", posture: Mutual, each: true},
 	{name: "websocket password", service: "websocket password", vnc: "wss", options: with(credentials(peer, ""), password(vncPassword), screenshot), posture: Mutual},
 	{name: "websocket SASL", service: "websocket sasl", vnc: "wss", options: with(credentials(peer, ""), user("fred", vncPassword)), want: "sasl-no-mechanism", posture: ServerVerified, each: true},
 	{name: "websocket without TLS", service: "websocket plain", vnc: "ws", options: screenshot, want: "probe-vnc-open", posture: Plain, each: true},

@@ -176,6 +176,8 @@ var wireRefusals = []struct {
 	{"another type in 3.7", false, "RFB 003.007\n\x01", "\x01\x02" + failed[:4]},
 	{"wrong password", false, rfb38 + "\x02" + "0123456789abcdef", "\x01\x02" + "CHALLENGE" + failed},
 	{"wrong password in 3.7", false, "RFB 003.007\n" + "\x02" + "0123456789abcdef", "\x01\x02" + "CHALLENGE" + failed[:4]},
+	{"wrong password in 3.5, which is 3.3", false, "RFB 003.005\n" + "0123456789abcdef", "\x00\x00\x00\x02" + "CHALLENGE" + failed[:4]},
+	{"wrong password in 3.4, which is 3.3", false, "RFB 003.004\n" + "0123456789abcdef", "\x00\x00\x00\x02" + "CHALLENGE" + failed[:4]},
 	{"wrong password in 3.3", false, "RFB 003.003\n" + "0123456789abcdef", "\x00\x00\x00\x02" + "CHALLENGE" + failed[:4]},
 	{"VeNCrypt 0.1", true, rfb38 + "\x13\x00\x01", "\x01\x13\x00\x02\x01"},
 	{"another subtype", true, rfb38 + "\x13\x00\x02\x00\x00\x01\x01", "\x01\x13\x00\x02\x00\x01\x00\x00\x01\x04\x00"},

@@ -1,8 +1,10 @@
 package vnc
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +21,10 @@ func wantAnswer(t testing.TB, c net.Conn, says, want string) {
 	must(t, c.SetDeadline(time.Now().Add(20*time.Second)))
 	_, err := io.WriteString(c, says)
 	must(t, err)
-	got, _ := io.ReadAll(c) // a reset after the answer is as good as an end
+	got, err := io.ReadAll(c) // a reset after the answer is as good as an end
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the other end does not close the connection after %q", got)
+	}
 	if before, after, ok := strings.Cut(want, "CHALLENGE"); ok {
 		if len(got) < len(before)+challengeSize {
 			t.Fatalf("got %q; want %q", got, want)

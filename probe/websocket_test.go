@@ -1,0 +1,47 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/url"
+	"testing"
+	"time"
+)
+
+// A scripted server says something whatever it is told, and closes.
+type scripted struct{ in *bytes.Reader }
+
+func (s scripted) Read(p []byte) (int, error)       { return s.in.Read(p) }
+func (s scripted) Write(p []byte) (int, error)      { return len(p), nil }
+func (s scripted) Close() error                     { return nil }
+func (s scripted) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (s scripted) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (s scripted) SetDeadline(time.Time) error      { return nil }
+func (s scripted) SetReadDeadline(time.Time) error  { return nil }
+func (s scripted) SetWriteDeadline(time.Time) error { return nil }
+
+// A server that answers anything to a browser, or greets as anything.
+func FuzzVNC(f *testing.F) {
+	for _, s := range []string{
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
+		"HTTP/1.1 400 Bad Request\r\nSec-WebSocket-Version: 13\r\n",
+		"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n",
+		"HTTP/1.1 403 Forbidden\r\n\r\n", "RFB 003.008\n\x02\x13\x01\x00\x02\x00\x01\x00\x00\x01\x04\x01", "RFB 003.003\n\x00\x00\x00\x01", "",
+		"RFB 003.008\n\x01\x14\x00\x00\x00\x06GSSAPI", "RFB 003.008\n\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, address := range []*url.URL{nil, {Scheme: "ws", Host: "h", Path: "/"}} {
+			p := &prober{o: Options{Timeout: time.Second}, t: Target{Host: "h", VNC: &VNCTarget{Websocket: address}}, r: &Result{Target: "vnc://h"}}
+			p.nc = &recorder{Conn: scripted{bytes.NewReader(data)}}
+			if err := p.upgradeVNC(context.Background()); err != nil && err != errStop || len(p.r.Stages) == 0 {
+				t.Errorf("%q: %v, %v", data, err, p.r.Stages)
+			}
+			if err := p.r.Print(&bytes.Buffer{}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // memoryDir returns a directory in memory if there can be one. Many small runs
@@ -60,4 +61,15 @@ func execute(dir, name string, args ...string) (stdout, stderr string, err error
 func killed(err error) bool {
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	return ok && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
+}
+
+// until waits for something to become true, which a program brings about that
+// has said so much.
+func until(t *testing.T, what string, ok func() bool, said func() string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s does not come; the program says %q", what, said())
+		}
+	}
 }

@@ -55,11 +55,7 @@ func (s *server) said() string {
 // until waits for something to become true.
 func (s *server) until(what string, ok func() bool) {
 	s.t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			s.t.Fatalf("%s does not come; the server says\n%s", what, s.said())
-		}
-	}
+	until(s.t, what, ok, s.said)
 }
 
 // hangUp has the server load its credentials anew, and waits until it says so.

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -98,11 +97,7 @@ func (tm *terminal) shown() string {
 // until waits for something to become true.
 func (tm *terminal) until(what string, ok func() bool) {
 	tm.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			tm.t.Fatalf("%s does not come; the terminal shows %q", what, tm.shown())
-		}
-	}
+	until(tm.t, what, ok, tm.shown)
 }
 
 func (tm *terminal) echoes() bool {

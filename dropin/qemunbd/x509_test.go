@@ -88,7 +88,7 @@ func TestX509(t *testing.T) {
 		if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		args := []string{"-x", "disk", "-f", "raw", "--object", "tls-creds-x509,id=tls0,endpoint=server,dir=" + pki + "/server", "--object", "authz-simple,id=auth0,identity=CN=alice",
+		args := []string{"-x", "disk", "-D", "a disk", "-f", "raw", "--object", "tls-creds-x509,id=tls0,endpoint=server,dir=" + pki + "/server", "--object", "authz-simple,id=auth0,identity=CN=alice",
 			"--tls-creds", "tls0", "--tls-authz", "auth0", disk}
 		port := peertest.FreePort(t)
 		serve(t, append([]string{"-t", "-b", "127.0.0.1", "-p", strconv.Itoa(port)}, args...)...)

@@ -140,6 +140,7 @@ h.zero(500, 100, nbd.CMD_FLAG_NO_HOLE)
 h.trim(4096, 262144)
 h.cache(4096, 0)
 h.flush()
+assert not hasattr(h, 'get_extended_headers_negotiated') or h.get_extended_headers_negotiated()
 for f in (lambda: h.pread(2, 1048575), lambda: h.pwrite(b'xx', 1048575)):
     try:
         f()
@@ -162,7 +163,7 @@ print("all well")
 }
 
 // TestServerKilled writes and flushes, and kills the server: what was flushed is
-// there. Loss of power is not tested; that flushing calls fdatasync is.
+// there. Loss of power is not tested.
 func TestServerKilled(t *testing.T) {
 	path, content := rawFile(t, 1<<20)
 	for round := range 5 {

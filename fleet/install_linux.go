@@ -14,19 +14,29 @@ func ownerOf(info fs.FileInfo) (uid, gid int) {
 	return int(st.Uid), int(st.Gid)
 }
 
-// setLabel sets the SELinux type of a file, keeping the other parts of its
-// label. It does nothing where SELinux is off.
+// setLabel sets the SELinux type of a file. It does nothing where SELinux is off.
 func setLabel(path, selinuxType string) error {
 	if _, err := os.Stat("/sys/fs/selinux/enforce"); err != nil {
 		return nil
 	}
-	label := "system_u:object_r:" + selinuxType + ":s0"
-	have := make([]byte, 256)
-	if n, err := unix.Lgetxattr(path, "security.selinux", have); err == nil {
-		parts := strings.SplitN(strings.TrimRight(string(have[:n]), "\x00"), ":", 4)
-		if len(parts) == 4 && parts[2] == selinuxType {
-			return nil
+	return writeLabel(path, selinuxType)
+}
+
+// writeLabel changes the type in a file's label, USER:ROLE:TYPE:RANGE, as
+// restorecon(8) does: the other parts stay. A file without a label gets that of
+// system files.
+func writeLabel(path, selinuxType string) error {
+	const attribute = "security.selinux"
+	parts := []string{"system_u", "object_r", "", "s0"}
+	have := make([]byte, 1024)
+	if n, err := unix.Lgetxattr(path, attribute, have); err == nil {
+		if found := strings.SplitN(strings.TrimRight(string(have[:n]), "\x00"), ":", 4); len(found) == 4 {
+			parts = found
 		}
 	}
-	return unix.Lsetxattr(path, "security.selinux", []byte(label+"\x00"), 0)
+	if parts[2] == selinuxType {
+		return nil
+	}
+	parts[2] = selinuxType
+	return unix.Lsetxattr(path, attribute, []byte(strings.Join(parts, ":")+"\x00"), 0)
 }

@@ -197,3 +197,14 @@ func TestFileLength(t *testing.T) {
 		}
 	}
 }
+
+// Who logs in without Kerberos does not link its library.
+func TestKerberosIsOptional(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./sasl", "./proto/vnc").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "gokrb5") || !strings.Contains(string(out), module+"/sasl\n") {
+		t.Error("proto/vnc links gokrb5: sasl/gssapi is to be imported by programs alone")
+	}
+}

@@ -198,4 +198,13 @@ var qemuObjects = []Entry{
 			because("sasl=on is missing", commandEnd, "qemu-system-x86_64 -vnc :1,tls-creds=tls0,sasl=on,sasl-authz=auth0"),
 		},
 	},
+	{
+		ID: "qemu-sasl-conf", By: "QEMU",
+		Texts: []string{"Failed to initialize SASL auth: error when parsing configuration file"},
+		Means: "a line of the configuration of Cyrus SASL is not KEY: VALUE, so QEMU does not start",
+		Causes: []Cause{
+			because("there is a blank before the colon, an equals sign in its place, or no value", "/etc/sasl2/qemu.conf, or qemu.conf in the directory that vnc_sasl_dir of /etc/libvirt/qemu.conf names",
+				"virtls validate", "virtls validate --sasl-conf"),
+		},
+	},
 }

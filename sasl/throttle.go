@@ -3,8 +3,10 @@ package sasl
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -110,7 +112,7 @@ func (t *Throttle) punish(client string, now time.Time) time.Duration {
 	t.failures++
 	p := t.clients[client]
 	if p == nil || now.Sub(p.until) > forget {
-		t.makeRoom(now)
+		t.makeRoom()
 		p = &penalty{}
 		if t.clients == nil {
 			t.clients = map[string]*penalty{}
@@ -129,22 +131,15 @@ func (t *Throttle) punish(client string, now time.Time) time.Duration {
 	return p.until.Sub(now)
 }
 
-// makeRoom keeps the memory bounded: it drops who is forgotten, and otherwise
-// whoever has the least left to wait.
-func (t *Throttle) makeRoom(now time.Time) {
+// makeRoom keeps the memory bounded: of too many clients it forgets the half that
+// has the least left to wait.
+func (t *Throttle) makeRoom() {
 	if len(t.clients) < maxClients {
 		return
 	}
-	least := ""
-	for client, p := range t.clients {
-		if now.Sub(p.until) > forget {
-			delete(t.clients, client)
-		} else if least == "" || p.until.Before(t.clients[least].until) {
-			least = client
-		}
-	}
-	if len(t.clients) >= maxClients {
-		delete(t.clients, least)
+	names := slices.SortedFunc(maps.Keys(t.clients), func(a, b string) int { return t.clients[a].until.Compare(t.clients[b].until) })
+	for _, name := range names[:maxClients/2] {
+		delete(t.clients, name)
 	}
 }
 

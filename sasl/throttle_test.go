@@ -66,7 +66,7 @@ func TestThrottleIsBounded(t *testing.T) {
 	if n := len(s.clients); n > maxClients {
 		t.Errorf("%d clients are remembered", n)
 	}
-	if s.left("stubborn") == 0 {
+	if s.clients["stubborn"] == nil {
 		t.Error("whoever fails most was forgotten first")
 	}
 	var all sync.WaitGroup

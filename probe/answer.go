@@ -257,7 +257,7 @@ func (p *prober) notDemanded() {
 	f := kindNotDemanded.Found("", "")
 	if v := p.r.VNC; v != nil {
 		v.Clients = "optional"
-		if password, user := p.chosen.Asks(); password || user {
+		if password, user := p.chosen.Asks(); password || user || p.webLogin() {
 			return // they have to log in
 		}
 		f = f.WithFix("libvirt: vnc_tls_x509_verify = 1 in qemu.conf; QEMU: verify-peer=on; or have clients log in (SASL)")

@@ -49,9 +49,11 @@ type Options struct {
 	Scan     bool             // which versions and suites are accepted
 
 	// Login is for VNC servers that ask for one: a password, and for SASL a user.
-	// Without it they are looked at up to there.
+	// Without it they are looked at up to there. Below verified TLS it is also for
+	// websockets whose server asks for an account.
 	Login      *sasl.Login
 	Mechanisms []string // of SASL that may be used, the best first; sasl.Default if nil
+	Token      []byte   // by which a gateway opens a websocket; nil if there is none
 	// Kerberos, if it is set, returns what logs in to a host by SASL's GSSAPI:
 	// a *gssapi.Client.
 	Kerberos   func(host string) sasl.Mechanism
@@ -207,6 +209,7 @@ type prober struct {
 
 	rfb              *vnc.Negotiation // with a VNC server
 	chosen, tlsBelow vnc.Security     // by this side; that has TLS, if any has
+	account          bool             // the server of the websocket asks for one
 
 	pending  []obstacle // why the client's certificate may be refused
 	accepted bool       // the server accepted the client

@@ -23,6 +23,7 @@ const (
 	VNCLogin        VNCPosture = "SASL only"       // SASL without TLS
 	VNCAnonymous    VNCPosture = "anonymous TLS"   // whatever login is below it
 	VNCX509         VNCPosture = "x509"            // no login: the client's certificate decides, if it is asked for
+	VNCX509Web      VNCPosture = "x509 + web"      // an account or a token opens the websocket
 	VNCX509Password VNCPosture = "x509 + password" // of VNC's
 	VNCX509Plain    VNCPosture = "x509 + Plain"    // a user's name and a password
 	VNCX509SASL     VNCPosture = "x509 + SASL"
@@ -30,7 +31,7 @@ const (
 
 // VNCPostures lists the postures of VNC, weakest first.
 func VNCPostures() []VNCPosture {
-	return []VNCPosture{VNCOpen, VNCPassword, VNCLogin, VNCAnonymous, VNCX509, VNCX509Password, VNCX509Plain, VNCX509SASL}
+	return []VNCPosture{VNCOpen, VNCPassword, VNCLogin, VNCAnonymous, VNCX509, VNCX509Web, VNCX509Password, VNCX509Plain, VNCX509SASL}
 }
 
 // A VNCServer is what a VNC server says of itself.
@@ -156,6 +157,9 @@ func (p *prober) choose(ctx context.Context, from, offered []vnc.Security) error
 	}
 	best := usable[0]
 	p.r.VNC.Posture, p.tlsBelow = postureOf(best, p.t.VNC.TLS), best
+	if p.r.VNC.Posture == VNCX509 && p.webLogin() {
+		p.r.VNC.Posture = VNCX509Web
+	}
 	p.beside(best, offered)
 	fits := slices.DeleteFunc(usable, func(s vnc.Security) bool { return !p.fits(s) })
 	if len(fits) == 0 {

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"virtls/sasl"
 	"virtls/session"
 )
 
@@ -19,7 +21,6 @@ func (p *prober) browse(ctx context.Context, c net.Conn) error {
 	if err != nil {
 		return err
 	}
-	p.acceptedBrowser()
 	p.done(StageWebsocket, Passed, "the server opens it")
 	if err := p.greet(ctx, ws); err != nil {
 		return err
@@ -37,70 +38,132 @@ func (p *prober) acceptedBrowser() {
 // openWebsocket asks for the websocket on a connection. One that is refused says
 // why, and ends the probe.
 func (p *prober) openWebsocket(ctx context.Context, c net.Conn) (net.Conn, error) {
-	r := &recorder{Conn: c}
-	ws, status, err := p.dialWebsocket(ctx, r)
-	if err == nil {
-		return ws, nil
+	a := p.dialWebsocket(ctx, c, p.o.Token, nil)
+	p.account = a.status == http.StatusUnauthorized
+	tried := p.account && p.trusted() && p.o.Login != nil && p.o.Login.User != ""
+	if tried {
+		again, err := p.againInside(ctx)
+		if err != nil {
+			return nil, p.stop(StageWebsocket, findingOf(err))
+		}
+		a = p.dialWebsocket(ctx, again, p.o.Token, p.o.Login)
 	}
-	heard := string(r.heard())
-	line, _, _ := strings.Cut(heard, "\r\n")
-	if strings.HasPrefix(heard, "HTTP/") {
+	if a.line != "" {
 		p.acceptedBrowser()
 	}
 	switch {
-	case heard == "" && p.session != nil && p.x509() != nil && ctx.Err() == nil:
-		return nil, p.refusedClient(StageClient, afterHandshake(err))
-	case heard == "" && errors.Is(err, context.DeadlineExceeded):
+	case a.err == nil:
+		return a.ws, nil
+	case a.heard == "" && p.session != nil && p.x509() != nil && ctx.Err() == nil:
+		return nil, p.refusedClient(StageClient, afterHandshake(a.err))
+	case a.heard == "" && errors.Is(a.err, context.DeadlineExceeded):
 		return nil, p.stop(StageWebsocket, kindSilent.Found("", "no answer of HTTP"))
-	case heard == "":
+	case a.heard == "":
 		return nil, p.stop(StageWebsocket, kindNotWebsocket.Found("", "end of the connection").WithFix("probe wss:// if the service wants TLS from the first byte; else correct the port"))
-	case !strings.HasPrefix(heard, "HTTP/"):
-		return nil, p.stop(StageWebsocket, kindNotWebsocket.Found("", fmt.Sprintf("%q", heard[:min(len(heard), 24)])))
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return nil, p.stop(StageWebsocket, kindWebsocket.Found("", line).WithText("the server of the websocket does not let this client in").
-			WithFix("name a token that it knows, that has not expired, and that was not used if it is for one use: wss://HOST/PATH?token=..."))
-	case status == http.StatusNotFound:
-		return nil, p.stop(StageWebsocket, kindWebsocket.Found("", line).WithText("there is no such path on the server of the websocket").
+	case a.line == "":
+		return nil, p.stop(StageWebsocket, kindNotWebsocket.Found("", fmt.Sprintf("%q", a.heard[:min(len(a.heard), 24)])))
+	case a.status == http.StatusUnauthorized && tried:
+		return nil, p.stop(StageWebsocket, kindWebsocket.Found("", a.line).WithText("the server of the websocket does not know the user, or the password is wrong").
+			WithFix("virtls passwd list FILE shows the users of a gateway's accounts"))
+	case a.status == http.StatusUnauthorized:
+		return nil, p.stop(StageWebsocket, kindWebsocket.Found("", a.line).WithText("the server of the websocket wants an account").
+			WithFix("probe with --username and --password-file, and with --tls-creds: the password is shown to a server that was verified, and to no other"))
+	case a.status == http.StatusForbidden:
+		return nil, p.stop(StageWebsocket, kindWebsocket.Found("", a.line).WithText("the server of the websocket does not let this client in").
+			WithFix("name a token that it knows, that has not expired, and that was not used if it is for one use: --token-file FILE, which virtls gateway token MACHINE has filled"))
+	case a.status == http.StatusNotFound:
+		return nil, p.stop(StageWebsocket, kindWebsocket.Found("", a.line).WithText("there is no such path on the server of the websocket").
 			WithFix("QEMU's own has / alone, that of virtls gateway vnc /websocket/NAME"))
 	}
-	return nil, p.stop(StageWebsocket, kindWebsocket.Found("", line))
+	return nil, p.stop(StageWebsocket, kindWebsocket.Found("", a.line))
 }
 
-// dialWebsocket opens the websocket. The status is that of an answer of HTTP that
-// refuses.
-func (p *prober) dialWebsocket(ctx context.Context, c net.Conn) (net.Conn, int, error) {
+// trusted tells whether this side has verified the server below the websocket.
+func (p *prober) trusted() bool { return p.session != nil && p.state.Authenticated }
+
+// againInside connects anew, up to where HTTP begins.
+func (p *prober) againInside(ctx context.Context) (net.Conn, error) {
+	nc, err := p.again(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.o.Timeout)
+	defer cancel()
+	s, err := session.Open(ctx, nc, p.options(p.creds))
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	p.session.Close()
+	p.session = s
+	return s, nil
+}
+
+// An answer is a server's to a browser that asks for a websocket.
+type answer struct {
+	ws     net.Conn // nil if there is an error
+	heard  string   // how the answer begins
+	line   string   // its first line, if it is HTTP
+	status int      // of HTTP
+	err    error
+}
+
+// dialWebsocket opens the websocket, with what proves to its server who asks, if
+// there is such. Only a server that was verified gets a login.
+func (p *prober) dialWebsocket(ctx context.Context, c net.Conn, token []byte, l *sasl.Login) answer {
 	limited, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
-	used := false
+	r, used := &recorder{Conn: c}, false
 	once := func(context.Context, string, string) (net.Conn, error) {
 		if used {
 			return nil, errors.New("the server sends its clients elsewhere")
 		}
 		used = true
-		return c, nil
+		return r, nil
 	}
 	u := *p.t.VNC.Websocket
 	u.Scheme = "ws" // TLS is below already
-	ws, response, err := websocket.Dial(limited, u.String(), &websocket.DialOptions{
-		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: once, DisableKeepAlives: true}},
-		Subprotocols: []string{"binary"},
-	})
-	if err != nil {
-		status := 0
-		if response != nil {
-			status = response.StatusCode
-		}
-		return nil, status, err
+	if token != nil {
+		q := u.Query()
+		q.Set("token", string(token))
+		u.RawQuery = q.Encode()
 	}
-	return websocket.NetConn(ctx, ws, websocket.MessageBinary), 0, nil
+	o := websocket.DialOptions{
+		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: once, DisableKeepAlives: true}},
+		HTTPHeader:   http.Header{},
+		Subprotocols: []string{"binary"},
+	}
+	if l != nil {
+		login := base64.StdEncoding.EncodeToString(append([]byte(l.User+":"), l.Password...))
+		o.HTTPHeader.Set("Authorization", "Basic "+login)
+	}
+	ws, response, err := websocket.Dial(limited, u.String(), &o)
+	a := answer{heard: string(r.heard()), err: err}
+	if strings.HasPrefix(a.heard, "HTTP/") {
+		a.line, _, _ = strings.Cut(a.heard, "\r\n")
+	}
+	if response != nil {
+		a.status = response.StatusCode
+	}
+	if err == nil {
+		a.ws = websocket.NetConn(ctx, ws, websocket.MessageBinary)
+	}
+	return a
 }
 
 // acceptsBrowser tells whether the server answers a client of HTTP at all, which
-// it does if it accepts its certificate.
+// it does if it accepts its certificate. It gets neither login nor token, which
+// may be for one use.
 func (p *prober) acceptsBrowser(ctx context.Context, c *session.Conn) bool {
-	r := &recorder{Conn: c}
-	if ws, _, err := p.dialWebsocket(ctx, r); err == nil {
-		ws.Close()
+	a := p.dialWebsocket(ctx, c, nil, nil)
+	if a.err == nil {
+		a.ws.Close()
 	}
-	return len(r.heard()) > 0
+	return a.heard != ""
+}
+
+// webLogin tells whether the websocket wants an account, or was opened with a token.
+func (p *prober) webLogin() bool {
+	u := p.t.VNC.Websocket
+	return u != nil && (p.account || p.o.Token != nil || u.RawQuery != "")
 }

@@ -36,6 +36,7 @@ type probeCmd struct {
 
 	Username     string   `help:"Log in to a VNC server as this user." placeholder:"NAME"`
 	PasswordFile string   `help:"Log in with the password in the first line of a file; - for standard input." placeholder:"FILE"`
+	TokenFile    string   `help:"Open a gateway's websocket with the token in the first line of a file." placeholder:"FILE"`
 	Kerberos     bool     `help:"Log in to a VNC server with the Kerberos ticket that kinit has got."`
 	Mechanisms   []string `name:"sasl-mechanisms" help:"Mechanisms of SASL that may be used, the best first." placeholder:"NAME"`
 	Screenshot   string   `help:"Write what a VNC server shows after the login to a file, as PNG." placeholder:"FILE"`
@@ -98,7 +99,7 @@ func (c *probeCmd) Run(a *app) error {
 		return kindUsage.Found("virtls probe", "").WithText("--limit and --timeout are more than nothing").Usage()
 	case c.Listen == "" && (c.Allow != nil || c.Schemes != nil):
 		return kindUsage.Found("--allow", "").WithText("--allow and --schemes go with --listen").Usage()
-	case c.Listen != "" && (c.Username != "" || c.PasswordFile != "" || c.Kerberos || c.Screenshot != ""):
+	case c.Listen != "" && (c.Username != "" || c.PasswordFile != "" || c.Kerberos || c.TokenFile != "" || c.Screenshot != ""):
 		return kindUsage.Found("--listen", "").WithText("an exporter has no login: whoever asks it would have it sent where he likes").Usage()
 	case c.Screenshot != "" && len(c.URL) != 1:
 		return kindUsage.Found("--screenshot", "").WithText("--screenshot wants one target").Usage()
@@ -152,6 +153,11 @@ func (c *probeCmd) options(a *app, r *object.Registry) (probe.Options, error) {
 	var err error
 	if o.Login, err = c.login(a); err != nil {
 		return o, err
+	}
+	if c.TokenFile != "" {
+		if o.Token, err = readPassphraseFile(c.TokenFile); err != nil {
+			return o, err
+		}
 	}
 	if c.Kerberos {
 		o.Kerberos = func(host string) sasl.Mechanism { return &gssapi.Client{Host: host} }

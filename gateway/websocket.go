@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -39,6 +40,7 @@ func (w *webStream) next() error {
 		return err
 	}
 	if kind != websocket.MessageBinary {
+		w.SetDeadline(time.Now().Add(closeLimit))
 		w.ws.Close(websocket.StatusUnsupportedData, errText.Error())
 		return errText
 	}
@@ -96,8 +98,13 @@ func (w *webStream) Write(p []byte) (int, error) {
 // Close ends the connection without a word.
 func (w *webStream) Close() error { return w.ws.CloseNow() }
 
+// closeLimit bounds how long the browser may take to answer the end of a
+// websocket. The library's own limit does not hold within a frame.
+const closeLimit = 2 * time.Second
+
 // CloseWrite says that nothing more comes. A websocket then ends both ways.
 func (w *webStream) CloseWrite() error {
+	w.SetDeadline(time.Now().Add(closeLimit))
 	return w.ws.Close(websocket.StatusNormalClosure, "")
 }
 
@@ -107,5 +114,6 @@ func (w *webStream) refuse(reason string) {
 	if len(reason) > most {
 		reason = strings.ToValidUTF8(reason[:most], "") + "..."
 	}
+	w.SetDeadline(time.Now().Add(closeLimit))
 	w.ws.Close(websocket.StatusInternalError, reason)
 }

@@ -19,8 +19,8 @@
 //
 // An image may come from an enemy. Every offset is bounded by the file, every
 // table by QEMU's own limits, chains by [MaxDepth], and a compressed cluster
-// never yields more than a cluster. A chain keeps at most 32 MiB of L1 table per
-// image and [CacheSize] bytes of other metadata and decompressed clusters.
+// never yields more than a cluster. A chain keeps at most 256 MiB of L1 tables, no
+// more than its files have, and [CacheSize] bytes of other metadata and decompressed clusters.
 // Backing files are opened by whoever opens the image: [Options.Open] decides
 // what a name in an image may reach, and without it no other file is opened.
 //

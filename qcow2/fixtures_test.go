@@ -136,7 +136,7 @@ func makeImages(t *testing.T, g peertest.Generation, list []recipe, seed uint64)
 }
 
 // run runs a shell script in a directory.
-func run(t *testing.T, g peertest.Generation, dir, script string) peertest.Result {
+func run(t testing.TB, g peertest.Generation, dir, script string) peertest.Result {
 	t.Helper()
 	res := g.Run(t, peertest.Options{Dir: dir}, "sh", "-ec", script)
 	if res.Code != 0 {

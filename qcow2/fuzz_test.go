@@ -3,8 +3,10 @@ package qcow2_test
 import (
 	"errors"
 	"io"
+	"os"
 	"testing"
 
+	"virtls/internal/peertest"
 	"virtls/qcow2"
 )
 
@@ -16,11 +18,20 @@ func FuzzImage(f *testing.F) {
 		{ClusterSize: 512, Version: 2},
 		{ClusterSize: 512, RefcountBits: 1},
 		{ClusterSize: 1024, Compression: qcow2.Zstd},
+		{ClusterSize: 16 << 10, ExtendedL2: true},
 		{ClusterSize: 512, BackingFile: "b", BackingFormat: "raw"},
 		{ClusterSize: 512, BackingFile: `json:{"file.filename":"b"}`},
 	} {
 		f.Add(sound(f, o).data)
 	}
+	dir := f.TempDir()
+	run(f, peertest.Host, dir, `qemu-img create -q -f qcow2 -o cluster_size=512 s.img 64k; qemu-io -c 'write -P 1 0 8k' s.img >/dev/null; qemu-img snapshot -c first s.img
+		qemu-io -c 'write -P 2 4k 8k' s.img >/dev/null; qemu-img snapshot -c second s.img; qemu-img bitmap --add -g 512 s.img marks; qemu-io -c 'write -P 3 0 512' s.img >/dev/null`)
+	data, err := os.ReadFile(image(dir, "s"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 256<<10 {
 			return

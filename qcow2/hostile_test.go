@@ -74,6 +74,26 @@ func sound(t testing.TB, o qcow2.CreateOptions) *memory {
 	return f
 }
 
+// A wide file goes on with zeros behind its data.
+type wide struct {
+	*memory
+	size int64
+}
+
+func (w *wide) Size() int64 { return w.size }
+
+func (w *wide) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off+int64(len(p)) > w.size {
+		w.t.Errorf("read of %d bytes at %d of a file of %d", len(p), off, w.size)
+		return 0, io.EOF
+	}
+	clear(p)
+	if off < int64(len(w.data)) {
+		copy(p, w.data[off:])
+	}
+	return len(p), nil
+}
+
 // Fields of the header, by offset.
 const (
 	fieldVersion, fieldBackingOffset, fieldBackingSize, fieldClusterBits = 4, 8, 16, 20
@@ -271,6 +291,21 @@ func TestChains(t *testing.T) {
 		}
 		_, err := chainOf(t, files, name(0), qcow2.Options{})
 		if err == nil || !strings.Contains(err.Error(), "longer than 256") {
+			t.Fatal(err)
+		}
+	})
+	t.Run("too much to keep", func(t *testing.T) {
+		files := map[string]qcow2.File{}
+		name := func(i int) string { return strings.Repeat("x", i+1) }
+		for i := range 10 {
+			f := on(name(i+1), "qcow2")
+			put32(fieldL1Size, 4<<20)(f.data)
+			put64(fieldL1Offset, 1<<20)(f.data)
+			files[name(i)] = &wide{f, 64 << 20}
+		}
+		open := func(name string) (qcow2.File, error) { return files[name], nil }
+		_, err := qcow2.Open(files["x"], "x", qcow2.Options{Format: "qcow2", Open: open})
+		if err == nil || !strings.Contains(err.Error(), "more than 256 MiB") {
 			t.Fatal(err)
 		}
 	})

@@ -97,7 +97,12 @@ type chain struct {
 	options Options
 	cache   *cache
 	names   []string // of the images opened up to now
+	tables  int64    // bytes of their L1 tables
 }
+
+// maxChainL1 is how many bytes the L1 tables of a chain may have together: those of
+// disks of 16 PiB in the usual clusters.
+const maxChainL1 = 256 << 20
 
 func (c *chain) open(f File, name, format, snapshot string) (Disk, error) {
 	format, err := decideFormat(f, format)
@@ -116,6 +121,9 @@ func (c *chain) open(f File, name, format, snapshot string) (Disk, error) {
 	m, err := load(f, c.cache)
 	if err != nil {
 		return nil, err
+	}
+	if c.tables += 8 * int64(len(m.l1)); c.tables > maxChainL1 {
+		return nil, damaged("the L1 tables of the backing chain take more than %d MiB", maxChainL1>>20)
 	}
 	if snapshot != "" {
 		if err := m.show(snapshot); err != nil {

@@ -222,6 +222,48 @@ func TestCopyShowsProgress(t *testing.T) {
 	}
 }
 
+// TestCopyGoesOn interrupts a copy, which keeps how far it is, and kills one; the
+// next goes on, and the disk is whole.
+func TestCopyGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	disk := make([]byte, 4<<20)
+	for i := range disk {
+		disk[i] = byte(i>>12) | 1
+	}
+	if err := os.WriteFile(filepath.Join(dir, "disk.raw"), disk, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	peertest.Host.Start(t, peertest.Options{}, peertest.ListeningUnix(dir+"/s"), "nbdkit", "-f", "-U", dir+"/s", "--filter=rate", "file", dir+"/disk.raw", "rate=16M", "burstiness=0.1").Ready()
+	copyTo := []string{"nbd", "copy", "--resume", "record", "--request-size=65536", "--requests=4", "nbd+unix:///?socket=" + dir + "/s", "out.raw"}
+	for _, end := range []os.Signal{os.Interrupt, os.Kill} {
+		cmd := program(dir, "virtls", copyTo...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "some of the copy", func() bool {
+			data, err := os.ReadFile(filepath.Join(dir, "out.raw"))
+			return err == nil && len(data) == len(disk) && data[512<<10] != 0
+		}, func() string { return "" })
+		cmd.Process.Signal(end)
+		if err := cmd.Wait(); err == nil {
+			t.Fatalf("%v: the copy was complete before", end)
+		}
+		record, err := os.ReadFile(filepath.Join(dir, "record"))
+		if err != nil || bytes.Contains(record, []byte(`"done":0}`)) {
+			t.Errorf("%v: the record says %s (%v)", end, record, err)
+		}
+	}
+	if _, _, err := execute(dir, "virtls", copyTo...); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "out.raw")); err != nil || !bytes.Equal(data, disk) {
+		t.Errorf("the copy is something else than the disk (%v)", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "record")); err == nil {
+		t.Error("the record is still there")
+	}
+}
+
 // TestOpenTimeout has clients wait for a server as long as their address says.
 func TestOpenTimeout(t *testing.T) {
 	dir := memoryDir(t)

@@ -8,6 +8,30 @@ import (
 	"virtls/internal/peertest"
 )
 
+// FuzzValues reads sizes and lists of settings: the parts of a list, put together
+// again, are the list.
+func FuzzValues(f *testing.F) {
+	for _, s := range []string{"1.5G", "0x200", "64k", "9223372036854775807E", "a=b,c=d,,e", "driver=qcow2,file.filename=x", "=", ",", "1e5", "."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if n, ok := parseSize(s); ok && n < 0 {
+			t.Errorf("the size %q is %d", s, n)
+		}
+		list, err := settings(s)
+		if err != nil {
+			return
+		}
+		var parts []string
+		for _, m := range list {
+			parts = append(parts, m.Name+"="+strings.ReplaceAll(m.Value, ",", ",,"))
+		}
+		if got := strings.Join(parts, ","); got != strings.TrimSuffix(s, ",") && !strings.HasSuffix(s, ",") {
+			t.Errorf("%q is read as %q", s, got)
+		}
+	})
+}
+
 var helpCommand = regexp.MustCompile(`(?m)^  ([a-z]+) - `)
 
 var unknownOption = regexp.MustCompile(`(unrecognized|invalid) option|an argument|--\S+ is not supported`)

@@ -213,3 +213,28 @@ func TestOldServers(t *testing.T) {
 		}
 	})
 }
+
+// endless is a disk of any size that is alike everywhere.
+type endless struct {
+	qcow2.Disk
+	looked int
+}
+
+func (*endless) Size() int64 { return 1 << 62 }
+
+func (d *endless) Extent(off, _ int64) (qcow2.Extent, error) {
+	d.looked++
+	return qcow2.Extent{Start: off, Length: 4096, Data: true}, nil
+}
+
+// TestEndlessDisk has a question for the block status answered in part where the
+// whole answer would take for ever.
+func TestEndlessDisk(t *testing.T) {
+	d := &endless{}
+	c, err := connect(t, serve(t, &nbd.Server{Exports: []nbd.Export{{Device: nbd.Disk(d)}}}), "", nbd.Options{})
+	must(t, err)
+	list, err := c.Extents(0, c.Size(), 10)
+	if err != nil || len(list) == 0 || list[0].Length < 1<<20 || d.looked > 10_000 {
+		t.Errorf("%d lookups for %+v, error %v", d.looked, list, err)
+	}
+}

@@ -220,8 +220,9 @@ const ink = `(() => {
 	return cells.map(line => line.join('').trimEnd()).join('\n').trimEnd() + '\0' + digest;
 })()`
 
-// lines are what ink tells of a text on the screen.
+// lines are what ink tells of a text on the screen, where a tab is a character like others.
 func lines(text string) string {
+	text = strings.ReplaceAll(text, "\t", "#")
 	return strings.TrimRight(regexp.MustCompile(`\S`).ReplaceAllString(text, "#"), " ")
 }
 

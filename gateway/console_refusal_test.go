@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -90,6 +91,48 @@ func (p *person) refusals(t *testing.T) {
 			t.Error("the log has a token")
 		}
 	}
+}
+
+// loginDialog answers the dialog in which a browser asks for an account: first by
+// going away, then with an account.
+func (p *tab) loginDialog(user, password string) {
+	paused, asked := chromedp.Events(p.ctx, fetch.RequestPaused), chromedp.Events(p.ctx, fetch.AuthRequired)
+	on := true
+	p.do(command(fetch.Enable, fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: "*/websocket/*"}}, HandleAuthRequests: &on}))
+	go func() {
+		for e, err := range paused {
+			if err != nil {
+				return
+			}
+			_, _ = chromedp.Call(p.ctx, fetch.ContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
+		}
+	}()
+	go func() {
+		answer := fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseCancelAuth}
+		for e, err := range asked {
+			if err != nil {
+				return
+			}
+			_, _ = chromedp.Call(p.ctx, fetch.ContinueWithAuth, fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: &answer})
+			answer = fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseProvideCredentials, Username: user, Password: password}
+		}
+	}()
+}
+
+// Who opens a console without a login is asked for one.
+func (p *person) noLogin(t *testing.T) {
+	tab := p.stranger(t)
+	tab.loginDialog("alice", passwordOfAlice)
+	tab.do(chromedp.Navigate(p.at + "/console/web1"))
+	if got := tab.state("ended"); got != "No connection. Log in with an account of the gateway." {
+		t.Errorf("the state is %q", got)
+	}
+	if got := tab.focus(); got != "ask-token" {
+		t.Errorf("the focus is on %s, want the field for a token", got)
+	}
+	tab.click("#connect")
+	tab.state("connected")
+	p.log.await(t, "accepted", "user=alice")
 }
 
 // A machine goes away, and comes back.

@@ -64,6 +64,7 @@ func TestConsole(t *testing.T) {
 	t.Run("another origin", p.anotherOrigin)
 	t.Run("password", func(t *testing.T) { p.password(t, o.Connect.Credentials, port) })
 	t.Run("refusals", p.refusals)
+	t.Run("no login", p.noLogin)
 	t.Run("reconnection", p.reconnection)
 	p.quiet(t, "WebSocket", "Failed to load resource", "Connection closed (code:")
 }
@@ -121,6 +122,9 @@ func (p *person) keyboardAlone(t *testing.T) {
 	if got := tab.focus(); got != "canvas" {
 		t.Errorf("Tab leaves the screen for %s; it belongs to the machine", got)
 	}
+	// No key of the three stays down in the machine.
+	tab.do(chromedp.KeyEvent("x"))
+	tab.reads(greeting + "virtls\tx")
 
 	// Ctrl-Alt-Del, and the guest begins anew.
 	tab.do(chord())

@@ -14,6 +14,7 @@ const screen = $('screen');
 
 let token = '';
 let rfb = null; // the session, null between two
+let asking = null; // the last question why there is none
 const session = () => rfb;
 
 const keys = new Keys(session);
@@ -121,9 +122,15 @@ async function over(end) {
     rfb = null;
     live(false);
     const title = end.connected ? 'Connection lost' : 'No connection';
-    say('connecting', title);
-    const why = end.failed ?? (end.opened ? afterLoss(end.code, end.text) : await whyRefused(address('https:')));
-    if (rfb) return; // somebody has connected meanwhile
+    let why = end.failed ?? (end.opened ? afterLoss(end.code, end.text) : null);
+    if (!why) {
+        say('connecting', title);
+        ended.show({ title, reason: 'Asking the gateway why.' });
+        const asked = {};
+        asking = asked;
+        why = await whyRefused(address('https:'));
+        if (rfb || asking !== asked) return; // there was another attempt meanwhile
+    }
     say('ended', `${title}. ${why.reason}`);
     ended.show({ title, ...why });
 }

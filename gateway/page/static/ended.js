@@ -48,11 +48,11 @@ export class Ended {
         this.appear($('ask').querySelector('input'));
     }
 
-    // appear shows it, and takes the focus along if it was on the screen that has gone.
+    // appear shows it, and takes the focus along if it was here or on the screen that has gone.
     appear(first) {
         $('ended').hidden = false;
         const at = document.activeElement;
-        if (!at || at === document.body) first?.focus();
+        if (!at || at === document.body || $('ended').contains(at)) first?.focus();
     }
 
     hide() {

@@ -19,11 +19,12 @@ export function afterLoss(code, text) {
     return code === 1008 ? { reason, token: true } : { reason, wait: true };
 }
 
-// whyRefused asks for what no browser tells: why a websocket has not opened.
+// whyRefused asks for what no browser tells: why a websocket has not opened. The answer
+// may be long in coming: a browser asks for a login meanwhile if the gateway wants one.
 export async function whyRefused(url) {
     let answer, text = '';
     try {
-        answer = await fetch(url, { cache: 'no-store', redirect: 'error', signal: AbortSignal.timeout(10_000) });
+        answer = await fetch(url, { cache: 'no-store', redirect: 'error', signal: AbortSignal.timeout(300_000) });
         if (answer.headers.get('Content-Type')?.startsWith('text/plain')) text = sentence(await answer.text());
     } catch {
         return { reason: 'The gateway cannot be reached.', wait: true };
@@ -34,6 +35,8 @@ export async function whyRefused(url) {
         return { reason: text || 'The gateway does not let you in.', token: true };
     case 404:
         return { reason: text || 'The gateway knows no such machine.' };
+    case 426: // would open a websocket: the person has logged in meanwhile, say
+        return { reason: 'The gateway lets you in now.', wait: true };
     case 429:
     case 503:
         return { reason: text || 'The gateway is busy.', wait: true };

@@ -35,6 +35,9 @@ const fixtures = `
 	cp base.qcow2 leak.qcow2; printf '\0\1' | dd of=leak.qcow2 bs=1 seek=131122 conv=notrunc status=none
 	truncate -s 2M leak.qcow2
 	cp base.qcow2 bad.qcow2; printf '\0\0' | dd of=bad.qcow2 bs=1 seek=131074 conv=notrunc status=none
+	cp old.qcow2 version9.qcow2; printf '\011' | dd of=version9.qcow2 bs=1 seek=7 conv=notrunc status=none
+	cp new.qcow2 feature.qcow2; printf '\200' | dd of=feature.qcow2 bs=1 seek=72 conv=notrunc status=none
+	cp old.qcow2 cut.qcow2; printf '\377\377\377\377' | dd of=cut.qcow2 bs=1 seek=36 conv=notrunc status=none
 	sync *.qcow2 *.raw
 `
 
@@ -45,6 +48,7 @@ var same = []string{
 	"info top.qcow2", "info dir/over.qcow2", "info --backing-chain dir/over.qcow2", "info --output=json dir/over.qcow2", "info hole.raw", "info --output=json hole.raw", "info data.raw", "info file:base.qcow2",
 	"info -f raw base.qcow2", "info --image-opts driver=qcow2,file.filename=base.qcow2", "info --image-opts file.filename=base.qcow2",
 	"info --image-opts driver=file,filename=base.qcow2", `info json:{"driver":"raw","file":{"driver":"file","filename":"hole.raw"}}`,
+	"info version9.qcow2", "check feature.qcow2", "map cut.qcow2", "convert feature.qcow2 x.raw", "compare cut.qcow2 base.qcow2", "info --output=json feature.qcow2", "check -f qcow2 hole.raw",
 	"info none", "info .", "info foo:bar", "info --image-opts base.qcow2", "info --image-opts -f raw base.qcow2", "info --output=xml base.qcow2",
 	"info", "info a b", "info --bad", "info -x", "info -f", "info -f nosuch base.qcow2", "info -f qcow2 hole.raw", "",
 	"nosuch", "--nosuch", "info --object nosuch,id=x base.qcow2", "info --object secret base.qcow2",

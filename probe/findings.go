@@ -35,6 +35,8 @@ var (
 		"the VNC server has no TLS: whoever is on the way sees the screen and all that is typed, and can try passwords against what he has heard", "libvirt: vnc_tls = 1 in qemu.conf; QEMU: -vnc ...,tls-creds=ID; or have it listen on a UNIX socket behind virtls gateway vnc")
 	kindVNCBeside = finding.Define("probe-vnc-downgrade", finding.Error,
 		"the VNC server offers weaker security beside good one: whoever is on the way has clients take it, and who wants to come in chooses it himself", "have the server offer the best alone")
+	kindVNCMechanisms = finding.Define("probe-vnc-mechanisms", finding.Error,
+		"the VNC server has no SASL mechanism for this connection: without TLS with certificates QEMU takes those alone that encrypt, such as GSSAPI", "use tls-creds-x509 (libvirt: vnc_tls = 1), and mech_list: scram-sha-256 in /etc/sasl2/qemu.conf; else see whether SASL's plugin and accounts are there")
 	kindVNCFull = finding.Define("probe-vnc-full", finding.Error,
 		"the VNC server ends the connection after the login: it shows its screen to nobody more", "one of the listed causes")
 	kindNotWebsocket = finding.Define("probe-not-websocket", finding.Error,

@@ -35,6 +35,10 @@ func (p *prober) enter(ctx context.Context, c net.Conn, tls *session.State) erro
 		if tls != nil && p.x509() != nil && finding.Of(err).Code == "vnc-closed" {
 			return p.refusedClient(StageClient, afterHandshake(err))
 		}
+		if _, user := p.chosen.Asks(); user && finding.Of(err).Code == "vnc-closed" {
+			p.r.VNC.Mechanisms = []string{}
+			return p.noMechanism()
+		}
 		return p.stop(StageLogin, findingOf(err))
 	}
 	if tls != nil && p.x509() != nil {
@@ -47,6 +51,13 @@ func (p *prober) enter(ctx context.Context, c net.Conn, tls *session.State) erro
 	limited, cancel = context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
 	return p.look(limited, conn)
+}
+
+// noMechanism is a server that lists no mechanisms of SASL, or ends the connection
+// where the list is due, as QEMU does since 10.0.
+func (p *prober) noMechanism() error {
+	p.weakSASL()
+	return p.stop(StageLogin, kindVNCMechanisms.Found("", p.chosen.String()))
 }
 
 // clients says whether the server demands certificates of its clients, as far as it is known.
@@ -83,6 +94,9 @@ func afterHandshake(err error) string {
 func (p *prober) logIn(ctx context.Context) (*vnc.Conn, error) {
 	s := p.r.VNC
 	s.Mechanisms = p.rfb.Mechanisms()
+	if s.Mechanisms != nil && len(s.Mechanisms) == 0 {
+		return nil, p.noMechanism()
+	}
 	p.weakSASL()
 	asked := p.asked()
 	if password, user := p.chosen.Asks(); !p.hasLogin(p.chosen) && (password || p.chosen == vnc.X509Plain || p.chosen == vnc.TLSPlain) {

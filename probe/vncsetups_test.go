@@ -219,7 +219,7 @@ var vncSetups = []setup{
 	{name: "vnc password wrong", service: "vnc password", vnc: "vnc", options: password(wrongPassword), want: "probe-vnc-plain vnc-refused", posture: Plain, each: true},
 	{name: "vnc password not set", service: "vnc password unset", vnc: "vnc", options: password(wrongPassword), want: "probe-vnc-plain vnc-refused", posture: Plain},
 	{name: "vnc SASL without TLS", service: "vnc sasl", vnc: "vnc", options: user("fred", vncPassword), want: "probe-vnc-plain sasl-no-mechanism", posture: Plain, each: true},
-	{name: "vnc SASL without a mechanism that encrypts", service: "vnc sasl no SSF", vnc: "vnc", options: user("fred", vncPassword), want: "probe-vnc-plain sasl-no-mechanism", posture: Plain},
+	{name: "vnc SASL without a mechanism that encrypts", service: "vnc sasl no SSF", vnc: "vnc", options: user("fred", vncPassword), want: "probe-vnc-plain probe-vnc-mechanisms", posture: Plain, each: true},
 	{name: "vnc anonymous", service: "vnc anonymous", vnc: "vnc", want: "probe-anonymous", posture: AnonymousTLS, each: true},
 	{name: "vnc anonymous probed with a certificate", service: "vnc anonymous", vnc: "vnc", options: credentials(peer, ""), want: "probe-other-credentials", posture: AnonymousTLS},
 	{name: "vnc anonymous and password", service: "vnc anonymous password", vnc: "vnc", options: with(anonymous, password(vncPassword), screenshot), want: "probe-anonymous", posture: AnonymousTLS},

@@ -167,16 +167,19 @@ func usageError(err error) error {
 	return kindUsage.Found(name, "").WithText("%v", err).WithFix("%s --help shows how", name).Usage()
 }
 
+// guards are flags without which more people come in, by the ends of their names.
+var guards = []string{"tls-creds", "-authz", "accounts", "machines", "password-file"}
+
 // emptyID refuses a flag that names credentials or an access list, and has no
 // name: a variable of a script that is not set must not turn them off.
 func emptyID(parsed *kong.Context) error {
 	for _, step := range parsed.Path {
 		f := step.Flag
-		if f == nil || !strings.HasSuffix(f.Name, "tls-creds") && !strings.HasSuffix(f.Name, "tls-authz") {
+		if f == nil || !slices.ContainsFunc(guards, func(end string) bool { return strings.HasSuffix(f.Name, end) }) {
 			continue
 		}
 		if f.Target.Kind() == reflect.String && f.Target.String() == "" {
-			return kindUsage.Found("--"+f.Name, "an empty id").WithText("this names nothing").WithFix("leave it out, or name an object").Usage()
+			return kindUsage.Found("--"+f.Name, "an empty value").WithText("this names nothing").WithFix("leave it out, or say which").Usage()
 		}
 	}
 	return nil

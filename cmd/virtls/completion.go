@@ -67,6 +67,7 @@ type completion struct {
 	path  string // of the command, empty for virtls itself
 	words []word // commands below it, and values of its arguments
 	names string // what its arguments are: see word
+	files bool   // its arguments may be files beside the words
 	flags []word
 }
 
@@ -90,7 +91,12 @@ func completions(n *kong.Node, path string) []completion {
 		below = append(below, completions(child, strings.TrimSpace(path+" "+child.Name))...)
 	}
 	for _, arg := range n.Positional {
-		c.names = arg.Tag.Get("complete")
+		switch what := arg.Tag.Get("complete"); what {
+		case "nbd", "nbd or file":
+			c.words, c.files = nbdSchemes, what != "nbd"
+		default:
+			c.names = what
+		}
 		if arg.Enum != "" {
 			for _, value := range arg.EnumSlice() {
 				c.words = append(c.words, word{text: value})
@@ -129,7 +135,15 @@ func (c *completion) addFlag(f *kong.Flag) {
 }
 
 // takesFiles tells whether an argument may be a file.
-func (c *completion) takesFiles() bool { return len(c.words) == 0 && c.names != "name" }
+func (c *completion) takesFiles() bool {
+	return c.files || len(c.words) == 0 && c.names != "name"
+}
+
+// nbdSchemes are what addresses of exports begin with.
+var nbdSchemes = []word{
+	{text: "nbd://", help: "a host"}, {text: "nbds://", help: "a host, with TLS"},
+	{text: "nbd+unix:///", help: "a UNIX socket"}, {text: "nbds+unix:///", help: "a UNIX socket, with TLS"},
+}
 
 // split returns the command above a command, and its own name.
 func (c *completion) split() (parent, name string) {

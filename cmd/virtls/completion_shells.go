@@ -132,7 +132,7 @@ func zshNames(what string) string {
 func zshWords(words []word, names string) string {
 	var list []string
 	for _, w := range words {
-		list = append(list, shellQuote(w.text+":"+w.help))
+		list = append(list, shellQuote(strings.ReplaceAll(w.text, ":", `\:`)+":"+w.help))
 	}
 	if names != "" {
 		list = append(list, strings.Replace(zshNames(names), `${(f)`, `${${(f)`, 1)+`//:/\\:}`)

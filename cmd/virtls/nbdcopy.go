@@ -20,8 +20,8 @@ import (
 )
 
 type nbdCopyCmd struct {
-	From string `arg:"" help:"The source: the address of an export, a raw file or a block device."`
-	To   string `arg:"" help:"The destination: the address of an export, a file that is made or replaced, a block device, or null: for none."`
+	From string `arg:"" complete:"nbd or file" help:"The source: the address of an export, a raw file or a block device."`
+	To   string `arg:"" complete:"nbd or file" help:"The destination: the address of an export, a file that is made or replaced, a block device, or null: for none."`
 
 	Connections int    `help:"How many connections to make to a server that allows several." default:"4" placeholder:"N"`
 	Requests    int    `help:"How many requests are in flight." default:"64" placeholder:"N"`

@@ -10,7 +10,7 @@ import (
 )
 
 type nbdListCmd struct {
-	Address string `arg:"" help:"The server; an export in the address is not looked at."`
+	Address string `arg:"" complete:"nbd" help:"The server; an export in the address is not looked at."`
 	clientFlags
 }
 
@@ -76,7 +76,7 @@ func exportsOf(t nbd.Target, list []nbd.Info) nbdExports {
 }
 
 type nbdInfoCmd struct {
-	Address string `arg:"" help:"The server. With an export: that one alone; without: all that it lists."`
+	Address string `arg:"" complete:"nbd" help:"The server. With an export: that one alone; without: all that it lists."`
 	clientFlags
 }
 
@@ -164,7 +164,7 @@ func flagNames(f nbd.Flags) []string {
 }
 
 type nbdMapCmd struct {
-	Address string `arg:"" help:"The export."`
+	Address string `arg:"" complete:"nbd" help:"The export."`
 	clientFlags
 }
 

@@ -167,7 +167,7 @@ func eval[T any](p *tab, expression string) T {
 // until waits until an expression of the page is true.
 func (p *tab) until(expression string) {
 	p.t.Helper()
-	for end := time.Now().Add(browserPatience); !eval[bool](p, expression); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(browserPatience); !eval[bool](p, expression); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.shot("failed-" + p.t.Name())
 			p.t.Fatalf("it was never true that %s; the page says: %s", expression, p.text("body"))

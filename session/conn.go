@@ -252,8 +252,20 @@ func (c *Conn) answer() error {
 	return c.send()
 }
 
-// writeSize is how much is encrypted before it is sent.
-const writeSize = 64 << 10
+// writeSize is how much is encrypted before it is sent, but for a rest that is
+// not worth a system call of its own.
+const (
+	writeSize = 64 << 10
+	writeRest = 512
+)
+
+// firstPiece returns what of p is encrypted and sent at once.
+func firstPiece(p []byte) []byte {
+	if len(p) <= writeSize+writeRest {
+		return p
+	}
+	return p[:writeSize]
+}
 
 // Write encrypts and sends p. After an error nothing more can be written.
 func (c *Conn) Write(p []byte) (written int, err error) {
@@ -269,7 +281,7 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 		if c.lost != nil {
 			return written, c.lost
 		}
-		n, err := c.s.Write(p[:min(len(p), writeSize)])
+		n, err := c.s.Write(firstPiece(p))
 		if err != nil {
 			if c.gone.Load() {
 				err = net.ErrClosed
@@ -287,7 +299,7 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 // writeStd sends several records at once. A single one needs no help.
 func (c *Conn) writeStd(p []byte) (written int, err error) {
 	for c.lost == nil && (len(p) > 0 || written == 0) {
-		piece := p[:min(len(p), writeSize)]
+		piece := firstPiece(p)
 		if len(piece) > recordSize {
 			c.patient.hold()
 		}

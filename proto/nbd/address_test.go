@@ -1,10 +1,8 @@
 package nbd_test
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -97,23 +95,5 @@ func TestTargetCredentials(t *testing.T) {
 	must(t, err)
 	if c.Type() != "tls-creds-x509" || !c.VerifyPeer() {
 		t.Error(c.Type())
-	}
-}
-
-// TestShrunkFile reads where a file has become shorter: an error of the request,
-// not of the connection.
-func TestShrunkFile(t *testing.T) {
-	for _, shape := range []nbd.Replies{nbd.AnyReplies, nbd.StructuredReplies, nbd.SimpleReplies} {
-		path, _ := rawFile(t, 1<<20)
-		port := serve(t, &nbd.Server{Exports: []nbd.Export{{Device: openFile(t, path, false)}}})
-		c, err := connect(t, port, "", nbd.Options{Replies: shape})
-		must(t, err)
-		must(t, os.Truncate(path, 300<<10))
-		if _, err := c.ReadAt(make([]byte, 128<<10), 256<<10); !errors.Is(err, syscall.EIO) {
-			t.Errorf("replies %d: read gives %v", shape, err)
-		}
-		if _, err := c.ReadAt(make([]byte, 4096), 256<<10); err != nil {
-			t.Errorf("replies %d: the next read gives %v", shape, err)
-		}
 	}
 }

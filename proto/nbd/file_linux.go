@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,8 @@ type File struct {
 	// data is a range that was found to be data. To look for the next hole takes
 	// tmpfs and others time in proportion to its distance, at each request anew.
 	// That somebody else makes a hole in it does no harm: it is read, then.
-	data atomic.Pointer[dataRange]
+	data    atomic.Pointer[dataRange]
+	looking sync.Mutex // held while a range is looked for: once is enough
 }
 
 type dataRange struct{ from, to int64 }
@@ -131,11 +133,24 @@ func (d *File) Extents(off, length int64, limit int) (list []Extent, err error) 
 	return list, err
 }
 
+// known returns the extent that begins at an offset if it was found to be data.
+func (d *File) known(off int64) (e Extent, ok bool) {
+	if known := d.data.Load(); known != nil && off >= known.from && off < known.to {
+		return Extent{Length: known.to - off}, true
+	}
+	return e, false
+}
+
 // extentAt returns the extent that begins at an offset before the end. The
 // file's position, which it moves, means nothing to anybody.
 func (d *File) extentAt(fd int, off int64) (Extent, error) {
-	if known := d.data.Load(); known != nil && off >= known.from && off < known.to {
-		return Extent{Length: known.to - off}, nil
+	if e, ok := d.known(off); ok {
+		return e, nil
+	}
+	d.looking.Lock()
+	defer d.looking.Unlock()
+	if e, ok := d.known(off); ok {
+		return e, nil
 	}
 	size := d.size
 	data, err := unix.Seek(fd, off, unix.SEEK_DATA)

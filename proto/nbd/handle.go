@@ -140,8 +140,8 @@ func (t *transmission) readPieces(r *request, off, stop, end int64) error {
 // readData sends one piece of data.
 func (t *transmission) readData(r *request, off, stop, end int64) error {
 	size := int(stop - off)
-	if t.canSendfile(size) && r.flags&dontFrag == 0 {
-		return t.sendfile(r, off, stop, end)
+	if d := t.streamable(r, size); d != nil {
+		return t.stream(r, d, off, stop, end)
 	}
 	b := getBuffer(size)
 	defer b.put()
@@ -261,14 +261,7 @@ func (t *transmission) send(b []byte) error {
 	t.out.Lock()
 	defer t.out.Unlock()
 	t.writeWithin(t.limits.Stall)
-	if t.below != nil {
-		t.below.cork()
-	}
-	_, err := t.conn.Write(b)
-	if t.below != nil {
-		err = errors.Join(err, t.below.uncork())
-	}
-	if err != nil {
+	if _, err := t.conn.Write(b); err != nil {
 		return endOf(err, "a reply")
 	}
 	return nil

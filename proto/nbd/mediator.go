@@ -76,7 +76,7 @@ func (n *negotiation) awaitTLS(ctx context.Context, secure Secure) error {
 		case !n.fixed:
 			err = fmt.Errorf("unsupported option 0x%x", uint32(n.option))
 		case n.option == OptStartTLS:
-			return n.startTLS(ctx, secure, n.plain)
+			return n.startTLS(ctx, secure)
 		case n.option == OptExportName:
 			return fmt.Errorf("%w: %w", ErrPlain, n.beforeTLS())
 		default:

@@ -16,7 +16,6 @@ type negotiation struct {
 	server *Server
 	plain  net.Conn // as it came
 	conn   net.Conn // as it is now
-	below  *corked  // between the two if there is TLS
 	peer   Peer
 	heard  bool   // the client said something
 	wanted string // the export that it asked for last
@@ -55,7 +54,7 @@ func (n *negotiation) run(ctx context.Context, limits Limits) (*transmission, er
 		return nil, err
 	}
 	n.plain.SetDeadline(time.Time{})
-	return &transmission{conn: n.conn, plain: n.plain, below: n.below, export: export, dev: export.abilities(), mode: n.mode, status: n.meta == export}, nil
+	return &transmission{conn: n.conn, plain: n.plain, export: export, dev: export.abilities(), mode: n.mode, status: n.meta == export}, nil
 }
 
 func (n *negotiation) negotiate(ctx context.Context) (*Export, error) {
@@ -118,8 +117,7 @@ func (n *negotiation) answer(ctx context.Context) (*Export, error) {
 	case !n.fixed && (n.option != OptExportName || plain && !n.server.AllowPlain):
 		return nil, fmt.Errorf("unsupported option 0x%x", uint32(n.option))
 	case plain && n.option == OptStartTLS:
-		n.below = &corked{Conn: n.plain}
-		return nil, n.startTLS(ctx, n.server.Secure, n.below)
+		return nil, n.startTLS(ctx, n.server.Secure)
 	case plain && !n.server.AllowPlain:
 		return nil, n.beforeTLS()
 	}
@@ -173,7 +171,7 @@ func (n *negotiation) noTLS() error {
 
 // startTLS goes over to TLS on a connection. What was negotiated before is
 // forgotten, and there is no way back.
-func (n *negotiation) startTLS(ctx context.Context, secure Secure, below net.Conn) error {
+func (n *negotiation) startTLS(ctx context.Context, secure Secure) error {
 	if n.left > 0 {
 		if err := n.badLength(); err != nil {
 			return err
@@ -183,7 +181,7 @@ func (n *negotiation) startTLS(ctx context.Context, secure Secure, below net.Con
 	if err := n.reply(RepAck, nil); err != nil {
 		return err
 	}
-	conn, peer, err := secure(ctx, below)
+	conn, peer, err := secure(ctx, n.plain)
 	if err != nil {
 		return err
 	}

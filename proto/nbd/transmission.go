@@ -17,7 +17,6 @@ import (
 type transmission struct {
 	conn   net.Conn
 	plain  net.Conn // below conn
-	below  *corked  // right below TLS, nil without it
 	export *Export
 	dev    *abilities
 	mode   mode
@@ -25,7 +24,7 @@ type transmission struct {
 
 	limits Limits
 	in     *bufio.Reader
-	slots  chan struct{}       // one for each request that is served
+	work   chan work           // for one who is free to serve a request
 	window *semaphore.Weighted // octets
 
 	out sync.Mutex // held while a reply is written
@@ -56,7 +55,7 @@ var errGoodbye = errors.New("the client said goodbye")
 func (t *transmission) run(ctx context.Context, limits Limits) error {
 	t.limits = limits
 	t.in = bufio.NewReaderSize(t.conn, readAhead)
-	t.slots = make(chan struct{}, limits.Requests)
+	t.work = make(chan work)
 	t.window = semaphore.NewWeighted(limits.Window)
 	defer context.AfterFunc(ctx, t.stop)()
 	var running sync.WaitGroup
@@ -108,9 +107,16 @@ func (t *transmission) fail(err error) {
 	}
 }
 
-// serve reads requests and starts serving each when there is room for it.
+// work is a request and what the client is to be told of it at once, if anything.
+type work struct {
+	*request
+	refusal error
+}
+
+// serve reads requests and gives each to somebody who is free to serve it.
 func (t *transmission) serve(running *sync.WaitGroup) error {
-	for {
+	defer close(t.work)
+	for workers := 0; ; {
 		r, err := t.readRequest()
 		if err != nil {
 			return err
@@ -118,7 +124,6 @@ func (t *transmission) serve(running *sync.WaitGroup) error {
 		if r.command == cmdDisc {
 			return errGoodbye
 		}
-		t.slots <- struct{}{}
 		r.cost = t.costOf(r)
 		// It waits for requests that end, or fail when the connection does.
 		_ = t.window.Acquire(context.Background(), r.cost)
@@ -127,12 +132,27 @@ func (t *transmission) serve(running *sync.WaitGroup) error {
 			t.done(r)
 			return err
 		}
-		running.Go(func() {
-			defer t.done(r)
-			if err := t.handle(r, refusal); err != nil {
-				t.fail(err)
-			}
-		})
+		w := work{r, refusal}
+		select {
+		case t.work <- w:
+			continue
+		default:
+		}
+		if workers < t.limits.Requests {
+			workers++
+			running.Go(t.serveWork)
+		}
+		t.work <- w
+	}
+}
+
+// serveWork serves requests until there are no more.
+func (t *transmission) serveWork() {
+	for w := range t.work {
+		if err := t.handle(w.request, w.refusal); err != nil {
+			t.fail(err)
+		}
+		t.done(w.request)
 	}
 }
 
@@ -141,7 +161,6 @@ func (t *transmission) done(r *request) {
 		r.payload.put()
 	}
 	t.window.Release(r.cost)
-	<-t.slots
 }
 
 // readRequest reads a request's header. It waits for it for ever, but not for

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
@@ -339,31 +338,15 @@ func benchGateway(b *bench) error {
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
+	to, stop, err := startService("stream")
 	if err != nil {
 		return err
 	}
-	// The service has a process of its own, with descriptors of its own.
-	backend := exec.Command(self)
-	backend.Env = append(os.Environ(), "VIRTLS_BENCH_SERVICE=1")
-	backend.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := backend.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := backend.Start(); err != nil {
-		return err
-	}
-	defer backend.Wait()
-	defer backend.Process.Kill()
-	to, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return err
-	}
+	defer stop()
 	rows := [][]string{{"", "up 1", "up 4", "down 1", "down 4", "CPU s/GiB up", "down", "conn/s", "KiB/idle", "held"}}
 	var ours, best figure
 	for i, p := range b.proxies() {
-		if err := p.start(dir, strings.TrimSpace(to), config); err != nil {
+		if err := p.start(dir, to, config); err != nil {
 			return err
 		}
 		f, err := p.measure(config, b.quick)
@@ -404,8 +387,15 @@ func benchGateway(b *bench) error {
 
 func num(v float64) string { return fmt.Sprintf("%.0f", v) }
 
+// serviceVariable tells a process of this program which service it is.
+const serviceVariable = "VIRTLS_BENCH_SERVICE"
+
 // serveBench is the service of the proxies, in a process of its own.
-func serveBench() error {
+func serveBench(kind string) error {
+	answer := service
+	if kind == "screen" {
+		answer = screen
+	}
 	raiseFiles()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -417,7 +407,7 @@ func serveBench() error {
 		if err != nil {
 			return err
 		}
-		go service(c)
+		go answer(c)
 	}
 }
 

@@ -40,13 +40,14 @@ var parts = []struct {
 	{"engine", benchEngine},
 	{"nbd", benchNBD},
 	{"gateway", benchGateway},
+	{"vnc", benchVNC},
 	{"session", benchSession},
 }
 
 func main() {
 	child()
-	if os.Getenv("VIRTLS_BENCH_SERVICE") != "" {
-		fmt.Fprintln(os.Stderr, "bench:", serveBench())
+	if kind := os.Getenv(serviceVariable); kind != "" {
+		fmt.Fprintln(os.Stderr, "bench:", serveBench(kind))
 		os.Exit(1)
 	}
 	only := flag.String("only", "", "run one part")

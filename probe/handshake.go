@@ -215,7 +215,7 @@ func (p *prober) serverLog() string {
 		return "the log of the server: the standard error of qemu-nbd or QEMU (of a libvirt guest /var/log/libvirt/qemu/GUEST.log); nbdkit says more with -f -v"
 	}
 	if p.t.VNC != nil {
-		return "QEMU logs nothing of it unless it runs with -trace 'vnc*' -trace 'qcrypto_tls*' -trace 'qio_channel_tls*'; virtls gateway vnc logs it; of a libvirt guest /var/log/libvirt/qemu/GUEST.log"
+		return "the log of a gateway; of a libvirt guest /var/log/libvirt/qemu/GUEST.log, when virsh qemu-monitor-command GUEST --hmp 'trace-event vnc_auth_fail on' has had QEMU log why logins fail (not those of websockets), and the probe has been made again; of a QEMU without libvirt its standard error, with -trace vnc_auth_fail"
 	}
 	return "the log of the server: of a libvirt guest /var/log/libvirt/qemu/GUEST.log, else the standard error of QEMU; for a character device QEMU logs nothing unless -trace 'chr_socket_tls*,qcrypto_tls*' is set"
 }

@@ -160,9 +160,9 @@ func howToLogIn(user bool) string {
 func (p *prober) refusedLogin(closed bool) []Candidate {
 	if password, _ := p.chosen.Asks(); password {
 		return []Candidate{
-			{Cause: "the password is wrong; its first eight octets count", Fix: "compare it with the guest's (virsh dumpxml --security-info GUEST)"},
-			{Cause: "the password's time is over, for which the server has the same words", Fix: "QMP expire_password; libvirt: passwdValidTo of <graphics>"},
-			{Cause: "the server has no password yet: QEMU's password=on lets nobody in before one is set", Fix: "QMP set_password, or give password-secret"},
+			{Cause: "the password is wrong; its first eight octets count", Log: "mis-matched challenge response", Fix: "compare it with the guest's (virsh dumpxml --security-info GUEST)"},
+			{Cause: "the password's time is over, for which the server has the same words", Log: "password is expired", Fix: "QMP expire_password; libvirt: passwdValidTo of <graphics>"},
+			{Cause: "the server has no password yet: QEMU's password=on lets nobody in before one is set", Log: "password is not set", Fix: "QMP set_password, or give password-secret"},
 		}
 	}
 	if slices.Contains(p.r.VNC.Mechanisms, sasl.GSSAPI) && p.o.Kerberos != nil {
@@ -173,7 +173,7 @@ func (p *prober) refusedLogin(closed bool) []Candidate {
 		}
 	}
 	list := []Candidate{
-		{Cause: "the user is unknown, or the password is wrong", Fix: "list the accounts: sasldblistusers2 -f FILE, where FILE is sasldb_path of /etc/sasl2/qemu.conf; virtls passwd list"},
+		{Cause: "the user is unknown, or the password is wrong", Log: "Cannot step SASL auth, or: Cannot start SASL auth", Fix: "list the accounts: sasldblistusers2 -f FILE, where FILE is sasldb_path of /etc/sasl2/qemu.conf; virtls passwd list"},
 		{Cause: "QEMU cannot read the accounts", Fix: "QEMU's user must be able to read sasldb_path of /etc/sasl2/qemu.conf"},
 	}
 	if !closed { // QEMU says so, but in the words of a failed login

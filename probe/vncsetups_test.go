@@ -41,7 +41,7 @@ func (l *lab) vnc(s screen) int {
 	if s.websocket {
 		at = fmt.Sprintf("127.0.0.1:%d,websocket=%d", peertest.FreePort(l.t)-vncPort, port)
 	}
-	args := []string{"-nodefaults", "-machine", "none", "-accel", "tcg", "-monitor", "none", "-display", "none"}
+	args := []string{"-nodefaults", "-machine", "none", "-accel", "tcg", "-monitor", "none", "-display", "none", "-trace", "vnc_auth_fail"}
 	for _, o := range s.objects {
 		args = append(args, "-object", o)
 	}
@@ -216,8 +216,8 @@ var vncSetups = []setup{
 	{name: "vnc open probed with a certificate", service: "vnc open", vnc: "vnc", options: credentials(peer, ""), want: "probe-vnc-open", posture: Plain},
 	{name: "vnc password only", service: "vnc password", vnc: "vnc", want: "probe-vnc-plain", posture: Plain, each: true},
 	{name: "vnc password right", service: "vnc password", vnc: "vnc", options: with(password(vncPassword), screenshot), want: "probe-vnc-plain", posture: Plain},
-	{name: "vnc password wrong", service: "vnc password", vnc: "vnc", options: password(wrongPassword), want: "probe-vnc-plain vnc-refused", posture: Plain, each: true},
-	{name: "vnc password not set", service: "vnc password unset", vnc: "vnc", options: password(wrongPassword), want: "probe-vnc-plain vnc-refused", posture: Plain},
+	{name: "vnc password wrong", service: "vnc password", vnc: "vnc", options: password(wrongPassword), want: "probe-vnc-plain vnc-refused", posture: Plain, each: true, log: 1},
+	{name: "vnc password not set", service: "vnc password unset", vnc: "vnc", options: password(wrongPassword), want: "probe-vnc-plain vnc-refused", posture: Plain, log: 3},
 	{name: "vnc SASL without TLS", service: "vnc sasl", vnc: "vnc", options: user("fred", vncPassword), want: "probe-vnc-plain sasl-no-mechanism", posture: Plain, each: true},
 	{name: "vnc SASL without a mechanism that encrypts", service: "vnc sasl no SSF", vnc: "vnc", options: user("fred", vncPassword), want: "probe-vnc-plain probe-vnc-mechanisms", posture: Plain, each: true},
 	{name: "vnc anonymous", service: "vnc anonymous", vnc: "vnc", want: "probe-anonymous", posture: AnonymousTLS, each: true},
@@ -233,7 +233,7 @@ var vncSetups = []setup{
 	{name: "vnc client missing", service: "vnc x509", vnc: "vnc", options: credentials(bare, ""), want: "probe-client-missing", posture: Mutual, each: true},
 	{name: "vnc client foreign", service: "vnc x509", vnc: "vnc", options: credentials(dir{client: &leaf{by: foreign}}, ""), want: "probe-client-foreign", posture: Mutual},
 	{name: "vnc client expired", service: "vnc x509", vnc: "vnc", options: credentials(dir{client: &leaf{from: -48 * time.Hour, to: -24 * time.Hour}}, ""), want: "probe-client-expired", posture: Mutual},
-	{name: "vnc client not on the list", service: "vnc x509 list", vnc: "vnc", options: credentials(peer, ""), want: "probe-client-refused", posture: ServerVerified, each: true},
+	{name: "vnc client not on the list", service: "vnc x509 list", vnc: "vnc", options: credentials(peer, ""), want: "probe-client-refused", posture: ServerVerified, each: true, log: 1},
 	{name: "vnc expired", service: "vnc expired", vnc: "vnc", options: credentials(peer, ""), want: "peer-expired", posture: Encrypted, each: true},
 	{name: "vnc other name", service: "vnc other name", vnc: "vnc", options: credentials(peer, ""), want: "peer-name-mismatch", posture: Encrypted, each: true},
 	{name: "vnc foreign CA", service: "vnc foreign", vnc: "vnc", options: credentials(peer, ""), want: "peer-untrusted probe-client-foreign", posture: Encrypted, each: true},
@@ -246,7 +246,7 @@ var vncSetups = []setup{
 	{name: "vnc x509 and SASL", service: "vnc x509 sasl", vnc: "vnc", options: with(credentials(peer, ""), user("fred", vncPassword), screenshot), posture: ServerVerified, each: true},
 	{name: "vnc x509 and SASL without a user", service: "vnc x509 sasl", vnc: "vnc", options: credentials(bare, ""), posture: ServerVerified, each: true},
 	{name: "vnc x509 and SASL by PLAIN", service: "vnc x509 sasl", vnc: "vnc", options: with(credentials(peer, ""), user("fred", vncPassword), plainSASL), posture: ServerVerified},
-	{name: "vnc x509 and wrong SASL password", service: "vnc x509 sasl", vnc: "vnc", options: with(credentials(peer, ""), user("fred", wrongPassword)), want: "vnc-closed", posture: ServerVerified, each: true},
+	{name: "vnc x509 and wrong SASL password", service: "vnc x509 sasl", vnc: "vnc", options: with(credentials(peer, ""), user("fred", wrongPassword)), want: "vnc-closed", posture: ServerVerified, each: true, log: 1},
 	{name: "vnc x509 and SASL user not on the list", service: "vnc x509 sasl list", vnc: "vnc", options: with(credentials(peer, ""), user("fred", vncPassword)), want: "vnc-refused", posture: Mutual},
 	{name: "vnc exclusive viewer", service: "vnc exclusive", vnc: "vnc", want: "probe-vnc-open probe-vnc-full", posture: Plain, each: true},
 	{name: "vnc full", service: "vnc full", vnc: "vnc", want: "probe-vnc-open probe-vnc-full", posture: Plain, each: true},

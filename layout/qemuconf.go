@@ -162,14 +162,17 @@ func AppArmorAllows(name string) bool {
 	return path.Dir(name) == "/etc/pki/CA" || slices.ContainsFunc(appArmorDirs, func(d string) bool { return strings.HasPrefix(name, d+"/") })
 }
 
-// AppArmorRule is the command that lets guests read a directory. The place for
-// own rules is another since libvirt 9.6.
-func AppArmorRule(dir string, libvirt Version) string {
+// AppArmorRule is the command that lets guests read a directory.
+func AppArmorRule(dir string, libvirt Version) string { return AppArmorAdd(dir+"/** r,", libvirt) }
+
+// AppArmorAdd is the command that adds a rule to libvirt's profile for guests.
+// The place for own rules is another since libvirt 9.6.
+func AppArmorAdd(rule string, libvirt Version) string {
 	file := "/etc/apparmor.d/local/abstractions/libvirt-qemu"
 	if libvirt.AtLeast("9.6") {
 		file = "/etc/apparmor.d/abstractions/libvirt-qemu.d/virtls"
 	}
-	return fmt.Sprintf("mkdir -p %s && echo %s >> %s", path.Dir(file), ShellQuote("  "+dir+"/** r,"), file)
+	return fmt.Sprintf("mkdir -p %s && echo %s >> %s", path.Dir(file), ShellQuote("  "+rule), file)
 }
 
 func (l Lookup) appArmor(dir, subject string, f *Found) {

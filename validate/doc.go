@@ -9,6 +9,9 @@
 // and the findings behind them, where the consequence of something that is
 // itself told is left out.
 //
+// How QEMU has Cyrus SASL let VNC's clients log in is judged, too, and [SASLConf]
+// writes a configuration that is right.
+//
 // Verdicts are those of package creds, so of the files alone: nothing is
 // started and nobody is asked.
 package validate

@@ -63,6 +63,9 @@ func rootsIn(dir string) []string {
 	if root, ok := strings.CutSuffix(dir, "/.pki"); ok && isRoot(root) {
 		return []string{cmp.Or(root, "/")}
 	}
+	if root, ok := strings.CutSuffix(dir, "/etc/sasl2"); ok {
+		return []string{cmp.Or(root, "/")}
+	}
 	for _, tail := range []string{"/etc/pki", "/etc/pki/libvirt", "/etc/pki/CA"} {
 		root, ok := strings.CutSuffix(dir, tail)
 		if _, err := os.Stat(root + "/etc/pki/CA"); ok && err == nil {

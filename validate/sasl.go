@@ -40,6 +40,9 @@ var (
 		"the keytab of GSSAPI is not there, so nobody can log in with Kerberos", "have the KDC write the keys of vnc/ and the host's name into it, and name it by its path alone")
 	kindKeytabBad = finding.Define("sasl-keytab-malformed", finding.Error,
 		"the keytab of GSSAPI cannot be read as one, so every login fails", "write it anew: ktadd -k FILE vnc/HOST in kadmin")
+	kindReplayCache = finding.Define("sasl-replay-cache", finding.Warning,
+		"AppArmor's profile for guests keeps QEMU from writing Kerberos's replay cache in /var/tmp, and without it every login with GSSAPI fails",
+		"add a rule for the file to the profile, or set default_rcache_name = none: in /etc/krb5.conf")
 	kindKeytabPrincipal = finding.Define("sasl-keytab-principal", finding.Error,
 		"the keytab has no key of the principal that QEMU is: its service is vnc, whatever the file is called", "in kadmin: addprinc -randkey vnc/HOST and ktadd -k FILE vnc/HOST")
 )
@@ -189,6 +192,31 @@ func (s saslSetup) database() {
 	}
 	s.note(kindDBClear.Found(file, ""))
 	s.keyFiles = append(s.keyFiles, file)
+	s.confined(file)
+}
+
+// confined finds what AppArmor's profile keeps libvirt's guests from reading. It
+// lets them read /etc/sasl2 and the usual keytab, as it does everybody who looks
+// up names (abstractions/ldapclient and kerberosclient of AppArmor 3.0).
+func (s saslSetup) confined(file string) {
+	if s.platform.AppArmor && s.vnc.SASL.Value && !layout.AppArmorAllows(file) && path.Dir(file) != "/etc/sasl2" && file != usualKeytab {
+		s.note(layout.AppArmorDenies(file, path.Dir(file), s.platform.Libvirt))
+	}
+}
+
+// replayCache finds that Kerberos cannot write under AppArmor: not even into
+// /var/tmp, where MIT's Kerberos has its replay cache.
+func (s saslSetup) replayCache(keytab string) {
+	const rule = "owner /{,var/}tmp/krb5_*.rcache2 rwk,"
+	if !s.platform.AppArmor || !s.vnc.SASL.Value {
+		return
+	}
+	for _, file := range []string{"/etc/apparmor.d/local/abstractions/libvirt-qemu", "/etc/apparmor.d/abstractions/libvirt-qemu.d/virtls", "/etc/krb5.conf"} {
+		if strings.Contains(string(read(s.view, file)), "rcache") {
+			return
+		}
+	}
+	s.note(kindReplayCache.Found(keytab, "").WithWant(rule, "MIT Kerberos in QEMU").WithFix("%s", layout.AppArmorAdd(rule, s.platform.Libvirt)))
 }
 
 // keytab judges the keys of GSSAPI.
@@ -210,6 +238,8 @@ func (s saslSetup) keytab() {
 		return // which view has noticed
 	}
 	s.keyFiles = append(s.keyFiles, file)
+	s.confined(file)
+	s.replayCache(file)
 	names, err := cyrus.Principals(data)
 	if err != nil {
 		s.note(kindKeytabBad.Found(file, err.Error()))

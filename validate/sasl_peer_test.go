@@ -33,17 +33,19 @@ const (
 // A saslScene is a set-up of SASL for QEMU, what is said of it, and what the
 // real QEMU does with it.
 type saslScene struct {
-	name    string
-	conf    string // /etc/sasl2/qemu.conf
-	libvirt string // /etc/libvirt/qemu.conf
-	keytab  string // the principal in /etc/qemu/krb5.tab; none if empty
-	db      bool   // /etc/qemu/passwd.db has an account
-	tls     bool   // VNC has TLS
-	only    string // the plugins that are installed; all if empty
-	open    bool   // the files below /etc/qemu are everybody's
-	closed  bool   // they are root's alone, and QEMU is not root
-	hidden  bool   // so is the configuration
-	want    []string
+	name     string
+	conf     string // /etc/sasl2/qemu.conf
+	libvirt  string // /etc/libvirt/qemu.conf
+	keytab   string // the principal in /etc/sasl2/qemu.keytab; none if empty
+	db       bool   // /etc/sasl2/qemu-passwd.db has an account
+	tls      bool   // VNC has TLS
+	only     string // the plugins that are installed; all if empty
+	open     bool   // its database and its keytab are everybody's
+	closed   bool   // they are root's alone, and QEMU is not root
+	hidden   bool   // so is the configuration
+	confined bool   // QEMU cannot write below /var/tmp, as in AppArmor's profile
+	replay   bool   // Kerberos has a replay cache there
+	want     []string
 
 	starts  bool
 	offered string // by QEMU; "EOF" if it closes the connection
@@ -53,10 +55,12 @@ type saslScene struct {
 const (
 	withTLS    = "vnc_sasl = 1\nvnc_tls = 1\nvnc_tls_x509_verify = 1\n"
 	withoutTLS = "vnc_sasl = 1\n"
-	scramConf  = "mech_list: scram-sha-256\nsasldb_path: /etc/qemu/passwd.db\n"
-	gssapiConf = "mech_list: gssapi\nkeytab: /etc/qemu/krb5.tab\n"
+	scramConf  = "mech_list: scram-sha-256\nsasldb_path: /etc/sasl2/qemu-passwd.db\n"
+	gssapiConf = "mech_list: gssapi\nkeytab: /etc/sasl2/qemu.keytab\n"
 	everything = "GSS-SPNEGO GSSAPI SCRAM-SHA-512 SCRAM-SHA-384 SCRAM-SHA-256 SCRAM-SHA-224 SCRAM-SHA-1 GS2-KRB5 GS2-IAKERB DIGEST-MD5 CRAM-MD5 NTLM PLAIN LOGIN ANONYMOUS"
 	clear      = "info sasl-db-clear"
+
+	noReplayCache = "[libdefaults]\n  default_rcache_name = none:\n"
 )
 
 var saslScenes = []saslScene{
@@ -64,14 +68,17 @@ var saslScenes = []saslScene{
 	{name: "SCRAM without TLS", conf: scramConf, libvirt: withoutTLS, db: true,
 		want: []string{"error sasl-needs-tls", "error sasl-nothing-offered"}, starts: true, offered: ""},
 	{name: "SCRAM for unknown guests", conf: scramConf, db: true, tls: true, want: []string{clear, "info sasl-needs-tls"}, starts: true, offered: "SCRAM-SHA-256", works: true},
-	{name: "PLAIN without TLS", conf: "mech_list: plain\nsasldb_path: /etc/qemu/passwd.db", libvirt: withoutTLS, db: true,
+	{name: "PLAIN without TLS", conf: "mech_list: plain\nsasldb_path: /etc/sasl2/qemu-passwd.db", libvirt: withoutTLS, db: true,
 		want: []string{"error sasl-needs-tls", "error sasl-nothing-offered"}, starts: true, offered: ""},
 	{name: "GSSAPI", conf: gssapiConf, libvirt: withoutTLS, keytab: "vnc/peer", starts: true, offered: "GSSAPI", works: true},
+	{name: "GSSAPI without a replay cache", conf: gssapiConf, libvirt: withoutTLS, keytab: "vnc/peer", confined: true, replay: true,
+		want: []string{"warning sasl-replay-cache"}, starts: true, offered: "GSSAPI"},
+	{name: "GSSAPI where there need be none", conf: gssapiConf, libvirt: withoutTLS, keytab: "vnc/peer", confined: true, starts: true, offered: "GSSAPI", works: true},
 	{name: "GSSAPI with TLS", conf: gssapiConf, libvirt: withTLS, keytab: "vnc/peer", tls: true, starts: true, offered: "GSSAPI", works: true},
 	{name: "the principal qemu", conf: gssapiConf, libvirt: withoutTLS, keytab: "qemu/peer",
 		want: []string{"error sasl-keytab-principal"}, starts: true, offered: "GSSAPI"},
 	{name: "no keytab", conf: gssapiConf, libvirt: withoutTLS, want: []string{"error sasl-keytab-missing"}, starts: true, offered: "EOF"},
-	{name: "a kind before the keytab", conf: "mech_list: gssapi\nkeytab: FILE:/etc/qemu/krb5.tab\n", libvirt: withoutTLS, keytab: "vnc/peer",
+	{name: "a kind before the keytab", conf: "mech_list: gssapi\nkeytab: FILE:/etc/sasl2/qemu.keytab\n", libvirt: withoutTLS, keytab: "vnc/peer",
 		want: []string{"error sasl-keytab-missing"}, starts: true, offered: "EOF"},
 	{name: "no usual keytab", conf: "mech_list: gssapi\n", libvirt: withoutTLS, want: []string{"error sasl-keytab-missing"}, starts: true, offered: "GSSAPI"},
 	{name: "no keytab at all", conf: gssapiConf, libvirt: withoutTLS, keytab: "garbage",
@@ -80,9 +87,9 @@ var saslScenes = []saslScene{
 		want: []string{"error consumer-cannot-read"}, starts: true, offered: "EOF"},
 	{name: "a keytab that everybody can read", conf: gssapiConf, libvirt: withoutTLS, keytab: "vnc/peer", open: true,
 		want: []string{"error key-readable-by-everybody"}, starts: true, offered: "GSSAPI", works: true},
-	{name: "no list without TLS", conf: "keytab: /etc/qemu/krb5.tab\n", libvirt: withoutTLS, keytab: "vnc/peer",
+	{name: "no list without TLS", conf: "keytab: /etc/sasl2/qemu.keytab\n", libvirt: withoutTLS, keytab: "vnc/peer",
 		want: []string{"error sasl-mech-list-missing"}, starts: true, offered: "DIGEST-MD5 GSS-SPNEGO GSSAPI", works: true},
-	{name: "no list with TLS", conf: "sasldb_path: /etc/qemu/passwd.db\n", libvirt: withTLS, db: true, tls: true,
+	{name: "no list with TLS", conf: "sasldb_path: /etc/sasl2/qemu-passwd.db\n", libvirt: withTLS, db: true, tls: true,
 		want: []string{"error sasl-anonymous", "error sasl-mech-list-missing", clear}, starts: true, offered: everything, works: true},
 	{name: "no configuration", libvirt: withTLS, tls: true, want: []string{"error sasl-conf-missing"}, starts: true, offered: everything},
 	{name: "a configuration that QEMU cannot read", conf: scramConf, libvirt: withTLS, db: true, tls: true, hidden: true,
@@ -94,15 +101,15 @@ var saslScenes = []saslScene{
 		want: []string{"error key-readable-by-everybody", clear}, starts: true, offered: "SCRAM-SHA-256", works: true},
 	{name: "a key twice", conf: scramConf + "mech_list: plain\n", libvirt: withTLS, db: true, tls: true,
 		want: []string{clear, "warning sasl-conf-key-twice"}, starts: true, offered: "SCRAM-SHA-256", works: true},
-	{name: "anonymous beside SCRAM", conf: "mech_list: scram-sha-256 anonymous\nsasldb_path: /etc/qemu/passwd.db", libvirt: withTLS, db: true, tls: true,
+	{name: "anonymous beside SCRAM", conf: "mech_list: scram-sha-256 anonymous\nsasldb_path: /etc/sasl2/qemu-passwd.db", libvirt: withTLS, db: true, tls: true,
 		want: []string{"error sasl-anonymous", clear}, starts: true, offered: "ANONYMOUS SCRAM-SHA-256", works: true},
-	{name: "DIGEST-MD5", conf: "mech_list: digest-md5 cram-md5\nsasldb_path: /etc/qemu/passwd.db", libvirt: withoutTLS, db: true,
+	{name: "DIGEST-MD5", conf: "mech_list: digest-md5 cram-md5\nsasldb_path: /etc/sasl2/qemu-passwd.db", libvirt: withoutTLS, db: true,
 		want: []string{"error sasl-needs-tls", clear, "warning sasl-mechanism-weak"}, starts: true, offered: "DIGEST-MD5"},
-	{name: "commas", conf: "mech_list: scram-sha-256,plain\nsasldb_path: /etc/qemu/passwd.db", libvirt: withTLS, db: true, tls: true,
+	{name: "commas", conf: "mech_list: scram-sha-256,plain\nsasldb_path: /etc/sasl2/qemu-passwd.db", libvirt: withTLS, db: true, tls: true,
 		want: []string{"error sasl-nothing-offered", "warning sasl-mechanism-unknown"}, starts: true, offered: "EOF"},
 	{name: "external", conf: "mech_list: external", libvirt: withTLS, tls: true,
 		want: []string{"error sasl-nothing-offered", "warning sasl-mechanism-unknown"}, starts: true, offered: ""},
-	{name: "no plugin", conf: "mech_list: scram-sha-256 gssapi\nsasldb_path: /etc/qemu/passwd.db", libvirt: withTLS, db: true, tls: true, only: "libscram libsasldb",
+	{name: "no plugin", conf: "mech_list: scram-sha-256 gssapi\nsasldb_path: /etc/sasl2/qemu-passwd.db", libvirt: withTLS, db: true, tls: true, only: "libscram libsasldb",
 		want: []string{clear, "warning sasl-plugin-missing"}, starts: true, offered: "SCRAM-SHA-256", works: true},
 	{name: "no plugin for the database", conf: scramConf, libvirt: withTLS, db: true, tls: true, only: "libscram",
 		want: []string{"error sasl-plugin-missing", clear}, starts: true, offered: "SCRAM-SHA-256"},
@@ -134,7 +141,7 @@ func TestPeerSASL(t *testing.T) {
 					t.Fatal(err)
 				}
 				r.Findings = slices.DeleteFunc(r.Findings, func(f finding.Finding) bool {
-					return !strings.HasPrefix(f.Code, "sasl-") && !strings.Contains(f.Subject, "/etc/qemu/")
+					return !strings.HasPrefix(f.Code, "sasl-") && !strings.Contains(f.Subject, "/etc/sasl2/qemu")
 				})
 				got := codes(r)
 				if !slices.Equal(got, s.want) {
@@ -180,16 +187,19 @@ func (s saslScene) write(t *testing.T, g peertest.Generation, keytabs map[string
 	if s.libvirt != "" {
 		files["/etc/libvirt/qemu.conf"] = []byte(s.libvirt)
 	}
-	files["/etc/qemu/README"] = nil
+	files["/etc/sasl2/README"] = nil
+	if !s.replay {
+		files["/etc/krb5.conf"] = []byte(noReplayCache)
+	}
 	switch file := keytabs[s.keytab]; {
 	case file != "":
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		files["/etc/qemu/krb5.tab"] = data
+		files["/etc/sasl2/qemu.keytab"] = data
 	case s.keytab != "":
-		files["/etc/qemu/krb5.tab"] = []byte("this is no keytab\n")
+		files["/etc/sasl2/qemu.keytab"] = []byte("this is no keytab\n")
 	}
 	for _, name := range plugins(t, g, s.only) {
 		files[pluginDir+"/"+name] = nil
@@ -204,14 +214,14 @@ func (s saslScene) write(t *testing.T, g peertest.Generation, keytabs map[string
 		}
 	}
 	if s.db {
-		made := g.Run(t, peertest.Options{Stdin: strings.NewReader(saslPassword), Mounts: map[string]string{"/etc/qemu": filepath.Join(root, "etc/qemu")}},
-			"saslpasswd2", "-a", "qemu", "-f", "/etc/qemu/passwd.db", "-u", "peer", "-p", "-c", saslUser)
+		made := g.Run(t, peertest.Options{Stdin: strings.NewReader(saslPassword), Mounts: map[string]string{"/mnt": filepath.Join(root, "etc/sasl2")}},
+			"saslpasswd2", "-a", "qemu", "-f", "/mnt/qemu-passwd.db", "-u", "peer", "-p", "-c", saslUser)
 		if made.Code != 0 {
 			t.Fatal(made)
 		}
 	}
-	for _, name := range []string{"krb5.tab", "passwd.db"} {
-		file := filepath.Join(root, "etc/qemu", name)
+	for _, name := range []string{"qemu.keytab", "qemu-passwd.db"} {
+		file := filepath.Join(root, "etc/sasl2", name)
 		mode, gid := os.FileMode(0o640), 64055
 		switch {
 		case s.open:
@@ -256,6 +266,9 @@ func (s saslScene) start(t *testing.T, g peertest.Generation, root string, k *pe
 	t.Helper()
 	o := peertest.Options{Env: []string{"KRB5_CONFIG=/krb5/krb5.conf"}, Mounts: map[string]string{"/krb5": t.TempDir()}}
 	conf, err := os.ReadFile(k.Conf)
+	if !s.replay {
+		conf = append([]byte(noReplayCache), conf...)
+	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(o.Mounts["/krb5"], "krb5.conf"), conf, 0o644)
 	}
@@ -265,11 +278,14 @@ func (s saslScene) start(t *testing.T, g peertest.Generation, root string, k *pe
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{"/etc/sasl2", "/etc/qemu"} {
+	for _, dir := range []string{"/etc/sasl2"} {
 		o.Mounts[dir] = filepath.Join(root, dir)
 		if err := os.MkdirAll(o.Mounts[dir], 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if s.confined {
+		o.Mounts["/var/tmp"] = t.TempDir()
 	}
 	if s.only != "" {
 		o.Mounts[pluginDir] = t.TempDir()
@@ -367,7 +383,7 @@ func TestPeerSASLConf(t *testing.T) {
 		{name: "TLS", libvirt: withTLS, db: true, tls: true, want: []string{clear}, offered: "SCRAM-SHA-256"},
 		{name: "Kerberos", conf: "mech_list: digest-md5\n", libvirt: withoutTLS, keytab: "vnc/peer", offered: "GSSAPI"},
 		{name: "both", conf: "mech_list plain", libvirt: withTLS, db: true, tls: true, keytab: "vnc/peer", want: []string{clear}, offered: "GSSAPI SCRAM-SHA-256"},
-		{name: "other files", conf: "keytab: /etc/qemu/krb5.tab\nsasldb_path: /etc/qemu/passwd.db\nsql_passwd: hidden", libvirt: withTLS, db: true, tls: true, want: []string{clear}, offered: "SCRAM-SHA-256"},
+		{name: "other files", conf: "keytab: /etc/sasl2/qemu.keytab\nsasldb_path: /etc/sasl2/qemu-passwd.db\nsql_passwd: hidden", libvirt: withTLS, db: true, tls: true, want: []string{clear}, offered: "SCRAM-SHA-256"},
 		{name: "neither", want: []string{"error sasl-keytab-missing"}, libvirt: withoutTLS, offered: "EOF"},
 	} {
 		t.Run(s.name, func(t *testing.T) {

@@ -12,10 +12,13 @@ import (
 	"virtls/sasl/cyrus"
 )
 
-// Paths that QEMU's documentation uses.
+// Where new files are to be: AppArmor's profile for guests lets QEMU read what is
+// beside the configuration, and not what is in /etc/qemu, where QEMU's
+// documentation has them.
 const (
-	newSASLDB = "/etc/qemu/passwd.db"
-	newKeytab = "/etc/qemu/krb5.tab"
+	newSASLDB = "/etc/sasl2/qemu-passwd.db"
+	newKeytab = "/etc/sasl2/qemu.keytab"
+	docKeytab = "/etc/qemu/krb5.tab"
 )
 
 // SASLConf writes a configuration of Cyrus SASL for the QEMU of a host, whose
@@ -58,8 +61,8 @@ func (s saslSetup) write(group string) string {
 	fmt.Fprintf(&b, "\nmech_list: %s\n", strings.Join(mechanisms, " "))
 	if scram {
 		db := cmp.Or(s.conf.Value("sasldb_path"), newSASLDB)
-		fmt.Fprintf(&b, "\n# Accounts. SCRAM needs TLS with certificates below: vnc_tls = 1 in %s.\n#   mkdir -p %s\n#   saslpasswd2 -a qemu -f %[3]s USER\n#   chown root:%[4]s %[3]s && chmod 0640 %[3]s\nsasldb_path: %[3]s\nauxprop_plugin: sasldb\npwcheck_method: auxprop\n",
-			layout.QEMUConfFile, path.Dir(db), db, group)
+		fmt.Fprintf(&b, "\n# Accounts. SCRAM needs TLS with certificates below: vnc_tls = 1 in %s.\n#   saslpasswd2 -a qemu -f %[2]s USER\n#   chown root:%[3]s %[2]s && chmod 0640 %[2]s\nsasldb_path: %[2]s\nauxprop_plugin: sasldb\npwcheck_method: auxprop\n",
+			layout.QEMUConfFile, db, group)
 	}
 	if gssapi {
 		fmt.Fprintf(&b, "\n# Kerberos. QEMU's principal is vnc/%[1]s. In kadmin:\n#   addprinc -randkey vnc/%[1]s\n#   ktadd -k %[2]s vnc/%[1]s\n# and then:\n#   chown root:%[3]s %[2]s && chmod 0640 %[2]s\nkeytab: %[2]s\n", s.hostname(), keytab, group)
@@ -90,7 +93,7 @@ func (s saslSetup) hasTLS() bool {
 // one is to have.
 func (s saslSetup) newKeytab() (file string, found bool) {
 	own := s.conf.Value("keytab")
-	for _, file := range []string{own, newKeytab, usualKeytab} {
+	for _, file := range []string{own, newKeytab, docKeytab, usualKeytab} {
 		if data := read(s.view, file); path.IsAbs(file) && data != nil {
 			names, err := cyrus.Principals(data)
 			if err == nil && slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "vnc/") }) {

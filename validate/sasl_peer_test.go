@@ -155,8 +155,12 @@ func TestPeerSASL(t *testing.T) {
 					return
 				}
 				q.Ready()
-				if got := q.offered(t); got != sortedWords(s.offered) {
-					t.Errorf("QEMU offers %q; want %q", got, sortedWords(s.offered))
+				offered := sortedWords(s.offered)
+				if offered == "" && g.Name != "host" {
+					offered = "EOF" // QEMU 7.2 sends an empty list; 10.0 and 11.1 close the connection instead
+				}
+				if got := q.offered(t); got != offered {
+					t.Errorf("QEMU offers %q; want %q", got, offered)
 				}
 				_, err = q.dial(t, vnc.Options{GSSAPI: &gssapi.Client{Host: "peer", Config: k.Conf, Cache: cache},
 					Login: &sasl.Login{User: saslUser, Password: []byte(saslPassword)}, Mechanisms: q.best(s)})

@@ -74,16 +74,14 @@ func TestPeerSASL(t *testing.T) {
 func TestPeerSASLLayers(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		o := cyrus(t, g, "scram-sha-256 digest-md5")
-		path := filepath.Join(peertest.SocketDir(t), "vnc")
-		local := g.Start(t, o, peertest.ListeningUnix(path), "qemu-system-x86_64",
-			"-nodefaults", "-machine", "none", "-accel", "tcg", "-monitor", "none", "-vnc", "unix:"+path+",sasl=on").Ready()
+		local := startLocalQEMU(t, g, o)
 		for _, tt := range []struct {
 			name   string
 			server *qemu
 			client Options
 			got    string // of the finding; empty if the login works
 		}{
-			{"UNIX socket", &qemu{local, "unix", path}, Options{}, ""},
+			{"UNIX socket", local, Options{}, ""},
 			{"TCP", startQEMU(t, g, o, ",sasl=on"), Options{}, "DIGEST-MD5"},
 			{"anonymous TLS", startQEMU(t, g, o, ",sasl=on,tls-creds=tls0", object(t, "anon", "")), Options{Anon: anonOptions(t, creds.Client)}, "DIGEST-MD5"},
 		} {
@@ -106,6 +104,15 @@ func TestPeerSASLLayers(t *testing.T) {
 			})
 		}
 	})
+}
+
+// startLocalQEMU starts a QEMU that serves an empty screen on a UNIX socket, with SASL.
+func startLocalQEMU(t *testing.T, g peertest.Generation, o peertest.Options) *qemu {
+	t.Helper()
+	path := filepath.Join(peertest.SocketDir(t), "vnc")
+	p := g.Start(t, o, peertest.ListeningUnix(path), "qemu-system-x86_64",
+		"-nodefaults", "-machine", "none", "-accel", "tcg", "-monitor", "none", "-vnc", "unix:"+path+",sasl=on").Ready()
+	return &qemu{p, "unix", path}
 }
 
 // An access list of QEMU's on names of SASL users.

@@ -204,7 +204,6 @@ func TestReadSecret(t *testing.T) {
 // ones in place.
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
-	name := write(t, filepath.Join(dir, "a.yaml"), "machines: [{name: a, connect: x}]")
 	s, err := Open(dir, nil)
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -231,7 +230,13 @@ func TestWatch(t *testing.T) {
 			}
 		}
 	}
+	await("", true)
+	begin := time.Now()
+	name := write(t, filepath.Join(dir, "a.yaml"), "machines: [{name: a, connect: x}]")
 	await("ax ", true)
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("the first machine was seen after %v", took) // by looking now and then
+	}
 	write(t, filepath.Join(dir, "b.yaml"), "machines: [{name: b, connect: x}]")
 	await("ax bx ", true)
 	write(t, name, "machines: [{name: a, connect: y}]") // in place, behind a change of the directory

@@ -3,6 +3,7 @@ package machines
 import (
 	"context"
 	"crypto/sha256"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,8 @@ func (s *Store) Watch(ctx context.Context, report func(error)) {
 }
 
 func (s *Store) watched() []string {
-	names := []string{s.path}
+	// A name inside has a directory watched that has no file yet.
+	names := []string{s.path, filepath.Join(s.path, "new.yaml")}
 	files, err := Files(s.path)
 	if err == nil {
 		names = append(names, files...)

@@ -1,0 +1,137 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"virtls/gateway/machines"
+	"virtls/internal/peertest"
+	"virtls/proto/vnc"
+	"virtls/sasl"
+)
+
+// A process that is confined by Landlock takes up machines, tokens and accounts
+// that come later, wherever the machines are, and forgets those that go.
+func TestVNCProcess(t *testing.T) {
+	ca := shared().ca
+	dir, list := ca.dir(t, "localhost", "ec"), t.TempDir()
+	accounts := accountsOf(t, map[string]string{"alice": passwordOfAlice})
+	rfb, web := peertest.FreePort(t), peertest.FreePort(t)
+	config := filepath.Join(t.TempDir(), "gateway.yaml")
+	must(t, os.WriteFile(config, fmt.Appendf(nil, `
+objects: ["tls-creds-x509,id=tls0,endpoint=server,verify-peer=off,dir=%s"]
+gateways:
+- name: screens
+  protocol: vnc
+  listen: tcp://127.0.0.1:%d
+  listen-tls-creds: tls0
+  websocket: tls://127.0.0.1:%d
+  websocket-tls-creds: tls0
+  accounts: %s
+  machines: %s
+`, dir, rfb, web, accounts.Path(), list), 0o600))
+	log := &journal{}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env, cmd.Stderr = append(os.Environ(), "GATEWAY_TEST_CONFIG="+config), log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(t, cmd.Start())
+	defer cmd.Process.Kill()
+	defer func() {
+		if t.Failed() {
+			t.Log(log)
+		}
+	}()
+	log.await(t, "Landlock")
+	log.await(t, "machines loaded")
+
+	// The process is another one, but browsers and viewers find it as they do here.
+	o := Options{Listen: Side{Address: address(t, fmt.Sprintf("tcp://127.0.0.1:%d", rfb))}}
+	r := &running{Gateway: &Gateway{o: o, door: &door{}}, log: log}
+	browse := func(path string) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d%s", web, path), nil)
+		must(t, err)
+		c := r.browser(t, "")
+		defer c.CloseIdleConnections()
+		resp, err := c.Do(req)
+		must(t, err)
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	// again waits until something was read again: whoever tries too early is slowed
+	// as all who fail are.
+	again := func(what string, change func()) {
+		t.Helper()
+		what += " loaded"
+		before := strings.Count(log.String(), what)
+		change()
+		for end := time.Now().Add(20 * time.Second); strings.Count(log.String(), what) <= before; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("no %s", what)
+			}
+		}
+	}
+	view := func(user string) error {
+		nc, err := o.Listen.Address.dial(t.Context())
+		must(t, err)
+		defer nc.Close()
+		c, err := vnc.Dial(t.Context(), nc, vnc.Options{X509: clientOf(t, dir), Login: &sasl.Login{User: user, Password: []byte(passwordOfAlice)}})
+		if err == nil {
+			_, err = c.Write([]byte{1})
+		}
+		if err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+		return err
+	}
+	if err := view("alice"); err == nil {
+		t.Error("there is no machine, and alice sees one")
+	}
+	log.await(t, "refused", "code=gateway-vnc-machine", "user=alice")
+
+	file := filepath.Join(list, "one.yaml")
+	again("machines", func() {
+		must(t, os.WriteFile(file, fmt.Appendf(nil, "machines: [{name: one, connect: '%s', users: [alice]}]\n", screen(t, "tcp", vnc.ServerOptions{})), 0o600))
+	})
+	token, text := machines.NewToken("one", time.Now().Add(time.Hour), false)
+	again("machines", func() { must(t, machines.AddToken(list, token, time.Now())) })
+	if got := browse("/websocket/one?token=" + text); got != http.StatusUpgradeRequired {
+		t.Errorf("the new token: %d", got)
+	}
+	must(t, view("alice"))
+	log.await(t, "accepted", "machine=one", "user=alice")
+
+	again("accounts", func() {
+		a := sasl.NewAccounts()
+		must(t, a.Set("bob", []byte(passwordOfAlice)))
+		must(t, a.Save(accounts.Path()))
+	})
+	if err := view("alice"); err == nil {
+		t.Error("alice's account is gone, and she comes in")
+	}
+	must(t, os.WriteFile(file, []byte("machines: [{nam: one}]\n"), 0o600))
+	log.await(t, "the old machines stay in use", "one.yaml:1")
+	if got := browse("/websocket/one?token=" + text); got != http.StatusUpgradeRequired {
+		t.Errorf("with a bad file: %d", got)
+	}
+	again("machines", func() { must(t, os.Remove(file)) })
+	again("machines", func() { must(t, os.Remove(filepath.Join(list, "token-"+token.SHA256[:16]+".yaml"))) })
+	if got := browse("/websocket/one?token=" + text); got != http.StatusForbidden {
+		t.Errorf("the token that was removed: %d", got)
+	}
+	must(t, cmd.Process.Signal(syscall.SIGTERM))
+	must(t, cmd.Wait())
+	log.await(t, "msg=stopped")
+	for _, secret := range append(testSecrets, text) {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the log has %q", secret)
+		}
+	}
+}

@@ -228,6 +228,25 @@ func TestPeerGSSAPIServer(t *testing.T) {
 	}
 }
 
+// People whom the server's realm does not know, and those without a ticket.
+func TestPeerGSSAPIStrangers(t *testing.T) {
+	k, o := startKerberos(t), ServerOptions{}
+	o.SASL = &sasl.Server{GSSAPI: &gssapi.Server{Keytab: k.keytab}}
+	other := kerberos{KDC: peertest.StartKDC(t, "OTHER.COM")}
+	other.User(user, password)
+	other.Keytab("vnc/localhost")
+	if _, err := other.capture(t, "localhost", other.Login(user, password), o); err == nil || !strings.Contains(err.Error(), "the ticket is not good") || !strings.Contains(err.Error(), "OTHER.COM") {
+		t.Errorf("another realm: %v", err)
+	}
+	short := k.Login(user, password, "-l", "1s")
+	time.Sleep(1100 * time.Millisecond)
+	for name, cache := range map[string]string{"no ticket": filepath.Join(t.TempDir(), "none"), "an expired one": short} {
+		if _, err := k.capture(t, "localhost", cache, o); findingOf(err).Code != "vnc-closed" { // gtk-vnc leaves
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A program's own keys in the place of a person's ticket, and both ends ours:
 // below anonymous TLS everything is sealed once more.
 func TestGSSAPIKeytab(t *testing.T) {

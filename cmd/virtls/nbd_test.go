@@ -197,11 +197,11 @@ func TestCopyShowsProgress(t *testing.T) {
 	}
 	const clear = "\r\x1b[K"
 	tm.until("the end of the line", func() bool { return strings.HasSuffix(tm.shown(), clear) })
-	if out := stdout.String(); !regexp.MustCompile(`^copied 2 MiB in [0-9.]+m?s, [0-9.]+ [KM]iB/s\n$`).MatchString(out) {
+	if out := stdout.String(); !regexp.MustCompile(`^copied 2 MiB in [0-9.hms]+, [0-9.]+ [KM]iB/s\n$`).MatchString(out) {
 		t.Errorf("standard output is %q", out)
 	}
 	lines := strings.Split(strings.TrimSuffix(strings.TrimPrefix(tm.shown(), clear), clear), clear)
-	line := regexp.MustCompile(`^\[(#*)(-*)\] ([0-9.]+ [KMG]?i?B|\d+ octets) of 2 MiB, ([0-9.]+ [KMG]?i?B|\d+ octets)/s, (a moment|\d+s) left$`)
+	line := regexp.MustCompile(`^\[(#*)(-*)\] ([0-9.]+ [KMG]?i?B|\d+ octets) of 2 MiB, ([0-9.]+ [KMG]?i?B|\d+ octets)/s, (a moment|[0-9hms]+) left$`)
 	least, seconds := 0, 0
 	for _, text := range lines {
 		m := line.FindStringSubmatch(text)

@@ -17,8 +17,6 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/internal/peertest"
-	"virtls/pki"
-	"virtls/pki/dh"
 	"virtls/proto/nbd"
 	"virtls/session"
 )
@@ -166,12 +164,8 @@ func TestNBDBack(t *testing.T) {
 	ca := shared().ca
 	dir := ca.dir(t, "localhost", "ec")
 	psk := keys(t, keyOfAlice)
-	// QEMU before 10.2 makes some if there are none, slowly.
-	params, err := dh.Group(2048).Marshal()
-	must(t, err)
-	for _, d := range []string{dir, psk} {
-		must(t, os.WriteFile(filepath.Join(d, "dh-params.pem"), pki.EncodePEM(dh.Label, params), 0o600))
-	}
+	peertest.WithDH(t, dir)
+	peertest.WithDH(t, psk)
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
 		_, a := disks(t)
 		nbdServer := func(object string) Address {

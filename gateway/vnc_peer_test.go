@@ -15,8 +15,6 @@ import (
 	"virtls/authz"
 	"virtls/creds"
 	"virtls/internal/peertest"
-	"virtls/pki"
-	"virtls/pki/dh"
 	"virtls/proto/vnc"
 )
 
@@ -36,16 +34,6 @@ func qemuVNC(t testing.TB, g peertest.Generation, o peertest.Options, where, opt
 	// QEMU counts displays from port 5900 on; the kernel's free ports are higher.
 	g.Start(t, o, peertest.Listening(port), "qemu-system-x86_64", append(args, "-vnc", fmt.Sprintf("127.0.0.1:%d%s", port-5900, options))...).Ready()
 	return fmt.Sprintf("tcp://127.0.0.1:%d", port)
-}
-
-// withDH adds Diffie-Hellman parameters: QEMU before 10.2 otherwise makes some,
-// which takes it up to half a minute.
-func withDH(t testing.TB, dir string) string {
-	t.Helper()
-	der, err := dh.Group(2048).Marshal()
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "dh-params.pem"), pki.EncodePEM(dh.Label, der), 0o600))
-	return dir
 }
 
 // cyrusOf makes a configuration of Cyrus SASL for QEMU with one account.
@@ -79,7 +67,7 @@ func TestVNCBackPeer(t *testing.T) {
 	client := holder(t, ca.dir(t, "gateway", "ec"), creds.Client)
 	foreign := holder(t, shared().foreign.dir(t, "gateway", "ec"), creds.Client)
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
-		object := "tls-creds-x509,id=tls0,endpoint=server,dir=" + withDH(t, ca.dir(t, "localhost", "ec"))
+		object := "tls-creds-x509,id=tls0,endpoint=server,dir=" + peertest.WithDH(t, ca.dir(t, "localhost", "ec"))
 		secret := "secret,id=pw0,data=" + passwordOfBack
 		bare := peertest.Options{}
 		plain := qemuVNC(t, g, bare, filepath.Join(peertest.SocketDir(t), "vnc"), "")

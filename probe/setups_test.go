@@ -22,7 +22,6 @@ import (
 	"virtls/finding"
 	"virtls/internal/peertest"
 	"virtls/pki"
-	"virtls/pki/dh"
 	"virtls/proto/libvirt"
 )
 
@@ -108,10 +107,7 @@ func withDH(t testing.TB, path string) string {
 	if path == "" {
 		path = t.TempDir()
 	}
-	der, err := dh.Group(2048).Marshal()
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(path, "dh-params.pem"), pki.EncodePEM(dh.Label, der), 0o600))
-	return path
+	return peertest.WithDH(t, path)
 }
 
 func (l *lab) gnutls(d dir, args ...string) int {

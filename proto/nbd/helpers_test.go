@@ -49,7 +49,7 @@ const (
 // credDir makes a directory of QEMU's credential files, without those that are named.
 func credDir(t testing.TB, without ...string) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir := peertest.WithDH(t, t.TempDir())
 	for name, data := range peertest.Certificates() {
 		writeFile(t, filepath.Join(dir, name), data)
 	}

@@ -13,8 +13,6 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/internal/peertest"
-	"virtls/pki"
-	"virtls/pki/dh"
 	"virtls/session"
 )
 
@@ -26,14 +24,10 @@ func must(t testing.TB, err error) {
 }
 
 // credDir makes a directory of QEMU's credential files, without those that are
-// named. It has Diffie-Hellman parameters: QEMU before 10.2 otherwise makes
-// some, which takes it up to half a minute.
+// named.
 func credDir(t testing.TB, without ...string) string {
 	t.Helper()
-	dir := t.TempDir()
-	der, err := dh.Group(2048).Marshal()
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "dh-params.pem"), pki.EncodePEM(dh.Label, der), 0o600))
+	dir := peertest.WithDH(t, t.TempDir())
 	for name, data := range peertest.Certificates() {
 		must(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}

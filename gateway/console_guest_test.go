@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"virtls/creds"
 	"virtls/internal/peertest"
 )
 
-// greeting is what the guest shows at first.
-const greeting = "A guest of virtls. It shows what you type.\n\n> "
+// greeting is the first line of the guest's screen. From it the test learns to read
+// letters; on the third line follows a prompt, and what was typed.
+const (
+	greeting = "A guest of VIRTLS (virtls), exactly > as you type."
+	prompt   = "> "
+)
 
 // bootSector is a guest that greets on its screen and shows what is typed. It hides
 // the cursor, whose blinking would change the screen.
@@ -35,7 +38,7 @@ func bootSector() []byte {
 	}
 	sector := make([]byte, 1440<<10) // of a floppy disk
 	copy(sector, code)
-	copy(sector[0x100:], strings.ReplaceAll(greeting, "\n", "\r\n"))
+	copy(sector[0x100:], greeting+"\r\n\r\n"+prompt)
 	sector[510], sector[511] = 0x55, 0xaa
 	return sector
 }

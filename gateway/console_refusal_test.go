@@ -137,8 +137,8 @@ func (p *person) noLogin(t *testing.T) {
 
 // A machine goes away, and comes back.
 func (p *person) reconnection(t *testing.T) {
-	tab := p.tab(t, chromedp.Navigate(p.at+"/console/web1"))
-	tab.state("connected")
+	tab := p.kept
+	tab.t = t
 	p.guest.Kill()
 	if got := tab.state("ended"); !strings.HasPrefix(got, "Connection lost. The machine") {
 		t.Errorf("the state is %q", got)
@@ -153,7 +153,7 @@ func (p *person) reconnection(t *testing.T) {
 	tab.until("document.getElementById('stop').hidden === false")
 	p.guest = p.boot()
 	tab.state("connected")
-	tab.reads(greeting)
+	tab.reads(prompt)
 	p.closings(tab)
 }
 

@@ -25,7 +25,9 @@ var kindTicket = finding.Define("gssapi-no-ticket", finding.Error,
 
 // A Client logs in with a Kerberos ticket. It is the GSSAPI of a
 // sasl.ClientOptions. The KDC is asked at each login, for some seconds at most,
-// unless the cache has a ticket for the server already.
+// unless the cache has a ticket for the server already. Its answers are read by
+// gokrb5, which believes a KDC on TCP how long an answer is: whoever can pose as
+// the KDC can have 4 GiB of address space reserved for these seconds.
 type Client struct {
 	Host    string // the server's, as in its principal SERVICE/HOST
 	Service string // Service if empty

@@ -93,7 +93,10 @@ func afterHandshake(err error) string {
 // connection if it has not.
 func (p *prober) logIn(ctx context.Context) (*vnc.Conn, error) {
 	s := p.r.VNC
-	s.Mechanisms = p.rfb.Mechanisms()
+	s.Mechanisms = slices.Clone(p.rfb.Mechanisms())
+	for i, name := range s.Mechanisms {
+		s.Mechanisms[i] = printable(name)
+	}
 	if s.Mechanisms != nil && len(s.Mechanisms) == 0 {
 		return nil, p.noMechanism()
 	}

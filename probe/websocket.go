@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"github.com/coder/websocket"
 
@@ -108,6 +109,19 @@ type answer struct {
 	err    error
 }
 
+// maxHeader bounds a server's answer of HTTP.
+const maxHeader = 16 << 10
+
+// printable is a server's text without what could disturb a terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+}
+
 // dialWebsocket opens the websocket, with what proves to its server who asks, if
 // there is such. Only a server that was verified gets a login.
 func (p *prober) dialWebsocket(ctx context.Context, c net.Conn, token []byte, l *sasl.Login) answer {
@@ -129,7 +143,7 @@ func (p *prober) dialWebsocket(ctx context.Context, c net.Conn, token []byte, l 
 		u.RawQuery = q.Encode()
 	}
 	o := websocket.DialOptions{
-		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: once, DisableKeepAlives: true}},
+		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: once, DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader}},
 		HTTPHeader:   http.Header{},
 		Subprotocols: []string{"binary"},
 	}
@@ -141,6 +155,7 @@ func (p *prober) dialWebsocket(ctx context.Context, c net.Conn, token []byte, l 
 	a := answer{heard: string(r.heard()), err: err}
 	if strings.HasPrefix(a.heard, "HTTP/") {
 		a.line, _, _ = strings.Cut(a.heard, "\r\n")
+		a.line = printable(a.line)
 	}
 	if response != nil {
 		a.status = response.StatusCode

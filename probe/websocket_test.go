@@ -5,8 +5,10 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
 )
 
 // A scripted server says something whatever it is told, and closes.
@@ -28,7 +30,7 @@ func FuzzVNC(f *testing.F) {
 		"HTTP/1.1 400 Bad Request\r\nSec-WebSocket-Version: 13\r\n",
 		"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n",
 		"HTTP/1.1 403 Forbidden\r\n\r\n", "RFB 003.008\n\x02\x13\x01\x00\x02\x00\x01\x00\x00\x01\x04\x01", "RFB 003.003\n\x00\x00\x00\x01", "",
-		"RFB 003.008\n\x01\x14\x00\x00\x00\x06GSSAPI", "RFB 003.008\n\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00",
+		"HTTP/1.1 404 \x1b[2J\r\n\r\n", "RFB 003.008\n\x01\x14\x00\x00\x00\x06GSSAPI", "RFB 003.008\n\x01\x14\x00\x00\x00\x03a\x1b,", "RFB 003.008\n\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00",
 	} {
 		f.Add([]byte(s))
 	}
@@ -39,8 +41,15 @@ func FuzzVNC(f *testing.F) {
 			if err := p.upgradeVNC(context.Background()); err != nil && err != errStop || len(p.r.Stages) == 0 {
 				t.Errorf("%q: %v, %v", data, err, p.r.Stages)
 			}
-			if err := p.r.Print(&bytes.Buffer{}); err != nil {
-				t.Error(err)
+			var said []string
+			for _, s := range p.r.Stages {
+				said = append(said, s.Detail)
+			}
+			for _, f := range p.r.Findings {
+				said = append(said, f.Text, f.Got)
+			}
+			if text := strings.Join(said, ""); strings.ContainsFunc(text, unicode.IsControl) {
+				t.Errorf("%q says %q", data, text)
 			}
 		}
 	})

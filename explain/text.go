@@ -3,6 +3,7 @@ package explain
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -17,10 +18,13 @@ type text struct {
 }
 
 // terminalSequence is a colour or a title as terminals get it or as logs show it.
-var terminalSequence = regexp.MustCompile(`(?:\x1b|\^\[|#033)(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\))`)
+// It is large: programs that explain nothing are not to wait for it.
+var terminalSequence = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:\x1b|\^\[|#033)(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\))`)
+})
 
 func newText(input string) *text {
-	input = terminalSequence.ReplaceAllString(strings.ToValidUTF8(input, "?"), "")
+	input = terminalSequence().ReplaceAllString(strings.ToValidUTF8(input, "?"), "")
 	t := &text{clean: strings.Map(printable, input)}
 	var canon strings.Builder
 	for i, r := range t.clean {

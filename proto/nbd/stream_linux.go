@@ -62,6 +62,8 @@ func (t *transmission) stream(r *request, d *File, off, stop, end int64) error {
 	t.out.Lock()
 	defer t.out.Unlock()
 	t.writeWithin(t.limits.Stall)
+	t.cork(1)
+	defer t.cork(0)
 	readErr, err := send(d, head, off, stop, tail)
 	switch {
 	case err != nil:
@@ -70,6 +72,14 @@ func (t *transmission) stream(r *request, d *File, off, stop, end int64) error {
 		return errAnswered
 	}
 	return nil
+}
+
+// cork has the kernel send whole segments only, and what is left when it ends:
+// replies are written in pieces that are none.
+func (t *transmission) cork(on int) {
+	if raw := t.tcp; raw != nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, on) })
+	}
 }
 
 // pump sends a range of a file, over TLS say, between a head and the tail for how

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -16,7 +17,8 @@ import (
 // A transmission is the server's side of a connection to an export.
 type transmission struct {
 	conn   net.Conn
-	plain  net.Conn // below conn
+	plain  net.Conn        // below conn
+	tcp    syscall.RawConn // of plain, nil if it is something else
 	export *Export
 	dev    *abilities
 	mode   mode
@@ -46,7 +48,7 @@ type request struct {
 
 // readAhead is the size of the buffer that requests are read through. What is
 // larger goes past it.
-const readAhead = 64 << 10
+const readAhead = 16 << 10
 
 // errGoodbye ends a transmission that the client ended.
 var errGoodbye = errors.New("the client said goodbye")
@@ -56,6 +58,9 @@ func (t *transmission) run(ctx context.Context, limits Limits) error {
 	t.limits = limits
 	t.in = bufio.NewReaderSize(t.conn, readAhead)
 	t.work = make(chan work)
+	if c, ok := t.plain.(*net.TCPConn); ok {
+		t.tcp, _ = c.SyscallConn()
+	}
 	t.window = semaphore.NewWeighted(limits.Window)
 	defer context.AfterFunc(ctx, t.stop)()
 	var running sync.WaitGroup

@@ -48,6 +48,7 @@ export class Clipboard {
         if (!text || text === this.last) return;
         $('clipboard-text').value = text;
         this.send(text);
+        this.note('Sent to the machine.');
     }
 
     send(text) {

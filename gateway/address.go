@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -123,6 +124,13 @@ func (a Address) Host() string { return a.host }
 
 // TLS tells whether the address says that there is TLS.
 func (a Address) TLS() bool { return a.tls }
+
+// local tells whether nobody on another machine reaches a listener, as far as the
+// address says it.
+func (a Address) local() bool {
+	ip, err := netip.ParseAddr(a.host)
+	return a.network != schemeTCP || a.host == "localhost" || err == nil && ip.IsLoopback()
+}
 
 // listen opens the listening socket.
 func (a Address) listen(ctx context.Context) (net.Listener, error) {

@@ -85,6 +85,8 @@ func (o *Options) checkVNC() error {
 		return wrong("there are settings of websockets, but no --websocket")
 	case s.Web.Address.tls && s.Web.Credentials == nil:
 		return wrong("%s wants TLS, but there are no credentials for websockets (--websocket-tls-creds)", s.Web.Address)
+	case web && s.Web.Credentials == nil && !s.Web.Address.local():
+		return wrong("browsers would send passwords and tokens to %s in clear: name credentials (--websocket-tls-creds), or listen on 127.0.0.1 or a UNIX socket behind something that has TLS", s.Web.Address)
 	case s.Machines != nil && o.Connect.Address.network != "":
 		return wrong("where the machines are is said twice: by --machines and by --connect")
 	case s.Machines == nil && o.Connect.Address.network == "":

@@ -32,6 +32,7 @@ func TestPeerResize(t *testing.T) {
 		peertest.DialQMP(t, path).Do("cont", nil)
 		after := before
 		for after.Rect == before.Rect {
+			time.Sleep(20 * time.Millisecond) // for the guest
 			after, err = s.Picture(ctx)
 			must(t, err)
 		}

@@ -43,7 +43,7 @@ func (c *gatewayVNCCmd) Run(a *app) error {
 type gatewayTokenCmd struct {
 	Machine  string        `arg:"" help:"Name of the machine that it opens."`
 	Machines string        `help:"File or directory of the machines, as the gateway has it. A directory gets a file with the token's hash; for a file the lines to add are printed." required:"" placeholder:"PATH"`
-	For      time.Duration `help:"How long it is good (default: 1h)." default:"1h" placeholder:"TIME"`
+	For      time.Duration `help:"How long it is good." default:"1h" placeholder:"TIME"`
 	Once     bool          `help:"It may be used once."`
 	URL      string        `name:"url" help:"Where browsers find the gateway, such as https://gw.example.com." placeholder:"URL"`
 }

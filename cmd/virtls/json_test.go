@@ -89,6 +89,13 @@ var documents = []struct {
 	{"gateway libvirt", 2},
 	{"gateway libvirt --listen tcp://127.0.0.1:0 --connect unix:///nonexistent/s", 2},
 	{"gateway nbd --connect nonsense", 2},
+	{"gateway vnc", 2},
+	{"gateway vnc --listen tcp://127.0.0.1:0 --connect nonsense", 2},
+	{"gateway vnc --listen unix:///nonexistent/s --connect tcp://127.0.0.1:1", 3},
+	{"gateway token", 2},
+	{"gateway token vm1 --machines machines.yaml", 0},
+	{"gateway token vm2 --machines machines.yaml", 1},
+	{"gateway token vm1 --machines nothing", 3},
 	{"gateway run --config nothing.yaml", 3},
 	{"gateway run --config fleet.yaml", 1},
 	{"console", 2},
@@ -113,8 +120,13 @@ var code = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 // command ends, and nothing else is printed.
 func TestDocuments(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "bad.info"), []byte("CN = x\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"bad.info":      "CN = x\n",
+		"machines.yaml": "machines: [{name: vm1, connect: 'unix:///run/vm1.sock'}]\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, d := range documents {
 		t.Run(d.args, func(t *testing.T) {

@@ -190,8 +190,10 @@ func (c *connection) secure(ctx context.Context, client *side) error {
 // secured notes a session with the client.
 func (c *connection) secured(client *side, s *session.Conn) {
 	client.tls = s
-	name := s.State().PeerName
-	c.name.Store(&name)
+	// Anybody can show a certificate that nobody verifies.
+	if st := s.State(); st.Authenticated {
+		c.name.Store(&st.PeerName)
+	}
 }
 
 // reach connects to the service and makes the session with it.

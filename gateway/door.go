@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -66,7 +68,11 @@ func newDoor(g *Gateway) *door {
 	mux.Handle("GET /{$}", d.known(pages))
 	limit := min(requestLimit, g.o.HandshakeLimit)
 	d.server = http.Server{
-		Handler: mux, ReadHeaderTimeout: limit, ReadTimeout: limit, WriteTimeout: responseLimit, IdleTimeout: keptLimit, MaxHeaderBytes: maxHeader,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			visitOf(r).forget()
+			mux.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: limit, ReadTimeout: limit, WriteTimeout: responseLimit, IdleTimeout: keptLimit, MaxHeaderBytes: maxHeader,
 		ErrorLog:    slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, visitKey{}, nc) },
 		ConnState: func(nc net.Conn, s http.ConnState) {
@@ -119,6 +125,13 @@ type visitKey struct{}
 
 // visitOf returns the connection that a request came by.
 func visitOf(r *http.Request) *visit { return r.Context().Value(visitKey{}).(*visit) }
+
+// forget forgets who sent the request before: behind a proxy that was somebody
+// else. The certificate is the connection's.
+func (v *visit) forget() {
+	v.c.user.Store(nil)
+	v.person = v.c.person(&v.client)
+}
 
 // text names the person.
 func (v *visit) text() string {
@@ -225,7 +238,7 @@ func (d *door) deny(w http.ResponseWriter, r *http.Request, v *visit, err error)
 func (d *door) machines(r *http.Request) (list []page.Machine, err error) {
 	s := &d.g.o.VNC
 	if s.Machines == nil {
-		return []page.Machine{{Name: d.g.o.Name, Description: d.g.o.Connect.Address.String()}}, nil
+		return []page.Machine{{Name: d.g.o.Name}}, nil
 	}
 	for _, m := range s.Machines.Current().For(visitOf(r).person) {
 		list = append(list, page.Machine{Name: m.Name, Description: m.Description})
@@ -316,10 +329,17 @@ func (d *door) origin(r *http.Request) error {
 	if d.g.o.VNC.Web.Credentials != nil {
 		scheme = "https"
 	}
-	if u, err := url.Parse(origin); err == nil && u.Scheme == scheme && strings.EqualFold(u.Host, r.Host) {
+	if u, err := url.Parse(origin); err == nil && u.Scheme == scheme && strings.EqualFold(u.Host, r.Host) && (scheme == "https" || fixed(u.Hostname())) {
 		return nil
 	}
 	return kindOrigin.Found("client "+visitOf(r).c.peer, shorten(origin)).WithWant(scheme+"://"+shorten(r.Host), "").Wrong()
+}
+
+// fixed tells whether a host is what it says. Without TLS, whose certificate has
+// another name, any site can have its own name lead here (DNS rebinding).
+func fixed(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || host == "localhost"
 }
 
 // judge tells which machine whoever sent a request may see, and whether the
@@ -332,7 +352,9 @@ func (d *door) judge(w http.ResponseWriter, r *http.Request, name, token string)
 			return "", false, kindToken.Found(subject, err.Error()).Wrong()
 		}
 		if name, err = s.Machines.Valid(name, token, time.Now()); err != nil {
-			d.g.throttle.Failed(r.Context(), v.throttled())
+			if errors.Is(err, machines.ErrUnknown) { // the others are no guesses
+				d.g.throttle.Failed(r.Context(), v.throttled())
+			}
 			return "", false, kindToken.Found(subject, err.Error()).Wrong()
 		}
 		return name, true, nil

@@ -195,12 +195,17 @@ func TestDoorAccounts(t *testing.T) {
 	if s := r.Status(); s.Failed != 1 {
 		t.Errorf("%d failed logins, want 1", s.Failed)
 	}
-	// An account that is gone takes its tickets with it.
-	a := accountsOf(t, map[string]string{"bob": passwordOfAlice})
-	must(t, a.Current().Save(o.VNC.Accounts.Path()))
-	must(t, o.VNC.Accounts.Reload())
-	if got := r.see(t, r.browser(t, ""), "/websocket/one", ticket, vnc.Options{}); got != http.StatusUnauthorized {
-		t.Errorf("a ticket of a removed account: %d", got)
+	// An account that is gone takes its tickets with it, and so does an old password.
+	for name, accounts := range map[string]map[string]string{
+		"removed account": {"bob": passwordOfAlice},
+		"old password":    {"bob": passwordOfAlice, "alice": passwordWrong},
+	} {
+		a := accountsOf(t, accounts)
+		must(t, a.Current().Save(o.VNC.Accounts.Path()))
+		must(t, o.VNC.Accounts.Reload())
+		if got := r.see(t, r.browser(t, ""), "/websocket/one", ticket, vnc.Options{}); got != http.StatusUnauthorized {
+			t.Errorf("a ticket of a %s: %d", name, got)
+		}
 	}
 }
 
@@ -280,6 +285,46 @@ func TestDoorOrigin(t *testing.T) {
 		}
 	}
 	r.log.await(t, "refused", "code=gateway-vnc-origin", "https://evil.example.com")
+}
+
+// Without TLS a page may have its own name lead to the gateway's machine, and is
+// then of the same origin: names count for nothing but localhost.
+func TestDoorPlainOrigin(t *testing.T) {
+	o := doorOptions(t)
+	o.VNC.Web = Side{Address: address(t, "tcp://127.0.0.1:0")}
+	r := runVNC(t, o)
+	token := r.token(t, "one", time.Hour, false)
+	at := r.door.listener.Addr().String()
+	_, port, err := net.SplitHostPort(at)
+	must(t, err)
+	for host, want := range map[string]int{
+		at:                         http.StatusUpgradeRequired,
+		"localhost:" + port:        http.StatusUpgradeRequired,
+		"evil.example.com:" + port: http.StatusForbidden,
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+at+"/websocket/one?token="+token, nil)
+		must(t, err)
+		req.Host = host
+		req.Header.Set("Origin", "http://"+host)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		must(t, err)
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("a page of %s: %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}
+
+// A plain socket that a network reaches is refused, whoever has made it.
+func TestDoorPlainSocket(t *testing.T) {
+	o := doorOptions(t)
+	o.VNC.Web = Side{Address: address(t, "tcp://localhost:0")}
+	g, err := New(o)
+	must(t, err)
+	g.o.VNC.Web.Address.host = "0.0.0.0" // as a name may lead there, or systemd's socket be
+	if err := g.Listen(t.Context()); finding.ExitCode(err) != finding.ExitUsage || !strings.Contains(err.Error(), "in clear") {
+		t.Errorf("it listens: %v", err)
+	}
 }
 
 // A browser's certificate is its name.

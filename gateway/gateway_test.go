@@ -169,14 +169,17 @@ type running struct {
 	stop func() error
 }
 
-// run starts a gateway.
-func run(t testing.TB, o Options) *running {
+// run starts a gateway, after it was prepared.
+func run(t testing.TB, o Options, prepare ...func(*Gateway)) *running {
 	t.Helper()
 	r := &running{log: &journal{}}
 	o.Log = slog.New(slog.NewTextHandler(r.log, nil))
 	var err error
 	r.Gateway, err = New(o)
 	must(t, err)
+	for _, f := range prepare {
+		f(r.Gateway)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	must(t, r.Listen(ctx))
 	served := make(chan error, 1)

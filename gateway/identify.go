@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"net/http"
-	"slices"
 	"time"
 
 	"virtls/sasl"
@@ -19,29 +18,25 @@ func (v *visit) throttled() string { return sasl.ClientOf(v.RemoteAddr()) }
 // identify finds out who sent a request: by the certificate of its connection,
 // and by an account, whose password is checked, or a ticket for it.
 func (d *door) identify(w http.ResponseWriter, r *http.Request, v *visit) error {
-	v.c.user.Store(nil)
-	v.person = v.c.person(&v.client)
 	server := d.g.o.VNC.server()
 	if server == nil {
 		return nil
 	}
 	user, password, tried := r.BasicAuth()
 	if !tried {
-		if user := d.tickets.user(r, time.Now()); user != "" && d.still(user) {
+		if user := d.tickets.user(r, d.g.o.VNC.Accounts.Current().Mark, time.Now()); user != "" && d.allowed(user) {
 			v.login(user)
 		}
 		return nil
 	}
-	if err := d.g.throttle.Wait(r.Context(), v.throttled()); err != nil {
-		return kindStranger.Found("client "+v.c.peer, "").WithText("%v", err).Wrong()
-	}
-	if err := server.Check(sasl.Login{User: user, Password: []byte(password)}); err != nil {
-		d.g.throttle.Failed(r.Context(), v.throttled())
+	check := func() error { return server.Check(sasl.Login{User: user, Password: []byte(password)}) }
+	if err := d.g.throttle.Guard(r.Context(), v.throttled(), check); err != nil {
+		d.g.throttle.Pause(r.Context(), v.throttled())
 		return kindStranger.Found("client "+v.c.peer, err.Error()).Wrong()
 	}
 	v.login(user)
 	if d.g.o.VNC.Web.Credentials != nil {
-		http.SetCookie(w, d.tickets.cookie(user, time.Now()))
+		http.SetCookie(w, d.tickets.cookie(user, d.g.o.VNC.Accounts.Current().Mark(user), time.Now()))
 	}
 	return nil
 }
@@ -52,12 +47,9 @@ func (v *visit) login(user string) {
 	v.person.User = user
 }
 
-// still tells whether there is an account yet, and it may come in.
-func (d *door) still(user string) bool {
+// allowed tells whether the access list lets an account in.
+func (d *door) allowed(user string) bool {
 	s := &d.g.o.VNC
-	if !slices.Contains(s.Accounts.Current().Users(), user) {
-		return false
-	}
 	if s.Users == nil {
 		return true
 	}
@@ -81,25 +73,28 @@ const (
 	ticketLife = time.Hour
 )
 
-// sign returns what proves that a ticket is of this process.
-func (t tickets) sign(user string, end uint64) []byte {
+// sign returns what proves that a ticket is of this process, and for the account
+// as it is: mark changes with its password.
+func (t tickets) sign(user string, mark []byte, end uint64) []byte {
 	m := hmac.New(sha256.New, t.key)
 	m.Write(binary.BigEndian.AppendUint64(nil, end))
+	m.Write(mark)
 	m.Write([]byte(user))
 	return m.Sum(nil)
 }
 
-func (t tickets) cookie(user string, now time.Time) *http.Cookie {
+// cookie is the ticket of a user; it ends with the browser, and after ticketLife.
+func (t tickets) cookie(user string, mark []byte, now time.Time) *http.Cookie {
 	end := uint64(now.Add(ticketLife).Unix())
-	value := append(binary.BigEndian.AppendUint64(t.sign(user, end), end), user...)
+	value := append(binary.BigEndian.AppendUint64(t.sign(user, mark, end), end), user...)
 	return &http.Cookie{
-		Name: ticketName, Value: base64.RawURLEncoding.EncodeToString(value), Path: "/", MaxAge: int(ticketLife / time.Second),
+		Name: ticketName, Value: base64.RawURLEncoding.EncodeToString(value), Path: "/",
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}
 }
 
 // user returns whom the ticket of a request stands for, empty without a good one.
-func (t tickets) user(r *http.Request, now time.Time) string {
+func (t tickets) user(r *http.Request, markOf func(user string) []byte, now time.Time) string {
 	cookie, err := r.Cookie(ticketName)
 	if err != nil {
 		return ""
@@ -109,7 +104,8 @@ func (t tickets) user(r *http.Request, now time.Time) string {
 		return ""
 	}
 	end, user := binary.BigEndian.Uint64(value[sha256.Size:]), string(value[sha256.Size+8:])
-	if !hmac.Equal(value[:sha256.Size], t.sign(user, end)) || now.Unix() >= int64(end) {
+	mark := markOf(user)
+	if mark == nil || !hmac.Equal(value[:sha256.Size], t.sign(user, mark, end)) || now.Unix() >= int64(end) {
 		return ""
 	}
 	return user

@@ -19,9 +19,24 @@ func (g *Gateway) Listen(ctx context.Context) (err error) {
 		}
 	}
 	if g.door != nil {
-		g.door.listener, err = g.listen(ctx, g.o.VNC.Web.Address)
+		if g.door.listener, err = g.listen(ctx, g.o.VNC.Web.Address); err != nil {
+			return err
+		}
+		return g.checkDoor()
 	}
-	return err
+	return nil
+}
+
+// checkDoor refuses a socket that shows passwords to a network, whatever its
+// address was called.
+func (g *Gateway) checkDoor() error {
+	at, ok := g.door.listener.Addr().(*net.TCPAddr)
+	if !ok || at.IP.IsLoopback() || g.o.VNC.Web.Credentials != nil {
+		return nil
+	}
+	g.door.listener.Close()
+	return kindOptions.Found("gateway "+g.o.Name, at.String()).WithText("browsers would send passwords and tokens there in clear").
+		WithFix("name credentials (--websocket-tls-creds), or listen on 127.0.0.1 or a UNIX socket behind something that has TLS").Usage()
 }
 
 func (g *Gateway) listen(ctx context.Context, a Address) (net.Listener, error) {

@@ -240,8 +240,8 @@ func TestVNCSecrets(t *testing.T) {
 // Failed logins of one address make each other wait.
 func TestVNCThrottle(t *testing.T) {
 	o := doorOptions(t)
-	r := runVNC(t, o)
-	r.throttle.Delay, r.throttle.MaxDelay = 200*time.Millisecond, 400*time.Millisecond
+	o.Protocol = VNC
+	r := run(t, o, slowed(200*time.Millisecond, 400*time.Millisecond))
 	c := r.browser(t, "")
 	begin := time.Now()
 	for range 3 {
@@ -282,17 +282,23 @@ func FuzzDoor(f *testing.F) {
 // Only a process's own tickets stand for anybody.
 func FuzzTicket(f *testing.F) {
 	ours, now := newTickets(), time.Now()
-	good := ours.cookie("alice", now)
+	mark := func(user string) []byte {
+		if user != "alice" {
+			return nil
+		}
+		return []byte("of her password")
+	}
+	good := ours.cookie("alice", mark("alice"), now)
 	f.Add(good.Value)
-	f.Add(newTickets().cookie("alice", now).Value)
+	f.Add(newTickets().cookie("alice", mark("alice"), now).Value)
 	f.Add(base64.RawURLEncoding.EncodeToString(make([]byte, 40)))
 	f.Fuzz(func(t *testing.T, value string) {
 		r := &http.Request{Header: http.Header{}}
 		r.AddCookie(&http.Cookie{Name: ticketName, Value: value})
-		if user := ours.user(r, now); user != "" && value != good.Value {
+		if user := ours.user(r, mark, now); user != "" && value != good.Value {
 			t.Errorf("%q stands for %q", value, user)
 		}
-		if user := ours.user(r, now.Add(ticketLife)); user != "" {
+		if user := ours.user(r, mark, now.Add(ticketLife)); user != "" {
 			t.Errorf("an old ticket stands for %q", user)
 		}
 	})

@@ -81,9 +81,12 @@ func screen(t testing.TB, network string, o vnc.ServerOptions) Address {
 func runVNC(t testing.TB, o Options) *running {
 	t.Helper()
 	o.Protocol = VNC
-	r := run(t, o)
-	r.throttle.Delay, r.throttle.MaxDelay = time.Millisecond, time.Millisecond
-	return r
+	return run(t, o, slowed(time.Millisecond, time.Millisecond))
+}
+
+// slowed sets how failed logins are slowed.
+func slowed(first, most time.Duration) func(*Gateway) {
+	return func(g *Gateway) { g.throttle.Delay, g.throttle.MaxDelay = first, most }
 }
 
 // view logs in as a viewer and sees that the screen answers.

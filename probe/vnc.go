@@ -81,9 +81,10 @@ func postureOf(s vnc.Security, wss bool) VNCPosture {
 func (p *prober) vncOptions() vnc.Options {
 	o := vnc.Options{Subject: p.r.Target, Mechanisms: p.o.Mechanisms}
 	if l := p.o.Login; l != nil {
-		o.Password = l.Password
-		if l.User != "" {
+		if l.User != "" { // an account's password is none for VNC's DES
 			o.Login = l
+		} else {
+			o.Password = l.Password
 		}
 	}
 	if p.o.Kerberos != nil {
@@ -220,7 +221,7 @@ func (p *prober) fits(s vnc.Security) bool {
 // hasLogin tells whether this side has what a security asks for.
 func (p *prober) hasLogin(s vnc.Security) bool {
 	password, user := s.Asks()
-	return !password && !user || p.o.Login != nil && (password || p.o.Login.User != "") ||
+	return !password && !user || p.o.Login != nil && password == (p.o.Login.User == "") ||
 		p.o.Kerberos != nil && slices.Contains([]vnc.Security{vnc.SASL, vnc.X509SASL, vnc.TLSSASL}, s)
 }
 

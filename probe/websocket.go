@@ -39,6 +39,10 @@ func (p *prober) acceptedBrowser() {
 // openWebsocket asks for the websocket on a connection. One that is refused says
 // why, and ends the probe.
 func (p *prober) openWebsocket(ctx context.Context, c net.Conn) (net.Conn, error) {
+	if p.o.Token != nil && !p.trusted() {
+		return nil, p.stop(StageWebsocket, kindWebsocket.Found("", "a server that was not verified").WithText("whoever has the token sees the screen, so it is shown to a server that was verified, and to no other").
+			WithFix("probe wss:// with --tls-creds, whose authority has signed the server's certificate"))
+	}
 	a := p.dialWebsocket(ctx, c, p.o.Token, nil)
 	p.account = a.status == http.StatusUnauthorized
 	tried := p.account && p.trusted() && p.o.Login != nil && p.o.Login.User != ""

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 	"unicode/utf8"
 
@@ -108,6 +109,19 @@ func (a *Accounts) Remove(user string) bool {
 // Users lists the names, sorted.
 func (a *Accounts) Users() []string { return slices.Sorted(maps.Keys(a.users)) }
 
+// Mark returns what changes with a user's password, nil if there is no such user.
+func (a *Accounts) Mark(user string) []byte {
+	verifiers, ok := a.users[user]
+	if !ok {
+		return nil
+	}
+	mark := sha256.New()
+	for _, mechanism := range slices.Sorted(maps.Keys(verifiers)) {
+		mark.Write(verifiers[mechanism].StoredKey)
+	}
+	return mark.Sum(nil)
+}
+
 // Marshal returns the content of a file of accounts.
 func (a *Accounts) Marshal() []byte {
 	var out bytes.Buffer
@@ -121,8 +135,15 @@ func (a *Accounts) Marshal() []byte {
 	return out.Bytes()
 }
 
-// Save replaces the file of accounts; only its owner may read it.
-func (a *Accounts) Save(path string) error { return atomicfile.Write(path, a.Marshal(), 0o600) }
+// Save replaces the file of accounts, which keeps its owner; only that may read it.
+func (a *Accounts) Save(path string) error {
+	var owner []atomicfile.Option
+	if info, err := os.Stat(path); err == nil {
+		stat := info.Sys().(*syscall.Stat_t)
+		owner = append(owner, atomicfile.Owner(int(stat.Uid), int(stat.Gid)))
+	}
+	return atomicfile.Write(path, a.Marshal(), 0o600, owner...)
+}
 
 // LoadAccounts reads a file of accounts. It refuses one that others may read.
 // The error is a *finding.Failure.

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"virtls/finding"
+	"virtls/internal/peertest"
 )
 
 func TestAccountsFileContent(t *testing.T) {
@@ -113,5 +115,20 @@ func TestEditAccounts(t *testing.T) {
 	must(t, err)
 	if len(a.Users()) != 4 {
 		t.Errorf("accounts of %q", a.Users())
+	}
+}
+
+// An administrator's edit leaves the file to the service that reads it.
+func TestEditKeepsTheOwner(t *testing.T) {
+	peertest.NeedRoot(t, "giving a file to another user")
+	path := filepath.Join(t.TempDir(), "accounts")
+	set := func(a *Accounts) error { return a.Set("alice", []byte(secret)) }
+	must(t, EditAccounts(t.Context(), path, true, set))
+	must(t, os.Chown(path, 12345, 23456))
+	must(t, EditAccounts(t.Context(), path, false, set))
+	info, err := os.Stat(path)
+	must(t, err)
+	if st := info.Sys().(*syscall.Stat_t); st.Uid != 12345 || st.Gid != 23456 || info.Mode().Perm() != 0o600 {
+		t.Errorf("owner %d:%d, mode %v", st.Uid, st.Gid, info.Mode())
 	}
 }

@@ -36,7 +36,17 @@ type Throttle struct {
 	mu       sync.Mutex
 	failures uint64
 	clients  map[string]*penalty
+	gates    map[string]*gate
 }
+
+// A gate lets the proofs of one client be judged one after the other.
+type gate struct {
+	turn    chan struct{} // of capacity 1
+	waiting int
+}
+
+// maxWaiting is how many proofs of a client may wait to be judged.
+const maxWaiting = 16
 
 // A penalty is what a client has brought upon itself.
 type penalty struct {
@@ -70,10 +80,67 @@ func (t *Throttle) Failures() uint64 {
 	return t.failures
 }
 
+// Guard has check judge what a client has proved, which must be at hand: nothing
+// may be awaited of the client meanwhile. The proofs of one client are judged one
+// after the other, each when the client may try, so that several connections do
+// not let it guess faster than one. A failure of check counts; [Throttle.Pause]
+// waits before the client is told.
+func (t *Throttle) Guard(ctx context.Context, client string, check func() error) error {
+	g, err := t.enter(client)
+	if err != nil {
+		return err
+	}
+	defer t.leave(client, g)
+	select {
+	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-g.turn }()
+	if err := t.Wait(ctx, client); err != nil {
+		return err
+	}
+	err = check()
+	if err != nil {
+		t.punish(client, time.Now())
+	}
+	return err
+}
+
+func (t *Throttle) enter(client string) (*gate, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g := t.gates[client]
+	if g == nil {
+		g = &gate{turn: make(chan struct{}, 1)}
+		if t.gates == nil {
+			t.gates = map[string]*gate{}
+		}
+		t.gates[client] = g
+	}
+	if g.waiting == maxWaiting {
+		return nil, fmt.Errorf("%d logins from %s wait already to be judged", maxWaiting, client)
+	}
+	g.waiting++
+	return g, nil
+}
+
+func (t *Throttle) leave(client string, g *gate) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if g.waiting--; g.waiting == 0 {
+		delete(t.gates, client)
+	}
+}
+
+// Pause returns when a client whose login has failed may be told of it, or the
+// context has ended.
+func (t *Throttle) Pause(ctx context.Context, client string) { pause(ctx, t.left(client)) }
+
 // Wait returns when a client may try to log in: at once unless it has failed
-// before. It is called before a password is looked at, so that several
-// connections do not let a client guess faster than one. If the context ends
-// earlier than that there is an error, at once.
+// before. Asked before anything else it spares a client that has to wait the
+// effort; what decides is [Throttle.Guard]. If the context ends earlier than that
+// there is an error, at once.
 func (t *Throttle) Wait(ctx context.Context, client string) error {
 	left := t.left(client)
 	if end, ok := ctx.Deadline(); ok && left > time.Until(end) {

@@ -2,9 +2,11 @@ package sasl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -53,6 +55,35 @@ func TestThrottleGrows(t *testing.T) {
 	if first, second := s.punish("a", now), s.punish("a", now); first != time.Second || second != 3*time.Second {
 		t.Errorf("two at once wait %v and %v", first, second)
 	}
+}
+
+// However many connections a client has, its guesses are judged one after the
+// other, with the waits between them.
+func TestGuardTakesTurns(t *testing.T) {
+	s := &Throttle{Delay: 50 * time.Millisecond, MaxDelay: 50 * time.Millisecond}
+	ctx, cancel := context.WithTimeout(t.Context(), 220*time.Millisecond)
+	defer cancel()
+	var judged, refused atomic.Int32
+	var all sync.WaitGroup
+	wrong := errors.New("wrong")
+	for range 40 {
+		all.Go(func() {
+			must(t, s.Wait(ctx, "b")) // somebody else is not kept waiting
+			err := s.Guard(ctx, "a", func() error { judged.Add(1); return wrong })
+			if err != wrong {
+				refused.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	// At 0, 50, 100, 150 and 200 ms.
+	if n := judged.Load(); n < 1 || n > 5 || n+refused.Load() != 40 || s.Failures() != uint64(n) {
+		t.Errorf("%d guesses of 40 were judged, %d refused, %d counted", n, refused.Load(), s.Failures())
+	}
+	if len(s.gates) != 0 {
+		t.Errorf("%d gates stay", len(s.gates))
+	}
+	must(t, s.Guard(t.Context(), "a", func() error { return nil })) // it goes on
 }
 
 func TestThrottleIsBounded(t *testing.T) {

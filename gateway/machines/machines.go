@@ -102,6 +102,9 @@ func Files(path string) ([]string, error) {
 	if err != nil || !info.IsDir() {
 		return []string{path}, err
 	}
+	if mode := info.Mode().Perm(); mode&0o002 != 0 {
+		return nil, kindFile.Found(path, fmt.Sprintf("mode %04o", mode)).WithText("every user of this machine may put files there").WithFix("chmod o-w %s", path).Wrong()
+	}
 	entries, err := os.ReadDir(path)
 	var names []string
 	for _, e := range entries {

@@ -121,6 +121,12 @@ func TestDirectory(t *testing.T) {
 	if len(l.All()) != 2 || l.All()[0].Name != "a" || l.All()[1].Name != "b" {
 		t.Errorf("%+v", l.All())
 	}
+	for _, mode := range []os.FileMode{0o777, os.ModeSticky | 0o777} {
+		must(t, os.Chmod(dir, mode))
+		if _, err := Load(dir, nil); err == nil || finding.Of(err).Code != "gateway-machines" || !strings.Contains(err.Error(), "may put files there") {
+			t.Errorf("a directory with the mode %v: %v", mode, err)
+		}
+	}
 }
 
 func TestTokens(t *testing.T) {

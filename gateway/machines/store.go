@@ -11,20 +11,23 @@ import (
 	"virtls/internal/watch"
 )
 
-// A Store has the newest good list of machines, and remembers which tokens were
-// used. It may be used by any number of goroutines.
+// A Store has the newest good list of machines. It may be used by any number of goroutines.
 type Store struct {
 	path    string
 	check   func(Machine) error
 	current atomic.Pointer[List]
+}
 
-	mu   sync.Mutex
-	used map[[sha256.Size]byte]bool // for as long as the process lives
+// used are the tokens that may be used once and were, by whatever store, for as
+// long as the process lives.
+var used struct {
+	sync.Mutex
+	hashes map[[sha256.Size]byte]bool
 }
 
 // Open reads the machines at path: see [Load].
 func Open(path string, check func(Machine) error) (*Store, error) {
-	s := &Store{path: path, check: check, used: map[[sha256.Size]byte]bool{}}
+	s := &Store{path: path, check: check}
 	return s, s.Reload()
 }
 
@@ -92,13 +95,16 @@ func (s *Store) open(machine, token string, now time.Time, use bool) (string, er
 	if err != nil {
 		return "", err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t.Once && s.used[t.hash] {
+	used.Lock()
+	defer used.Unlock()
+	if t.Once && used.hashes[t.hash] {
 		return "", ErrUsed
 	}
 	if t.Once && use {
-		s.used[t.hash] = true
+		if used.hashes == nil {
+			used.hashes = map[[sha256.Size]byte]bool{}
+		}
+		used.hashes[t.hash] = true
 	}
 	return t.Machine, nil
 }

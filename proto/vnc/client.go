@@ -57,7 +57,9 @@ func (o Options) allowed() []Security {
 	}
 	var list []Security
 	for _, s := range strongest {
-		if securities[s].layer == want && s != TLSPlain && o.can(s) {
+		// Without certificates Kerberos is all that proves who is there, and encrypts.
+		weaker := o.GSSAPI != nil && want != certified && securities[s].auth != authSASL
+		if securities[s].layer == want && s != TLSPlain && o.can(s) && !weaker {
 			list = append(list, s)
 		}
 	}
@@ -268,8 +270,9 @@ func (d *dialer) hasVerdict() bool {
 
 func (d *dialer) plain() {
 	l := d.o.Login
-	if state := d.result.TLS; securities[d.result.Security].layer == certified && !state.Authenticated {
-		d.err = kindNoSecurity.Found(d.subject, "X509Plain below a certificate that was not verified").
+	s, state := d.result.Security, d.result.TLS
+	if s == TLSPlain && !slices.Contains(d.o.Allow, TLSPlain) || securities[s].layer == certified && !state.Authenticated {
+		d.err = kindNoSecurity.Found(d.subject, s.String()+" to a server that was not verified").
 			WithWant("verify-peer=on: the password is shown to the server", "this client").Wrong()
 		return
 	}

@@ -59,6 +59,9 @@ func TestNegotiation(t *testing.T) {
 	bad.Password, bad.Login = []byte(wrongPassword), login(user, wrongPassword)
 	old := all
 	old.Version = RFB33
+	wanted := all
+	wanted.Allow = []Security{TLSPlain}
+	plain := ServerOptions{Anon: anon, SASL: accounts, Offer: []Security{TLSPlain}}
 	for _, tt := range []struct {
 		name   string
 		server ServerOptions
@@ -77,6 +80,8 @@ func TestNegotiation(t *testing.T) {
 		{"x509 and Plain", ServerOptions{X509: x509, SASL: accounts, Offer: []Security{X509Plain}}, all, X509Plain, ""},
 		{"x509 and SASL", ServerOptions{X509: x509, SASL: accounts}, all, X509SASL, ""},
 		{"x509 and wrong SASL password", ServerOptions{X509: x509, SASL: accounts}, bad, X509SASL, "vnc-closed"},
+		{"Plain to whoever is there", plain, all, TLSPlain, "vnc-no-security"},
+		{"Plain to whoever is there, as asked", plain, wanted, TLSPlain, ""},
 		{"DN not on the list", ServerOptions{X509: with(x509, &authz.List{})}, all, X509None, "vnc-closed"},
 		{"nothing is offered", ServerOptions{SASL: accounts}, all, 0, "vnc-refused"},
 		{"VeNCrypt in RFB 3.3", ServerOptions{X509: x509}, old, 0, "vnc-refused"},

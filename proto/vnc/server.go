@@ -125,7 +125,7 @@ func (a *accepter) login(ctx context.Context) {
 		return
 	}
 	chosen := a.choice()
-	if chosen == VeNCrypt {
+	if a.err == nil && chosen == VeNCrypt {
 		chosen = a.venCrypt()
 		if a.err != nil {
 			return
@@ -138,6 +138,7 @@ func (a *accepter) login(ctx context.Context) {
 	}
 	if a.err != nil {
 		if errors.Is(a.err, errNotOffered) {
+			a.o.Throttle.Failed(ctx, a.o.Client)
 			a.refuse(ctx, a.err)
 		}
 		return
@@ -150,7 +151,7 @@ func (a *accepter) login(ctx context.Context) {
 			return
 		}
 	}
-	if err := a.authenticate(kind); a.err == nil && err != nil {
+	if err := a.authenticate(ctx, kind); a.err == nil && err != nil {
 		a.refuse(ctx, err)
 	}
 	// In RFB before 3.8 nothing follows the type None, except below VeNCrypt.
@@ -245,24 +246,36 @@ func (a *accepter) venCrypt() Security {
 
 // authenticate has the client prove who it is. An error is why it could not, if
 // it is to be told that it could not.
-func (a *accepter) authenticate(kind auth) error {
+func (a *accepter) authenticate(ctx context.Context, kind auth) error {
 	switch kind {
 	case authPassword:
 		var challenge [challengeSize]byte
 		rand.Read(challenge[:])
 		a.send(challenge[:]...)
-		if !answered(a.o.Password(), challenge, [challengeSize]byte(a.bytes(challengeSize))) {
-			return errors.New("the password is wrong")
+		answer := a.bytes(challengeSize)
+		if a.err != nil {
+			return nil
 		}
+		return a.judge(ctx, func() error {
+			if !answered(a.o.Password(), challenge, [challengeSize]byte(answer)) {
+				return errors.New("the password is wrong")
+			}
+			return nil
+		})
 	case authPlain:
-		return a.plain()
+		return a.plain(ctx)
 	case authSASL:
-		return a.sasl()
+		return a.sasl(ctx)
 	}
 	return nil
 }
 
-func (a *accepter) plain() error {
+// judge judges what the client has proved, one proof of a client at a time.
+func (a *accepter) judge(ctx context.Context, check func() error) error {
+	return a.o.Throttle.Guard(ctx, a.o.Client, check)
+}
+
+func (a *accepter) plain(ctx context.Context) error {
 	user, password := a.uint32(), a.uint32()
 	if a.err == nil && (user > maxLogin || password > maxLogin) {
 		a.fail("a user's name of %d octets and a password of %d; at most %d are taken", user, password, maxLogin)
@@ -275,13 +288,13 @@ func (a *accepter) plain() error {
 		return nil
 	}
 	a.result.User = l.User
-	return a.o.SASL.Check(l)
+	return a.judge(ctx, func() error { return a.o.SASL.Check(l) })
 }
 
 // sasl lets a client in by one of the mechanisms that the layer permits. A
 // client whose exchange fails sees the connection closed, as with QEMU; one that
 // the access list does not let in is told that it has failed.
-func (a *accepter) sasl() error {
+func (a *accepter) sasl(ctx context.Context) error {
 	layer := a.result.layerOf(a.Conn, a.o.Below)
 	list := strings.Join(a.o.SASL.Offer(layer), ",")
 	if list == "" {
@@ -304,7 +317,12 @@ func (a *accepter) sasl() error {
 		if a.err != nil {
 			return nil
 		}
-		out, done, err := e.Step(in)
+		var out []byte
+		var done bool
+		err := a.judge(ctx, func() (err error) {
+			out, done, err = e.Step(in)
+			return err
+		})
 		if err != nil {
 			return errSilent{err}
 		}
@@ -315,7 +333,7 @@ func (a *accepter) sasl() error {
 		a.send(append(frame(out), last)...)
 		if done {
 			a.result.User, a.result.seal = e.User, e.Seal()
-			return e.Admit()
+			return a.judge(ctx, e.Admit)
 		}
 	}
 	a.fail("more than %d rounds of SASL", maxRounds)
@@ -328,7 +346,7 @@ type errSilent struct{ error }
 // refuse tells a client that it could not log in, after a while.
 func (a *accepter) refuse(ctx context.Context, err error) {
 	a.err = nil
-	a.o.Throttle.Failed(ctx, a.o.Client)
+	a.o.Throttle.Pause(ctx, a.o.Client)
 	if _, silent := err.(errSilent); !silent {
 		var out bytes.Buffer
 		out.Write([]byte{0, 0, 0, resultFailed})

@@ -184,6 +184,9 @@ func userOf(t messages.Ticket) (user, whole string, err error) {
 	odd := func(s string) bool {
 		return s == "" || strings.ContainsAny(s, `/@\`) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 	}
+	if len(names) > 0 && names[0] == "WELLKNOWN" {
+		return "", "", errors.New("a principal that stands for anybody (RFC 6112)")
+	}
 	if len(names) == 0 || slices.ContainsFunc(names, odd) || odd(part.CRealm) {
 		return "", "", errors.New("a user whose name has characters with a meaning")
 	}

@@ -95,7 +95,7 @@ func (p *prober) logIn(ctx context.Context) (*vnc.Conn, error) {
 	s := p.r.VNC
 	s.Mechanisms = slices.Clone(p.rfb.Mechanisms())
 	for i, name := range s.Mechanisms {
-		s.Mechanisms[i] = printable(name)
+		s.Mechanisms[i] = finding.Printable(name)
 	}
 	if s.Mechanisms != nil && len(s.Mechanisms) == 0 {
 		return nil, p.noMechanism()

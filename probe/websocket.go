@@ -8,10 +8,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"unicode"
 
 	"github.com/coder/websocket"
 
+	"virtls/finding"
 	"virtls/sasl"
 	"virtls/session"
 )
@@ -116,16 +116,6 @@ type answer struct {
 // maxHeader bounds a server's answer of HTTP.
 const maxHeader = 16 << 10
 
-// printable is a server's text without what could disturb a terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, text)
-}
-
 // dialWebsocket opens the websocket, with what proves to its server who asks, if
 // there is such. Only a server that was verified gets a login.
 func (p *prober) dialWebsocket(ctx context.Context, c net.Conn, token []byte, l *sasl.Login) answer {
@@ -159,7 +149,7 @@ func (p *prober) dialWebsocket(ctx context.Context, c net.Conn, token []byte, l 
 	a := answer{heard: string(r.heard()), err: err}
 	if strings.HasPrefix(a.heard, "HTTP/") {
 		a.line, _, _ = strings.Cut(a.heard, "\r\n")
-		a.line = printable(a.line)
+		a.line = finding.Printable(a.line)
 	}
 	if response != nil {
 		a.status = response.StatusCode

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"virtls/finding"
 	"virtls/sasl"
 	"virtls/session"
 )
@@ -239,7 +240,7 @@ func (d *dialer) refused() {
 	if d.err != nil {
 		reason = ""
 	}
-	d.err = kindRefused.Found(d.subject, printable(reason)).Wrong()
+	d.err = kindRefused.Found(d.subject, finding.Printable(reason)).Wrong()
 }
 
 // prove answers the server's question who the client is, and reads its verdict.
@@ -303,7 +304,7 @@ func (d *dialer) verdict() {
 		// A server that closes the connection at once has refused all the same.
 		reason = d.reason()
 	}
-	f := kindRefused.Found(d.subject, printable(reason))
+	f := kindRefused.Found(d.subject, finding.Printable(reason))
 	if d.result.Security != None {
 		f.Got = strings.TrimSpace(f.Got + " (" + d.result.Security.String() + ")")
 	}

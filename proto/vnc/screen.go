@@ -7,6 +7,7 @@ import (
 	"image"
 	"io"
 	"net"
+	"virtls/finding"
 )
 
 // Bounds on a screen.
@@ -73,7 +74,7 @@ func NewScreen(ctx context.Context, c *Conn, shared bool) (*Screen, error) {
 		size := w.bytes(4)
 		w.bytes(pixelFormatSize)
 		s.resize(int(binary.BigEndian.Uint16(size)), int(binary.BigEndian.Uint16(size[2:])))
-		s.Name = printable(string(w.block(maxName, "a screen's name")))
+		s.Name = finding.Printable(string(w.block(maxName, "a screen's name")))
 		return w.err
 	})
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 	"time"
-	"unicode"
 
 	"virtls/finding"
 )
@@ -86,16 +85,6 @@ func (w *wire) fail(format string, args ...any) {
 // strings with.
 func (w *wire) reason() string {
 	return strings.TrimRight(string(w.block(maxReason, "a reason")), "\x00")
-}
-
-// printable is a peer's text without what could disturb a terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, text)
 }
 
 // within runs a part of a handshake until the context ends, or after

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,16 +21,14 @@ import (
 type server struct {
 	t   *testing.T
 	cmd *exec.Cmd
-
-	mu  sync.Mutex
-	log bytes.Buffer
+	log peertest.Log
 }
 
 // startServer starts virtls in a directory, and waits for its socket s.
 func startServer(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, cmd: program(dir, "virtls", args...)}
-	s.cmd.Stderr = s
+	s.cmd.Stderr = &s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -40,32 +37,20 @@ func startServer(t *testing.T, dir string, args ...string) *server {
 	return s
 }
 
-func (s *server) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
-}
-
-func (s *server) said() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
-}
-
 // until waits for something to become true.
 func (s *server) until(what string, ok func() bool) {
 	s.t.Helper()
-	until(s.t, what, ok, s.said)
+	until(s.t, what, ok, s.log.String)
 }
 
 // hangUp has the server load its credentials anew, and waits until it says so.
 func (s *server) hangUp(says string) {
 	s.t.Helper()
-	n := strings.Count(s.said(), says)
+	n := strings.Count(s.log.String(), says)
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		s.t.Fatal(err)
 	}
-	s.until(says, func() bool { return strings.Count(s.said(), says) > n })
+	s.until(says, func() bool { return strings.Count(s.log.String(), says) > n })
 }
 
 // replace gives a file another content at once.
@@ -107,7 +92,7 @@ func TestServeReloads(t *testing.T) {
 		t.Error("bob is let in, who is not on the list")
 	}
 	s.until("the denial", func() bool {
-		return strings.Contains(s.said(), "level=WARN msg=denied client=@ name=bob export=disk code=nbd-denied")
+		return strings.Contains(s.log.String(), "level=WARN msg=denied client=@ name=bob export=disk code=nbd-denied")
 	})
 	// A client that is there already stays.
 	old := program(dir, "qemu-io", "--object", "tls-creds-psk,id=t,endpoint=client,dir="+dir+"/keys,username=alice", "--image-opts", "driver=nbd,path="+dir+"/s,export=disk,tls-creds=t")
@@ -120,12 +105,14 @@ func TestServeReloads(t *testing.T) {
 	if err := old.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.until("the old client", func() bool { return strings.Count(s.said(), "msg=opened") == 1 })
+	s.until("the old client", func() bool { return strings.Count(s.log.String(), "msg=opened") == 1 })
 
 	put("list.json", both)
 	s.until("bob", func() bool { return ask("bob") == nil })
 	put("list.json", "not JSON")
-	s.until("the end of the list", func() bool { return strings.Contains(s.said(), "access list cannot be read; it denies everybody") })
+	s.until("the end of the list", func() bool {
+		return strings.Contains(s.log.String(), "access list cannot be read; it denies everybody")
+	})
 	if ask("alice") == nil {
 		t.Error("who may come while the list cannot be read?")
 	}

@@ -10,13 +10,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"virtls/finding"
+	"virtls/internal/peertest"
 )
 
 // A terminal is a pseudo-terminal with a program on it.
@@ -24,10 +24,8 @@ type terminal struct {
 	t      *testing.T
 	master *os.File
 	cmd    *exec.Cmd
-
-	mu   sync.Mutex
-	text bytes.Buffer // all that the program wrote to it
-	done chan struct{}
+	text   peertest.Log // all that the program wrote to it
+	done   chan struct{}
 }
 
 // onTerminal starts virtls with a terminal as standard input and standard
@@ -79,20 +77,14 @@ func (tm *terminal) read() {
 	buf := make([]byte, 4096)
 	for {
 		n, err := tm.master.Read(buf)
-		tm.mu.Lock()
 		tm.text.Write(buf[:n])
-		tm.mu.Unlock()
 		if err != nil {
 			return
 		}
 	}
 }
 
-func (tm *terminal) shown() string {
-	tm.mu.Lock()
-	defer tm.mu.Unlock()
-	return tm.text.String()
-}
+func (tm *terminal) shown() string { return tm.text.String() }
 
 // until waits for something to become true.
 func (tm *terminal) until(what string, ok func() bool) {

@@ -167,17 +167,17 @@ func rss(pid int) (n int64) {
 	return n << 10
 }
 
-// cpu returns the processor time that a process has used.
+// cpu returns the processor time of a process, and of those of its children that
+// have ended.
 func cpu(pid int) time.Duration {
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(data), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
+	fields, ticks := strings.Fields(rest), 0
+	for i := 11; i < min(15, len(fields)); i++ {
+		n, _ := strconv.Atoi(fields[i])
+		ticks += n
 	}
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // A figure is what was measured of a proxy.
@@ -330,15 +330,21 @@ func (p *proxy) hold(config *tls.Config, idle, all int) (each float64, held int,
 	return each, stillThere(conns), nil
 }
 
+// behindGateway makes files for a gateway in a directory of its own, and starts
+// the service behind it.
+func (b *bench) behindGateway(name, kind string) (dir string, config *tls.Config, to string, stop func(), err error) {
+	raiseFiles()
+	dir = filepath.Join(b.dir, name)
+	if config, err = b.gatewayFiles(dir); err != nil {
+		return "", nil, "", nil, err
+	}
+	to, stop, err = startService(kind)
+	return dir, config, to, stop, err
+}
+
 // benchGateway compares the gateway with stunnel and ghostunnel.
 func benchGateway(b *bench) error {
-	raiseFiles()
-	dir := filepath.Join(b.dir, "gateway")
-	config, err := b.gatewayFiles(dir)
-	if err != nil {
-		return err
-	}
-	to, stop, err := startService("stream")
+	dir, config, to, stop, err := b.behindGateway("gateway", "stream")
 	if err != nil {
 		return err
 	}

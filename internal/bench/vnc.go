@@ -13,8 +13,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -223,29 +221,10 @@ func (w *route) rest(dir string, config *tls.Config, n int) (float64, error) {
 	return float64(rss(w.cmd.Process.Pid)-base) / 1024 / float64(n), nil
 }
 
-// cpuAll is the processor time of a process, and of those of its children that
-// have ended.
-func cpuAll(pid int) time.Duration {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, rest, _ := strings.Cut(string(data), ") ")
-	fields, ticks := strings.Fields(rest), 0
-	for i := 11; i < min(15, len(fields)); i++ {
-		n, _ := strconv.Atoi(fields[i])
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond
-}
-
 // benchVNC compares screens through the gateway with those seen directly, and its
 // websockets with websockify's.
 func benchVNC(b *bench) error {
-	raiseFiles()
-	dir := filepath.Join(b.dir, "vnc")
-	config, err := b.gatewayFiles(dir)
-	if err != nil {
-		return err
-	}
-	to, stop, err := startService("screen")
+	dir, config, to, stop, err := b.behindGateway("vnc", "screen")
 	if err != nil {
 		return err
 	}
@@ -273,7 +252,7 @@ func benchVNC(b *bench) error {
 		var rate [2]float64
 		total, before := 0, time.Duration(0)
 		if w.cmd != nil {
-			before = cpuAll(w.cmd.Process.Pid)
+			before = cpu(w.cmd.Process.Pid)
 		}
 		for i, n := range []int{1, 4} {
 			var frames int
@@ -286,7 +265,7 @@ func benchVNC(b *bench) error {
 		cost := "-"
 		if w.cmd != nil {
 			time.Sleep(500 * time.Millisecond) // websockify's children end
-			used := cpuAll(w.cmd.Process.Pid) - before
+			used := cpu(w.cmd.Process.Pid) - before
 			cost = fmt.Sprintf("%.2f", used.Seconds()*(1<<30)/(float64(total)*frameSize))
 		}
 		w.stop()

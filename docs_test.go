@@ -1,6 +1,7 @@
 package virtls_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,14 +113,31 @@ func TestReadmeFirstCommands(t *testing.T) {
 	run(blocks[1])
 }
 
-// copyTree copies the files that belong to the repository.
-func copyTree(t *testing.T, to string) {
+// TestTreeHasNothingBuilt: a program that was added by mistake stays in the
+// history for ever. The largest of our files are tables of findings and of keys.
+func TestTreeHasNothingBuilt(t *testing.T) {
+	const most = 512 << 10
+	for _, name := range trackedFiles(t) {
+		if info, err := os.Lstat(name); err == nil && info.Size() > most {
+			t.Errorf("%s has %d octets; at most %d are kept in the tree: what make builds belongs to .gitignore", name, info.Size(), most)
+		}
+	}
+}
+
+// trackedFiles lists the files that belong to the repository.
+func trackedFiles(t *testing.T) []string {
 	t.Helper()
 	out, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
 	if err != nil {
-		t.Skipf("git cannot list the tree's files: %v; install git and run this in a checkout", err)
+		peertest.Missing(t, fmt.Sprintf("git cannot list the tree's files: %v", err), "install git and run this in a checkout")
 	}
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+}
+
+// copyTree copies the files that belong to the repository.
+func copyTree(t *testing.T, to string) {
+	t.Helper()
+	for _, name := range trackedFiles(t) {
 		data, err := os.ReadFile(name)
 		if os.IsNotExist(err) {
 			continue

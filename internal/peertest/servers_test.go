@@ -248,7 +248,7 @@ func TestFreePort(t *testing.T) {
 	}}
 	l, err = only.Listen(t.Context(), "tcp4", "127.0.0.1:0")
 	if errors.Is(err, unix.ENOPROTOOPT) {
-		t.Skip("cannot force the choice of a port: IP_LOCAL_PORT_RANGE needs Linux 6.3; run the test there")
+		Missing(t, "the choice of a port cannot be forced: IP_LOCAL_PORT_RANGE needs Linux 6.3", "run the test there")
 	}
 	if !errors.Is(err, unix.EADDRINUSE) {
 		t.Fatalf("somebody else got the port: %v, %v", l, err)

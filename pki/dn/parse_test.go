@@ -23,10 +23,10 @@ func TestParseReadsPrinted(t *testing.T) {
 	}
 	for _, form := range forms {
 		for _, tt := range names {
+			if strings.Contains(tt.name, "not in DER's order") {
+				continue // parsing puts the attributes in that order
+			}
 			t.Run(form.name+"/"+tt.name, func(t *testing.T) {
-				if strings.Contains(tt.name, "not in DER's order") {
-					t.Skip("parsing puts the attributes in DER's order: nothing to compare")
-				}
 				printed := form.print(tt.dn)
 				n, err := form.parse(printed)
 				if err != nil {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"log/slog"
 	"net"
@@ -249,7 +250,7 @@ func (d *door) machines(r *http.Request) (list []page.Machine, err error) {
 // console opens a websocket to a machine. Without an upgrade it tells a page
 // whether it would: scripts are not told why a websocket did not open.
 func (d *door) console(w http.ResponseWriter, r *http.Request) {
-	v, name, token := visitOf(r), r.PathValue("machine"), r.URL.Query().Get("token")
+	v, name, token := visitOf(r), r.PathValue("machine"), tokenOf(r)
 	if err := d.origin(r); err != nil {
 		v.c.refuse(err)
 		http.Error(w, "this page may not open consoles here", http.StatusForbidden)
@@ -272,6 +273,26 @@ func (d *door) console(w http.ResponseWriter, r *http.Request) {
 	}
 	v.client.web = newWebStream(v.client.conn(), ws)
 	go d.open(v, name, token, into)
+}
+
+// tokenOf returns the token that a request shows, empty without one. Scripts cannot
+// set a websocket's header fields, but for its subprotocols.
+func tokenOf(r *http.Request) string {
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return token
+	}
+	for _, field := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for protocol := range strings.SplitSeq(field, ",") {
+			if text, ok := strings.CutPrefix(strings.TrimSpace(protocol), page.TokenProtocol); ok {
+				token, err := base64.RawURLEncoding.DecodeString(text)
+				if err != nil {
+					return text // which opens nothing
+				}
+				return string(token)
+			}
+		}
+	}
+	return r.URL.Query().Get("token")
 }
 
 // open takes a browser to its machine.

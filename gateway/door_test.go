@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/gateway/machines"
+	"virtls/gateway/page"
 	"virtls/proto/vnc"
 )
 
@@ -257,6 +259,48 @@ func TestDoorTokens(t *testing.T) {
 	}
 	if status, text, _ := r.get(t, c, "/", nil); status != http.StatusOK || strings.Contains(text, "console/one") {
 		t.Errorf("the list for a stranger: %d, %s", status, text)
+	}
+}
+
+// A token is shown in the address, or in header fields, which no log keeps.
+func TestDoorTokenPlaces(t *testing.T) {
+	r := runVNC(t, doorOptions(t))
+	c := r.browser(t, "")
+	good := r.token(t, "one", time.Hour, false)
+	for _, tt := range []struct {
+		name, bearer string
+		protocols    []string
+		query        string
+		want         int
+	}{
+		{"bearer", good, nil, "", http.StatusSwitchingProtocols},
+		{"wrong bearer", good + "x", nil, "", http.StatusForbidden},
+		{"wrong bearer and good address", good + "x", nil, "?token=" + good, http.StatusForbidden},
+		{"subprotocol", "", []string{"binary", page.TokenProtocol + base64.RawURLEncoding.EncodeToString([]byte(good))}, "", http.StatusSwitchingProtocols},
+		{"subprotocol alone", "", []string{page.TokenProtocol + base64.RawURLEncoding.EncodeToString([]byte(good))}, "", http.StatusSwitchingProtocols},
+		{"wrong subprotocol", "", []string{"binary", page.TokenProtocol + "AAAA"}, "", http.StatusForbidden},
+		{"subprotocol that is no base64", "", []string{"binary", page.TokenProtocol + "A"}, "?token=" + good, http.StatusForbidden},
+		{"no token in it", "", []string{"binary"}, "", http.StatusForbidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := &websocket.DialOptions{HTTPClient: c, Subprotocols: tt.protocols, HTTPHeader: http.Header{}}
+			if tt.bearer != "" {
+				o.HTTPHeader.Set("Authorization", "Bearer "+tt.bearer)
+			}
+			ws, resp, err := websocket.Dial(t.Context(), r.web("/websocket/one"+tt.query), o)
+			if err == nil {
+				defer ws.CloseNow()
+				if p := ws.Subprotocol(); p != "binary" && p != "" {
+					t.Errorf("the subprotocol is %q", p)
+				}
+			}
+			if resp == nil || resp.StatusCode != tt.want {
+				t.Errorf("%v, %v; want %d", resp, err, tt.want)
+			}
+		})
+	}
+	if strings.Contains(r.log.String(), good) {
+		t.Error("the log has the token")
 	}
 }
 

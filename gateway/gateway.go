@@ -282,7 +282,7 @@ func (o *Options) rules() session.Rules {
 
 // plain tells whether there is TLS nowhere.
 func (o *Options) plain() bool {
-	return o.Listen.Credentials == nil && o.Connect.Credentials == nil && o.VNC.Web.Credentials == nil
+	return o.Listen.Credentials == nil && o.Connect.Credentials == nil && o.VNC.Web.Credentials == nil && len(o.VNC.keytabs()) == 0
 }
 
 // listenSession returns the options of the session with a client.

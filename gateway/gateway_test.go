@@ -70,7 +70,7 @@ func (a *authority) issue(t testing.TB, cn, keyType string) (cert *pki.Certifica
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(100 * time.Hour),
 		Extensions: pki.Extensions{
 			pki.BasicConstraints{}.Extension(), usage.Extension(true),
-			pki.GeneralNames{pki.DNSName("localhost"), pki.IPAddress(netip.MustParseAddr("127.0.0.1")), pki.IPAddress(netip.MustParseAddr("::1"))}.Extension(),
+			pki.GeneralNames{pki.DNSName("localhost"), pki.DNSName("peer"), pki.IPAddress(netip.MustParseAddr("127.0.0.1")), pki.IPAddress(netip.MustParseAddr("::1"))}.Extension(),
 		},
 	}, a.cert, a.key, pki.SignatureAlgorithm{})
 	must(t, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/landlock-lsm/go-landlock/landlock/syscall"
 
 	"virtls/finding"
+	"virtls/sasl/gssapi"
 )
 
 var kindLandlock = finding.Define("gateway-landlock", finding.Error,
@@ -49,15 +50,19 @@ func (r *Runner) confine() error {
 	return nil
 }
 
-// roams tells whether a gateway connects to where a file says, at any time.
+// roams tells whether a gateway connects to where a file says, at any time: that
+// of machines, or Kerberos's krb5.conf, which names its KDC.
 func (r *Runner) roams() bool {
-	return slices.ContainsFunc(r.Gateways, func(g *Gateway) bool { return g.o.VNC.Machines != nil })
+	return slices.ContainsFunc(r.Gateways, func(g *Gateway) bool { return g.o.VNC.Machines != nil || g.o.VNC.Login.keytab != "" })
 }
 
 // vncRights are what a gateway of VNC needs besides: the directories of machines,
 // of accounts and of passwords, and those of machines' sockets.
 func vncRights(s *Screens) (rules []landlock.Rule) {
-	files := s.secrets()
+	files := append(s.secrets(), s.keytabs()...)
+	if s.Login.keytab != "" {
+		rules = append(rules, landlock.ROFiles(gssapi.ConfigFile()).IgnoreIfMissing())
+	}
 	if s.Accounts != nil {
 		files = append(files, s.Accounts.Path())
 	}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"virtls/sasl"
 	"virtls/session"
 )
 
@@ -17,6 +18,9 @@ type side struct {
 	*socket
 	tls *session.Conn // nil if plain
 	web *webStream    // nil if no websocket
+	// sealed is what a login has put on top, Kerberos where there is no TLS with
+	// certificates; nil without.
+	sealed *sasl.SealedConn
 }
 
 // A stream is where the bytes of users are read and written. It has no memory of
@@ -28,6 +32,8 @@ type stream interface {
 
 func (s side) stream() stream {
 	switch {
+	case s.sealed != nil:
+		return s.sealed
 	case s.web != nil:
 		return s.web
 	case s.tls != nil:

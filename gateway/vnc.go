@@ -15,6 +15,7 @@ import (
 	"virtls/gateway/machines"
 	"virtls/proto/vnc"
 	"virtls/sasl"
+	"virtls/sasl/gssapi"
 	"virtls/session"
 )
 
@@ -46,7 +47,8 @@ func (p Protocol) handshakeLimit() time.Duration {
 type Screens struct {
 	PasswordFile string             // of VNC's password types; none if empty
 	Accounts     *sasl.AccountsFile // of SASL and the Plain types; none if nil
-	Users        authz.Authorizer   // on the names of accounts; may be nil
+	Kerberos     *gssapi.Server     // lets in who has a ticket; nil if there is none
+	Users        authz.Authorizer   // on the names of accounts and of Kerberos; may be nil
 	Security     []vnc.Security     // that are offered; what the rest makes possible if nil
 
 	Login    login           // at the service
@@ -58,15 +60,26 @@ type Screens struct {
 	Origins []string // of pages elsewhere that may open them: https://HOST[:PORT]
 }
 
-// A login is what the gateway proves to a VNC server.
-type login struct{ user, passwordFile string }
+// A login is what the gateway proves to a VNC server: that it knows a password, or
+// that it is the principal whose keys are in a keytab.
+type login struct {
+	user, passwordFile string
+	principal, keytab  string
+}
 
-// server verifies accounts, nil without any.
+// server verifies users, nil if there are none.
 func (s *Screens) server() *sasl.Server {
-	if s.Accounts == nil {
+	if s.Accounts == nil && s.Kerberos == nil {
 		return nil
 	}
-	return &sasl.Server{Accounts: s.Accounts.Current, Access: s.Users}
+	server := &sasl.Server{Access: s.Users}
+	if s.Accounts != nil {
+		server.Accounts = s.Accounts.Current
+	}
+	if s.Kerberos != nil {
+		server.GSSAPI = s.Kerberos
+	}
+	return server
 }
 
 // checkVNC refuses settings of VNC that could never work.
@@ -93,10 +106,20 @@ func (o *Options) checkVNC() error {
 		return wrong("it connects nowhere: say --connect or --machines")
 	case s.Machines != nil && o.Listen.Address.network != "" && !o.named():
 		return wrong("a viewer that shows no name cannot be taken to one of several machines: listen with credentials that verify clients, or name --accounts")
-	case s.Users != nil && s.Accounts == nil:
-		return wrong("an access list of accounts (--sasl-authz) judges names, and there are no --accounts")
+	case s.Users != nil && s.Accounts == nil && s.Kerberos == nil:
+		return wrong("an access list of accounts (--sasl-authz) judges names, and there are neither --accounts nor a --keytab")
+	case s.Kerberos != nil && !listens:
+		return wrong("viewers show tickets of Kerberos (--keytab) to --listen, and there is none: browsers have accounts, certificates and tokens")
 	case s.Login.user != "" && s.Login.passwordFile == "":
 		return wrong("there is a user to connect as, but no password (--connect-password-file)")
+	case (s.Login.principal == "") != (s.Login.keytab == ""):
+		return wrong("to log in at the VNC server with Kerberos name both --connect-principal and --connect-keytab")
+	case s.Login.keytab != "" && s.Machines == nil && o.Hostname == "":
+		return wrong("whose principal of Kerberos is %s to prove? say its host with --tls-hostname", o.Connect.Address)
+	case s.Login.principal != "" && s.Login.passwordFile != "":
+		return wrong("what is to be proved to the VNC server is said twice: by --connect-keytab and by --connect-password-file")
+	case s.Kerberos != nil && s.Accounts == nil && web && s.Machines == nil && !verifies(s.Web.Credentials):
+		return wrong("viewers need tickets of Kerberos (--keytab), and browsers would need nothing: name --accounts or --machines, or verify browsers' certificates")
 	}
 	for _, side := range []Side{o.Listen, o.Connect, s.Web} {
 		if side.Credentials == nil {
@@ -109,6 +132,9 @@ func (o *Options) checkVNC() error {
 	for _, origin := range s.Origins {
 		if !originForm.MatchString(origin) {
 			return wrong("%q is no origin of a page, such as https://portal.example.com", origin)
+		}
+		if strings.HasPrefix(strings.ToLower(origin), "http:") && s.Web.Credentials != nil {
+			return wrong("a page of %s is without TLS, so that whoever is on the way could open consoles from it", origin)
 		}
 	}
 	if listens {
@@ -134,7 +160,7 @@ func (o *Options) checkSecurity() error {
 }
 
 // named tells whether viewers of the listener prove names.
-func (o *Options) named() bool { return o.VNC.Accounts != nil || verifies(o.Listen.Credentials) }
+func (o *Options) named() bool { return o.VNC.server() != nil || verifies(o.Listen.Credentials) }
 
 // verifies tells whether clients must show certificates.
 func verifies(h *creds.Holder) bool {
@@ -144,11 +170,12 @@ func verifies(h *creds.Holder) bool {
 // unguarded tells whether everybody sees the screens.
 func (o *Options) unguarded() bool {
 	s := &o.VNC
-	if o.Protocol != VNC || s.Accounts != nil || s.PasswordFile != "" {
-		return false
+	asks := s.server() != nil || s.PasswordFile != ""
+	browsers := s.Web.Address.network != "" && s.Machines == nil && !asks && !verifies(s.Web.Credentials)
+	if s.Security != nil {
+		asks = !slices.ContainsFunc(s.Security, func(s vnc.Security) bool { return s == vnc.None || s == vnc.TLSNone || s == vnc.X509None })
 	}
-	return o.Listen.Address.network != "" && !verifies(o.Listen.Credentials) ||
-		s.Web.Address.network != "" && s.Machines == nil && !verifies(s.Web.Credentials)
+	return o.Protocol == VNC && (browsers || o.Listen.Address.network != "" && !asks && !verifies(o.Listen.Credentials))
 }
 
 // A viewer is the opening of VNC: a login at each end. What follows is the same in
@@ -207,7 +234,7 @@ func (v *viewer) greet(ctx context.Context, client *side) error {
 	if err != nil {
 		return err
 	}
-	if tls, ok := viewer.Conn.(*session.Conn); ok && client.web == nil {
+	if tls := client.wrap(viewer); tls != nil && client.web == nil {
 		c.g.stats.handshake(viewer.Handshake)
 		c.secured(client, tls)
 	}
@@ -268,6 +295,9 @@ func (v *viewer) introduce(ctx context.Context, server *side) error {
 			vo.X509 = tls
 		}
 	}
+	if to.login.keytab != "" {
+		vo.GSSAPI = &gssapi.Client{Host: to.hostname, Keytab: to.login.keytab, Principal: to.login.principal}
+	}
 	if to.login.passwordFile != "" {
 		password, err := machines.ReadSecret(to.login.passwordFile)
 		if err != nil {
@@ -282,11 +312,32 @@ func (v *viewer) introduce(ctx context.Context, server *side) error {
 	if err != nil {
 		return err
 	}
-	server.tls, _ = conn.Conn.(*session.Conn)
+	server.tls = server.wrap(conn)
 	return nil
 }
 
+// wrap notes what a login has sealed, and returns the session that is below it.
+func (s *side) wrap(c *vnc.Conn) (tls *session.Conn) {
+	below := c.Conn
+	if sealed, ok := below.(*sasl.SealedConn); ok {
+		s.sealed, below = sealed, sealed.NetConn()
+	}
+	tls, _ = below.(*session.Conn)
+	return tls
+}
+
 func (*viewer) join(context.Context, side, side) error { return nil }
+
+// keytabs are the files with keys of Kerberos.
+func (s *Screens) keytabs() (files []string) {
+	if s.Kerberos != nil {
+		files = append(files, s.Kerberos.Keytab)
+	}
+	if s.Login.keytab != "" {
+		files = append(files, s.Login.keytab)
+	}
+	return files
+}
 
 // secrets are the files with passwords.
 func (s *Screens) secrets() (files []string) {

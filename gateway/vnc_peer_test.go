@@ -85,11 +85,11 @@ func TestVNCBackPeer(t *testing.T) {
 			{"plain", plain, nil, "", login{}, ""},
 			{"x509", open, client, "localhost", login{}, ""},
 			{"x509 and password", password, client, "localhost", login{passwordFile: secretFile(t, passwordOfBack)}, ""},
-			{"x509 and SASL", account, client, "localhost", login{"gateway", secretFile(t, passwordOfBack)}, ""},
+			{"x509 and SASL", account, client, "localhost", login{user: "gateway", passwordFile: secretFile(t, passwordOfBack)}, ""},
 			{"wrong name", open, client, "other.example.com", login{}, "peer-name-mismatch"},
 			{"foreign authority", open, foreign, "localhost", login{}, "peer-untrusted"},
 			{"wrong password", password, client, "localhost", login{passwordFile: secretFile(t, passwordWrong)}, "vnc-refused"},
-			{"wrong SASL password", account, client, "localhost", login{"gateway", secretFile(t, passwordWrong)}, "vnc-closed"},
+			{"wrong SASL password", account, client, "localhost", login{user: "gateway", passwordFile: secretFile(t, passwordWrong)}, "vnc-closed"},
 			{"password that is not there", password, client, "localhost", login{}, "vnc-no-security"},
 			{"plain to TLS", open, nil, "", login{}, "vnc-no-security"},
 		} {

@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"reflect"
+
 	"virtls/creds"
 	"virtls/gateway/machines"
 	"virtls/object"
 	"virtls/sasl"
+	"virtls/sasl/gssapi"
 )
 
 // VNCSettings are those of a gateway of VNC alone, as flags and the configuration
@@ -12,11 +15,14 @@ import (
 type VNCSettings struct {
 	Machines            string   `yaml:"machines" help:"File or directory of YAML files that say which machines there are and who may see them; in the place of one service to connect to." placeholder:"PATH"`
 	Accounts            string   `yaml:"accounts" help:"File of accounts by which viewers log in, with SASL or Plain and on the web page; virtls passwd makes it." placeholder:"FILE"`
-	SASLAuthz           string   `yaml:"sasl-authz" name:"sasl-authz" help:"Id of an access list that judges the names of accounts." placeholder:"ID"`
+	Keytab              string   `yaml:"keytab" help:"Keytab with the keys of vnc/HOST, this machine's name: viewers that have tickets of Kerberos log in by SASL's GSSAPI." placeholder:"FILE"`
+	SASLAuthz           string   `yaml:"sasl-authz" name:"sasl-authz" help:"Id of an access list that judges the names of accounts, and those that Kerberos gives." placeholder:"ID"`
 	PasswordFile        string   `yaml:"password-file" help:"File with the password of RFB's own password type, of which eight octets count; only its owner may read it." placeholder:"FILE"`
 	Security            []string `yaml:"security" help:"Security types to offer, the best first: X509SASL, X509Plain, X509Vnc, X509None, TLSSASL, TLSPlain, TLSVnc, TLSNone, SASL, VncAuth, None. Without it all that the credentials, accounts and password make possible, but for TLSPlain." placeholder:"SECURITY"`
 	ConnectUser         string   `yaml:"connect-user" help:"User to log in as at the VNC server, by SASL." placeholder:"NAME"`
 	ConnectPasswordFile string   `yaml:"connect-password-file" help:"File with the password for the VNC server, which viewers never see; only its owner may read it." placeholder:"FILE"`
+	ConnectPrincipal    string   `yaml:"connect-principal" help:"Kerberos principal to log in as at the VNC server, by SASL's GSSAPI, in the place of a user and a password." placeholder:"NAME"`
+	ConnectKeytab       string   `yaml:"connect-keytab" help:"Keytab with the keys of that principal." placeholder:"FILE"`
 	Websocket           string   `yaml:"websocket" help:"Where browsers come in, for the list of machines and their consoles: tls://HOST:PORT." placeholder:"URL"`
 	WebsocketTLSCreds   string   `yaml:"websocket-tls-creds" name:"websocket-tls-creds" help:"Id of the credentials for browsers, an object with endpoint=server; with verify-peer=off browsers need no certificate." placeholder:"ID"`
 	WebsocketOrigin     []string `yaml:"websocket-origin" help:"Another site whose pages may open consoles, such as https://portal.example.com. May be given several times." placeholder:"ORIGIN" sep:"none"`
@@ -24,15 +30,23 @@ type VNCSettings struct {
 
 // isZero tells whether nothing is set.
 func (v *VNCSettings) isZero() bool {
-	return v.Machines == "" && v.Accounts == "" && v.SASLAuthz == "" && v.PasswordFile == "" && v.Security == nil &&
-		v.ConnectUser == "" && v.ConnectPasswordFile == "" && v.Websocket == "" && v.WebsocketTLSCreds == "" && v.WebsocketOrigin == nil
+	return reflect.ValueOf(*v).IsZero()
 }
 
 // options fills in the part of the options that is VNC's alone, and returns the
 // credentials that it uses.
 func (v *VNCSettings) options(r *object.Registry, o *Options) (used []Credential, err error) {
 	s := &o.VNC
-	s.PasswordFile, s.Login, s.Origins = v.PasswordFile, login{v.ConnectUser, v.ConnectPasswordFile}, v.WebsocketOrigin
+	s.PasswordFile, s.Origins = v.PasswordFile, v.WebsocketOrigin
+	s.Login = login{v.ConnectUser, v.ConnectPasswordFile, v.ConnectPrincipal, v.ConnectKeytab}
+	if v.Keytab != "" {
+		s.Kerberos = &gssapi.Server{Keytab: v.Keytab}
+	}
+	for _, name := range s.keytabs() {
+		if err := gssapi.CheckKeytab(name); err != nil {
+			return nil, kindLogin.Found(name, "").WithText("the keys of Kerberos cannot be used").Unable(err)
+		}
+	}
 	for _, name := range v.Security {
 		security, err := ParseSecurity(name)
 		if err != nil {
@@ -109,7 +123,7 @@ func targets(r *object.Registry, o *Options) func(machines.Machine) (target, err
 			t.hostname = hostname
 		}
 		if m.ConnectPasswordFile != "" {
-			t.login = login{m.ConnectUser, m.ConnectPasswordFile}
+			t.login = login{user: m.ConnectUser, passwordFile: m.ConnectPasswordFile}
 		}
 		return t, t.check()
 	}
@@ -123,6 +137,8 @@ func (t target) check() error {
 	switch h := t.Credentials; {
 	case h == nil && t.Address.tls:
 		return wrong("%s wants TLS, but there are no credentials to connect with (connect-tls-creds)", t.Address)
+	case t.hostname == "" && t.login.keytab != "":
+		return wrong("whose principal of Kerberos is %s to prove? say its host with tls-hostname", t.Address)
 	case h == nil:
 	case h.Current().Type() == "tls-creds-psk":
 		return wrong("Unsupported TLS cred type tls-creds-psk")

@@ -45,13 +45,19 @@ const (
 // in the form of RFC 5803; empty lines and those that begin with # are comments:
 //
 //	fred SCRAM-SHA-256$15000:SALT$STOREDKEY:SERVERKEY
+//
+// A comment of the first lines has the key that unknown users' salts are made with,
+// so that they are as lasting as those of known ones.
 type Accounts struct {
 	users map[string]map[string]scram.StoredCredentials // by user and mechanism
+	guise []byte                                        // key of the salts of unknown users
 }
 
 // NewAccounts returns accounts of nobody.
 func NewAccounts() *Accounts {
-	return &Accounts{map[string]map[string]scram.StoredCredentials{}}
+	a := &Accounts{users: map[string]map[string]scram.StoredCredentials{}, guise: make([]byte, guiseSize)}
+	rand.Read(a.guise)
+	return a
 }
 
 // checkUser tells what is wrong with a name.
@@ -126,6 +132,7 @@ func (a *Accounts) Mark(user string) []byte {
 func (a *Accounts) Marshal() []byte {
 	var out bytes.Buffer
 	b64 := base64.StdEncoding.EncodeToString
+	fmt.Fprintf(&out, "%s%s\n", guiseLine, b64(a.guise))
 	for _, user := range a.Users() {
 		for _, name := range slices.Sorted(maps.Keys(a.users[user])) {
 			v := a.users[user][name]
@@ -177,10 +184,18 @@ func LoadAccounts(path string) (*Accounts, error) {
 // ParseAccounts reads the content of a file of accounts.
 func ParseAccounts(data []byte) (*Accounts, error) {
 	a := NewAccounts()
+	a.guise = guise[:]
 	number := 0
 	for line := range strings.Lines(string(data)) {
 		number++
 		line = strings.TrimRight(line, "\r\n")
+		if text, ok := strings.CutPrefix(line, guiseLine); ok {
+			key, err := base64.StdEncoding.DecodeString(text)
+			if err != nil || len(key) != guiseSize {
+				return nil, fmt.Errorf("line %d: a key of %d octets in base64 follows %s", number, guiseSize, guiseLine)
+			}
+			a.guise = key
+		}
 		if strings.TrimSpace(line) == "" || line[0] == '#' {
 			continue
 		}
@@ -241,9 +256,14 @@ func parseVerifier(text string) (name string, v scram.StoredCredentials, err err
 	}, nil
 }
 
-// guise keeps the salts of unknown users the same as long as the process runs,
-// as those of known ones are.
-var guise = func() (key [32]byte) { rand.Read(key[:]); return key }()
+// The line of a file with the key of unknown users' salts, and its size in octets.
+const (
+	guiseLine = "#salts-of-unknown-users "
+	guiseSize = 32
+)
+
+// guise is that key as long as the process runs, if a file has none.
+var guise = func() (key [guiseSize]byte) { rand.Read(key[:]); return key }()
 
 // verifier returns that of a user, or one that nothing fits if there is no such
 // user, so that a client does not learn who is known.
@@ -251,7 +271,7 @@ func (a *Accounts) verifier(user, mechanism string) scram.StoredCredentials {
 	if v, ok := a.users[user][mechanism]; ok {
 		return v
 	}
-	h := hmac.New(sha256.New, guise[:])
+	h := hmac.New(sha256.New, a.guise)
 	fmt.Fprintf(h, "%s %s", mechanism, user)
 	sum := h.Sum(nil)
 	key := make([]byte, hashes[mechanism]().Size())

@@ -1,6 +1,8 @@
 package sasl
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"virtls/finding"
 	"virtls/internal/peertest"
@@ -59,7 +62,7 @@ func TestAccountsRefuse(t *testing.T) {
 	}
 	a := NewAccounts()
 	must(t, a.Set("fred", []byte(secret)))
-	good := strings.SplitAfter(string(a.Marshal()), "\n")[1] // SCRAM-SHA-256
+	good := strings.SplitAfter(string(a.Marshal()), "\n")[2] // SCRAM-SHA-256
 	for _, tt := range []struct{ name, text string }{
 		{"no blank", "fred"},
 		{"clear password", "fred " + secret},
@@ -68,6 +71,7 @@ func TestAccountsRefuse(t *testing.T) {
 		{"many iterations", strings.Replace(good, "$15000:", "$100000000:", 1)},
 		{"another hash", strings.Replace(good, "SHA-256", "SHA-512", 1)},
 		{"unknown hash", strings.Replace(good, "SHA-256", "MD5", 1)},
+		{"salts of nobody", guiseLine + "AAAA\n"},
 		{"not base64", strings.Replace(good, "=", "*", 1)},
 	} {
 		if _, err := ParseAccounts([]byte(tt.text)); err == nil || strings.Contains(err.Error(), secret) {
@@ -115,6 +119,31 @@ func TestEditAccounts(t *testing.T) {
 	must(t, err)
 	if len(a.Users()) != 4 {
 		t.Errorf("accounts of %q", a.Users())
+	}
+	again, err := LoadAccounts(path)
+	must(t, err)
+	if a, b := a.verifier("nobody", ScramSHA256), again.verifier("nobody", ScramSHA256); a.Salt != b.Salt {
+		t.Error("the salts of users that are not there change when the file is read again, and those of others do not")
+	}
+}
+
+// An edit that fails leaves nothing behind, and does not wait for ever.
+func TestEditAccountsFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts")
+	if err := EditAccounts(t.Context(), path, true, func(a *Accounts) error { return a.Set("", nil) }); err == nil {
+		t.Error("a user without a name")
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("a file is left: %v", err)
+	}
+	must(t, NewAccounts().Save(path))
+	f, err := lock(t.Context(), path, os.O_RDONLY)
+	must(t, err)
+	defer f.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := EditAccounts(ctx, path, true, func(*Accounts) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
 	}
 }
 

@@ -57,7 +57,7 @@ func (c *Client) start(o ClientOptions, layer Layer) (err error) {
 	switch {
 	case c.Mechanism == GSSAPI:
 		if c.steps, err = o.GSSAPI.Start(layer); err == nil {
-			c.step = c.steps.Step
+			c.step = sealed(c.steps, layer)
 		}
 		return err
 	case l != nil:

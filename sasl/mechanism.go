@@ -1,6 +1,7 @@
 package sasl
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,6 +36,20 @@ type Steps interface {
 	// if nothing does. They are asked for when Step has returned done.
 	User() string
 	Seal() Seal
+}
+
+// sealed are the steps of a mechanism, which fails if nothing will encrypt what
+// follows the login.
+func sealed(s Steps, l Layer) func([]byte) ([]byte, bool, error) {
+	return func(in []byte) ([]byte, bool, error) {
+		out, done, err := s.Step(in)
+		if done && err == nil && !l.Suffices() {
+			if seal := s.Seal(); seal == nil || seal.SSF() < MinSSF {
+				return nil, false, errors.New("it came to no encryption of what follows, and there is none below: " + l.weak())
+			}
+		}
+		return out, done, err
+	}
 }
 
 // Default lists the mechanisms that are used without being asked for, the

@@ -27,55 +27,112 @@ type Seal interface {
 // its mechanism tells the other end. Cyrus SASL takes 8 KiB from QEMU's clients.
 const MaxSealed = 64 << 10
 
-// sealedConn carries messages with their lengths before them.
-type sealedConn struct {
+// A SealedConn protects what it carries by a Seal, framed as RFC 4422, 3.7 has it:
+// each message behind its length. After an error other than a deadline that has
+// passed nothing is read, or written, any more. One goroutine may read while
+// another one writes.
+type SealedConn struct {
 	net.Conn
 	seal Seal
 
 	reading sync.Mutex
-	plain   []byte // decrypted and not yet read
-	broken  error  // of what was read
+	size    [4]byte // of the message that is being read, and
+	sealed  []byte  // as much of it as has come, nil before its length is known
+	have    int     // octets that have come, of the length or of the message
+	plain   []byte  // decrypted and not yet read
+	broken  error   // of what was read
 
 	writing sync.Mutex
 	failed  error // of what was written
 }
 
-// SealConn returns a connection whose content the seal protects, framed as
-// RFC 4422, 3.7 has it. After an error nothing is read, or written, any more.
-func SealConn(c net.Conn, s Seal) net.Conn { return &sealedConn{Conn: c, seal: s} }
+// SealConn puts a seal on a connection.
+func SealConn(c net.Conn, s Seal) *SealedConn { return &SealedConn{Conn: c, seal: s} }
 
-func (c *sealedConn) Read(p []byte) (int, error) {
+// NetConn returns the connection below.
+func (c *SealedConn) NetConn() net.Conn { return c.Conn }
+
+// Read implements net.Conn.
+func (c *SealedConn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
-	for len(c.plain) == 0 && len(p) > 0 {
-		if c.broken != nil {
-			return 0, c.broken
-		}
-		c.plain, c.broken = c.next()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := c.await(); err != nil {
+		return 0, err
 	}
 	n := copy(p, c.plain)
 	c.plain = c.plain[n:]
 	return n, nil
 }
 
-// next reads one message. The connection ends well between two only.
-func (c *sealedConn) next() ([]byte, error) {
-	var size [4]byte
-	if _, err := io.ReadFull(c.Conn, size[:]); err != nil {
+// WriteTo implements io.WriterTo. While nothing comes it has no memory of its own.
+func (c *SealedConn) WriteTo(w io.Writer) (n int64, err error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	for {
+		if err := c.await(); err == io.EOF {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+		m, err := w.Write(c.plain)
+		n, c.plain = n+int64(m), c.plain[m:]
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// await reads until there is something to be read.
+func (c *SealedConn) await() error {
+	for len(c.plain) == 0 {
+		if c.broken != nil {
+			return c.broken
+		}
+		plain, err := c.next()
+		if e, ok := err.(net.Error); ok && e.Timeout() {
+			return err // the rest may come later
+		}
+		c.plain, c.broken = plain, err
+	}
+	return nil
+}
+
+// next reads one message, or goes on with it. The connection ends well between
+// two only.
+func (c *SealedConn) next() ([]byte, error) {
+	if c.sealed == nil {
+		if err := c.fill(c.size[:]); err != nil {
+			return nil, err
+		}
+		n := binary.BigEndian.Uint32(c.size[:])
+		if n > MaxSealed {
+			return nil, fmt.Errorf("a sealed message of %d octets; at most %d are taken", n, MaxSealed)
+		}
+		c.sealed, c.have = make([]byte, n), 0
+	}
+	if err := c.fill(c.sealed); err != nil {
 		return nil, err
 	}
-	n := binary.BigEndian.Uint32(size[:])
-	if n > MaxSealed {
-		return nil, fmt.Errorf("a sealed message of %d octets; at most %d are taken", n, MaxSealed)
-	}
-	sealed := make([]byte, n)
-	if _, err := io.ReadFull(c.Conn, sealed); err != nil {
-		return nil, fmt.Errorf("a sealed message is cut off: %w", err)
-	}
+	sealed := c.sealed
+	c.sealed, c.have = nil, 0
 	return c.seal.Unwrap(sealed)
 }
 
-func (c *sealedConn) Write(p []byte) (int, error) {
+// fill reads what is missing of a length or of a message.
+func (c *SealedConn) fill(p []byte) error {
+	n, err := io.ReadFull(c.Conn, p[c.have:])
+	c.have += n
+	if err == io.ErrUnexpectedEOF || err == io.EOF && (c.have > 0 || c.sealed != nil) {
+		return fmt.Errorf("a sealed message is cut off: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// Write implements net.Conn.
+func (c *SealedConn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	done := 0

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"testing"
+	"time"
 )
 
 // plainSeal frames and checks, and encrypts nothing.
@@ -90,3 +92,70 @@ func TestMechanismThatIsGiven(t *testing.T) {
 type noMechanism struct{}
 
 func (noMechanism) Start(Layer) (Steps, error) { return nil, errors.New("no ticket") }
+
+// A deadline that passes in the middle of a message loses nothing of it.
+func TestSealConnDeadline(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	message := []byte("\x00\x00\x00\x03!ab")
+	go func() {
+		for _, octet := range message {
+			a.Write([]byte{octet})
+			time.Sleep(5 * time.Millisecond)
+		}
+		a.Close()
+	}()
+	c := SealConn(b, plainSeal{})
+	var got bytes.Buffer
+	waits := 0
+	for {
+		c.SetReadDeadline(time.Now().Add(time.Millisecond))
+		_, err := c.WriteTo(&got)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+		waits++
+	}
+	if got.String() != "ab" || waits == 0 {
+		t.Errorf("got %q after %d waits", got.String(), waits)
+	}
+}
+
+// What no layer protects is not gone on with when the mechanism seals nothing.
+func TestMechanismMustSeal(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		layer Layer
+		seal  Seal
+		fine  bool
+	}{
+		{"no layer and no seal", Layer{}, nil, false},
+		{"no layer and a weak seal", Layer{}, plainSeal{}, false},
+		{"TLS", secure, nil, true},
+		{"a UNIX socket", Layer{Local: true}, nil, true},
+	} {
+		s := Server{GSSAPI: seals{tt.seal}}
+		e, err := s.Start(GSSAPI, tt.layer)
+		must(t, err)
+		if _, done, err := e.Step([]byte("x")); done != tt.fine || (err == nil) != tt.fine {
+			t.Errorf("%s: the server: %v, %v", tt.name, done, err)
+		}
+		c, err := NewClient([]string{GSSAPI}, tt.layer, ClientOptions{GSSAPI: seals{tt.seal}})
+		must(t, err)
+		if _, err := c.Step(nil); (err == nil) != tt.fine {
+			t.Errorf("%s: the client: %v", tt.name, err)
+		}
+	}
+}
+
+// seals is a mechanism of one step.
+type seals struct{ seal Seal }
+
+func (s seals) Start(Layer) (Steps, error)                   { return s, nil }
+func (s seals) Step([]byte) (out []byte, ok bool, err error) { return nil, true, nil }
+func (s seals) User() string                                 { return "fred" }
+func (s seals) Seal() Seal                                   { return s.seal }

@@ -81,8 +81,9 @@ func (s *Server) Start(mechanism string, l Layer) (*Exchange, error) {
 			return nil, err
 		}
 		e.steps = steps
+		step := sealed(steps, l)
 		e.step = func(in []byte) ([]byte, bool, error) {
-			out, done, err := steps.Step(in)
+			out, done, err := step(in)
 			if done {
 				e.User = steps.User()
 			}

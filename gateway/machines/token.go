@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -38,6 +39,8 @@ const (
 	maxToken  = 256
 )
 
+var tokenForm = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+
 // Why a token opens nothing. Whoever shows it is not told which it was.
 var (
 	ErrUnknown = errors.New("there is no such token for this machine")
@@ -56,6 +59,9 @@ func (t *Token) prepare() error {
 		secret, err := ReadSecret(t.File)
 		if err == nil && (len(secret) < minToken || len(secret) > maxToken) {
 			err = fmt.Errorf("%s: a token has %d to %d octets, so that it cannot be guessed", t.File, minToken, maxToken)
+		}
+		if err == nil && !tokenForm.Match(secret) {
+			err = fmt.Errorf("%s: a token has letters, digits and -._~+/= alone (RFC 6750, 2.1)", t.File)
 		}
 		if err != nil {
 			return err

@@ -9,12 +9,15 @@
 //
 // and expects from its gateway, below the same origin, the websocket
 //
-//	/websocket/NAME?token=TOKEN
+//	/websocket/NAME
 //
-// on which the gateway speaks RFB in binary messages, without a subprotocol.
-// The token is there if the console was opened as /console/NAME#token=TOKEN: what
-// follows the # is sent to nobody, the script takes it out of the address at once
-// and keeps it in memory alone. The gateway judges token, person and Origin.
+// on which the gateway speaks RFB in binary messages. If the console was opened as
+// /console/NAME#token=TOKEN the page shows the token: what follows the # is sent to
+// nobody, and the script takes it out of the address at once and keeps it in memory
+// alone. With it the websocket has the subprotocols "binary", for the gateway to
+// choose, and TokenProtocol with the token, and a GET has "Authorization: Bearer
+// TOKEN"; so no address that a log could have holds it. The gateway judges token,
+// person and Origin.
 //
 // Browsers tell a script neither status nor text of a websocket that was refused.
 // A gateway that wants them shown either lets the websocket open and closes it with
@@ -33,6 +36,10 @@ import (
 	"net/http"
 	"net/url"
 )
+
+// TokenProtocol begins the subprotocol that is no such, but holds a token, in
+// base64 for URLs without padding (RFC 4648, section 5).
+const TokenProtocol = "virtls.token."
 
 // A Machine is one that a person may see.
 type Machine struct {

@@ -13,7 +13,8 @@ import (
 // Bounds on a screen.
 const (
 	maxSide     = 1 << 14
-	maxPixels   = 1 << 26
+	maxPixels   = 1 << 25 // more than 7680 by 4320, in octets 128 MiB
+	maxSizes    = 8       // that a screen has before its picture is complete
 	maxName     = 4 << 10
 	maxCutText  = 1 << 20
 	maxMessages = 1 << 12 // of a server before its picture is complete
@@ -102,12 +103,13 @@ func (s *Screen) Picture(ctx context.Context) (*image.RGBA, error) {
 		w.sendUint32(encodingRaw)
 		desktop := int32(encodingDesktop)
 		w.sendUint32(uint32(desktop))
-		p = s.blank()
+		p = &picture{}
+		s.blank(p)
 		for n := 0; w.err == nil && p.missing > 0; n++ {
 			if n == maxMessages {
 				w.fail("%d messages without a complete picture", n)
 			}
-			p = s.message(p)
+			s.message(p)
 		}
 		return w.err
 	})
@@ -120,26 +122,32 @@ func (s *Screen) Picture(ctx context.Context) (*image.RGBA, error) {
 // A picture is an image that comes in parts.
 type picture struct {
 	*image.RGBA
-	seen    []bool
-	missing int // pixels
+	seen    []uint64 // a bit for each pixel
+	missing int      // pixels
+	sizes   int      // that it has had
 }
 
 // blank asks for a new picture of the screen's present size.
-func (s *Screen) blank() *picture {
+func (s *Screen) blank(p *picture) {
+	if p.sizes++; p.sizes > maxSizes {
+		s.wire.fail("a screen that has had %d sizes before a picture", maxSizes)
+		return
+	}
 	n := s.Width * s.Height
+	p.RGBA = nil // which may have taken much memory
+	p.RGBA, p.seen, p.missing = image.NewRGBA(image.Rect(0, 0, s.Width, s.Height)), make([]uint64, (n+63)/64), n
 	request := []byte{clientUpdateRequest, 0, 0, 0, 0, 0}
 	request = binary.BigEndian.AppendUint16(request, uint16(s.Width))
 	s.wire.send(binary.BigEndian.AppendUint16(request, uint16(s.Height))...)
-	return &picture{image.NewRGBA(image.Rect(0, 0, s.Width, s.Height)), make([]bool, n), n}
 }
 
 // message reads a message of the server.
-func (s *Screen) message(p *picture) *picture {
+func (s *Screen) message(p *picture) {
 	w := &s.wire
 	switch kind := w.uint8(); {
 	case w.err != nil:
 	case kind == serverUpdate:
-		return s.update(p)
+		s.update(p)
 	case kind == serverColourMap:
 		w.skip(6 * int(binary.BigEndian.Uint16(w.bytes(5)[3:])))
 	case kind == serverBell:
@@ -153,7 +161,6 @@ func (s *Screen) message(p *picture) *picture {
 	default:
 		w.fail("a message of type %d, which was not asked for", kind)
 	}
-	return p
 }
 
 func (w *wire) skip(n int) {
@@ -163,14 +170,14 @@ func (w *wire) skip(n int) {
 }
 
 // update reads a FramebufferUpdate, whose rectangles each have an encoding.
-func (s *Screen) update(p *picture) *picture {
+func (s *Screen) update(p *picture) {
 	w := &s.wire
 	count := int(binary.BigEndian.Uint16(w.bytes(updateHeaderSize)[1:]))
 	resized := false
 	for range count {
 		b := w.bytes(rectangleSize)
 		if w.err != nil {
-			return p
+			return
 		}
 		side := func(i int) int { return int(binary.BigEndian.Uint16(b[i:])) }
 		encoding := int32(binary.BigEndian.Uint32(b[8:]))
@@ -185,19 +192,22 @@ func (s *Screen) update(p *picture) *picture {
 		}
 	}
 	if resized && w.err == nil {
-		return s.blank()
+		s.blank(p)
+		return
 	}
 	if w.err == nil && p.missing > 0 {
 		request := []byte{clientUpdateRequest, 1, 0, 0, 0, 0}
 		request = binary.BigEndian.AppendUint16(request, uint16(s.Width))
 		w.send(binary.BigEndian.AppendUint16(request, uint16(s.Height))...)
 	}
-	return p
 }
 
 // raw reads a rectangle of pixels, row by row. What is outside of the picture,
 // whose size may have changed meanwhile, is read and dropped.
 func (s *Screen) raw(p *picture, r image.Rectangle) {
+	if r.Empty() {
+		return // there may be many, of many rows
+	}
 	for y := r.Min.Y; y < r.Max.Y && s.wire.err == nil; y++ {
 		row := s.wire.bytes(r.Dx() * bytesPerPixel)
 		if s.wire.err != nil || y >= p.Rect.Max.Y {
@@ -206,8 +216,8 @@ func (s *Screen) raw(p *picture, r image.Rectangle) {
 		for x := r.Min.X; x < min(r.Max.X, p.Rect.Max.X); x++ {
 			in, out := row[(x-r.Min.X)*bytesPerPixel:], p.Pix[p.PixOffset(x, y):]
 			out[0], out[1], out[2], out[3] = in[2], in[1], in[0], 255
-			if at := y*p.Rect.Dx() + x; !p.seen[at] {
-				p.seen[at] = true
+			if at := y*p.Rect.Dx() + x; p.seen[at/64]>>(at%64)&1 == 0 {
+				p.seen[at/64] |= 1 << (at % 64)
 				p.missing--
 			}
 		}

@@ -37,6 +37,9 @@ func TestScreen(t *testing.T) {
 		{"another encoding", initOf(onePixel) + rawHeader + "\x00\x00\x00\x00\x00\x01\x00\x01\x00\x00\x00\x10", "vnc-protocol", 0},
 		{"another message", initOf(onePixel) + "\x7f", "vnc-protocol", 0},
 		{"bells without end", initOf(onePixel) + strings.Repeat("\x02", maxMessages+1), "vnc-protocol", 0},
+		{"sizes without end", initOf(onePixel) + strings.Repeat(rawHeader+"\x00\x00\x00\x00\x00\x02\x00\x01\xff\xff\xff\x21", maxSizes), "vnc-protocol", 0},
+		{"rectangles of nothing", initOf(onePixel) + "\x00\x00\xff\xff" + strings.Repeat("\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x00\x00", 0xffff) +
+			rawHeader + "\x00\x00\x00\x00\x00\x01\x00\x01\x00\x00\x00\x00" + "bgr.", "", 'r'},
 		{"half", initOf(onePixel) + rawHeader, "vnc-late", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

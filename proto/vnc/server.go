@@ -72,7 +72,9 @@ func (o ServerOptions) Can(s Security) bool {
 		return false
 	case d.auth == authPassword:
 		return o.Password != nil
-	case d.auth == authPlain || d.auth == authSASL:
+	case d.auth == authPlain:
+		return o.SASL != nil && o.SASL.Accounts != nil
+	case d.auth == authSASL:
 		return o.SASL != nil
 	}
 	return true

@@ -1,6 +1,7 @@
 package gssapi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +13,6 @@ import (
 	"github.com/jcmturner/gokrb5/v8/credentials"
 	"github.com/jcmturner/gokrb5/v8/iana/flags"
 	"github.com/jcmturner/gokrb5/v8/iana/nametype"
-	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/jcmturner/gokrb5/v8/messages"
 	"github.com/jcmturner/gokrb5/v8/types"
 
@@ -37,8 +37,9 @@ type Client struct {
 	// Cache is the file that kinit puts tickets into; $KRB5CCNAME or
 	// /tmp/krb5cc_UID if empty. Caches that are no files cannot be read.
 	Cache string
-	// Keytab has the client's own keys, for a program that logs in without kinit.
-	// Principal is the user then, NAME or NAME@REALM.
+	// Keytab has the client's own keys, for a program that logs in without kinit;
+	// it must not be readable by everybody. Principal is the user then, NAME or
+	// NAME@REALM.
 	Keytab, Principal string
 }
 
@@ -108,7 +109,7 @@ func (c *Client) serviceTicket() (t messages.Ticket, key types.EncryptionKey, na
 }
 
 func (c *Client) fromKeytab(conf *config.Config) (t messages.Ticket, key types.EncryptionKey, name types.PrincipalName, realm string, err error) {
-	keys, err := keytab.Load(c.Keytab)
+	keys, err := readKeytab(c.Keytab)
 	if err != nil {
 		return t, key, name, realm, err
 	}
@@ -125,14 +126,11 @@ func (c *Client) fromKeytab(conf *config.Config) (t messages.Ticket, key types.E
 	return t, key, cl.Credentials.CName(), realm, err
 }
 
+// ConfigFile is the path of this machine's krb5.conf: $KRB5_CONFIG or /etc/krb5.conf.
+func ConfigFile() string { return cmp.Or(os.Getenv("KRB5_CONFIG"), "/etc/krb5.conf") }
+
 func (c *Client) config() (*config.Config, error) {
-	path := c.Config
-	if path == "" {
-		path = os.Getenv("KRB5_CONFIG")
-	}
-	if path == "" {
-		path = "/etc/krb5.conf"
-	}
+	path := cmp.Or(c.Config, ConfigFile())
 	conf, err := config.Load(path)
 	if unsupported := (config.UnsupportedDirective{}); errors.As(err, &unsupported) && conf != nil {
 		return conf, nil // what the library knows counts

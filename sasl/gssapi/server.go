@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -27,8 +25,6 @@ const Service = "vnc"
 // DefaultSkew is how far clocks may differ.
 const DefaultSkew = 5 * time.Minute
 
-const maxKeytab = 1 << 20 // octets
-
 // A Server lets in who has a ticket for it. It is the GSSAPI of a sasl.Server.
 // Any number of exchanges may go on at once.
 type Server struct {
@@ -42,35 +38,11 @@ type Server struct {
 
 // Start implements sasl.Mechanism.
 func (s *Server) Start(l sasl.Layer) (sasl.Steps, error) {
-	keys, err := s.keys()
+	keys, err := readKeytab(s.Keytab)
 	if err != nil {
 		return nil, err
 	}
 	return &acceptor{server: s, keys: keys, layer: l}, nil
-}
-
-func (s *Server) keys() (*keytab.Keytab, error) {
-	f, err := os.Open(s.Keytab)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if mode := info.Mode().Perm(); mode&0o007 != 0 {
-		return nil, fmt.Errorf("the keytab %s has the mode %04o: its keys are everybody's; chmod o= mends that", s.Keytab, mode)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxKeytab))
-	if err != nil {
-		return nil, err
-	}
-	keys := keytab.New()
-	if err := guarded(func() error { return keys.Unmarshal(data) }); err != nil {
-		return nil, fmt.Errorf("the keytab %s cannot be read", s.Keytab)
-	}
-	return keys, nil
 }
 
 // An acceptor is a server's end of an exchange.

@@ -21,10 +21,11 @@ export function afterLoss(code, text) {
 
 // whyRefused asks for what no browser tells: why a websocket has not opened. The answer
 // may be long in coming: a browser asks for a login meanwhile if the gateway wants one.
-export async function whyRefused(url) {
+export async function whyRefused(url, token) {
     let answer, text = '';
     try {
-        answer = await fetch(url, { cache: 'no-store', redirect: 'error', signal: AbortSignal.timeout(300_000) });
+        const headers = token ? { Authorization: `Bearer ${token}` } : {};
+        answer = await fetch(url, { headers, cache: 'no-store', redirect: 'error', signal: AbortSignal.timeout(300_000) });
         if (answer.headers.get('Content-Type')?.startsWith('text/plain')) text = sentence(await answer.text());
     } catch {
         return { reason: 'The gateway cannot be reached.', wait: true };

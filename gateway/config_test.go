@@ -163,6 +163,8 @@ func schema(t reflect.Type) map[string]any {
 		return map[string]any{"type": []string{"string", "object"}}
 	case t == reflect.TypeFor[time.Duration]():
 		return map[string]any{"type": "string", "pattern": "^([0-9.]+(ns|us|ms|s|m|h))+$"}
+	case t == reflect.TypeFor[time.Time]():
+		return map[string]any{"type": "string", "format": "date-time"}
 	case t == reflect.TypeFor[Protocol]():
 		return map[string]any{"enum": Protocols}
 	}
@@ -199,19 +201,27 @@ func schemaFields(t reflect.Type, fields map[string]any) {
 
 // The schema and the guide have every field.
 func TestConfigReference(t *testing.T) {
-	s := schema(reflect.TypeFor[Config]())
-	s["$schema"], s["title"] = "https://json-schema.org/draft/2020-12/schema", "virtls gateway --config"
-	b, err := json.MarshalIndent(s, "", "  ")
-	must(t, err)
-	b = append(b, '\n')
-	file := filepath.Join("..", "docs", "gateway.schema.json")
-	if *update {
-		must(t, os.WriteFile(file, b, 0o644))
-	}
-	have, err := os.ReadFile(file)
-	must(t, err)
-	if string(have) != string(b) {
-		t.Error("docs/gateway.schema.json is not what the code says; go test ./gateway -run Reference -update writes it")
+	for name, of := range map[string]struct {
+		title string
+		file  reflect.Type
+	}{
+		"gateway.schema.json":  {"virtls gateway --config", reflect.TypeFor[Config]()},
+		"machines.schema.json": {"virtls gateway vnc --machines", reflect.TypeFor[machines.File]()},
+	} {
+		s := schema(of.file)
+		s["$schema"], s["title"] = "https://json-schema.org/draft/2020-12/schema", of.title
+		b, err := json.MarshalIndent(s, "", "  ")
+		must(t, err)
+		b = append(b, '\n')
+		file := filepath.Join("..", "docs", name)
+		if *update {
+			must(t, os.WriteFile(file, b, 0o644))
+		}
+		have, err := os.ReadFile(file)
+		must(t, err)
+		if string(have) != string(b) {
+			t.Errorf("docs/%s is not what the code says; go test ./gateway -run Reference -update writes it", name)
+		}
 	}
 	var guide []byte
 	for _, page := range []string{"gateway.md", "gateway-vnc.md"} {

@@ -22,9 +22,10 @@ var kindLandlock = finding.Define("gateway-landlock", finding.Error,
 var resolverFiles = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services"}
 
 // confine gives up all rights but those to read the credentials' directories and
-// the resolver's files, to reach the services' sockets and, where the kernel can
-// tell ports apart (Landlock ABI 4, Linux 6.7), to connect to the services'
-// ports. What listens was opened before.
+// the resolver's files, and, where the kernel can tell ports apart (Landlock ABI 4,
+// Linux 6.7), to connect to the services' ports. What listens was opened before.
+// To connect to a UNIX socket Landlock's ABI 5 asks for no right: there the
+// socket's own mode decides.
 func (r *Runner) confine() error {
 	when := r.Process.Landlock
 	if when == "off" {
@@ -57,7 +58,7 @@ func (r *Runner) roams() bool {
 }
 
 // vncRights are what a gateway of VNC needs besides: the directories of machines,
-// of accounts and of passwords, and those of machines' sockets.
+// of accounts, of passwords and of keys.
 func vncRights(s *Screens) (rules []landlock.Rule) {
 	files := append(s.secrets(), s.keytabs()...)
 	if s.Login.keytab != "" {
@@ -71,11 +72,6 @@ func vncRights(s *Screens) (rules []landlock.Rule) {
 			rules = append(rules, landlock.RODirs(s.Machines.Path()))
 		} else {
 			files = append(files, s.Machines.Path())
-		}
-		for _, m := range s.Machines.Current().All() {
-			if t, err := s.Target(m); err == nil && t.Address.network == schemeUNIX {
-				rules = append(rules, landlock.RWDirs(filepath.Dir(t.Address.path)).IgnoreIfMissing())
-			}
 		}
 	}
 	for _, file := range files {
@@ -106,10 +102,7 @@ func (r *Runner) rights() []landlock.Rule {
 	domain := false
 	for _, g := range r.Gateways {
 		rules = append(rules, vncRights(&g.o.VNC)...)
-		switch a := g.o.Connect.Address; a.network {
-		case schemeUNIX:
-			rules = append(rules, landlock.RWFiles(a.path).IgnoreIfMissing())
-		case schemeTCP:
+		if a := g.o.Connect.Address; a.network == schemeTCP {
 			if port, err := strconv.ParseUint(a.port, 10, 16); err == nil && !r.roams() {
 				rules = append(rules, landlock.ConnectTCP(uint16(port)))
 			}

@@ -98,7 +98,7 @@ gateways:
 
 	file := filepath.Join(list, "one.yaml")
 	again("machines", func() {
-		must(t, os.WriteFile(file, fmt.Appendf(nil, "machines: [{name: one, connect: '%s', users: [alice]}]\n", screen(t, "tcp", vnc.ServerOptions{})), 0o600))
+		must(t, os.WriteFile(file, fmt.Appendf(nil, "machines: [{name: one, connect: '%s', users: [alice]}]\n", screen(t, "unix", vnc.ServerOptions{})), 0o600))
 	})
 	token, text := machines.NewToken("one", time.Now().Add(time.Hour), false)
 	again("machines", func() { must(t, machines.AddToken(list, token, time.Now())) })

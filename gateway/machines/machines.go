@@ -61,8 +61,9 @@ type List struct {
 	tokens   []Token
 }
 
-// file is one file of machines.
-type file struct {
+// A File is what a file of machines holds. It is for editors and documentation:
+// [Open] and [Load] read such files.
+type File struct {
 	Machines []Machine `yaml:"machines" help:"The machines."`
 	Tokens   []Token   `yaml:"tokens" help:"Tokens, each of which opens one machine for whoever has it."`
 }
@@ -178,7 +179,7 @@ func (l *List) add(name string, data []byte, where map[string]string, check func
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return nil // a file of no machines
 	}
-	var f file
+	var f File
 	doc, err := strictyaml.Decode(data, maxFile, &f)
 	if e, ok := errors.AsType[*strictyaml.Error](err); ok {
 		return bad(e.Line, "%s", e.Text)

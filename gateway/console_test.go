@@ -191,6 +191,9 @@ func (p *person) phone(t *testing.T) {
 	if wide := eval[int](tab, "document.documentElement.scrollWidth"); wide > 390 {
 		t.Errorf("the page is %d pixels wide on a phone of 390", wide)
 	}
+	if eval[bool](tab, "[...document.querySelectorAll('.tools button')].some(button => button.getBoundingClientRect().right > innerWidth)") {
+		t.Error("some buttons are out of sight on a phone held upright")
+	}
 	tab.do(chromedp.Tap(chromedp.CSS("#keyboard")))
 	if got := tab.focus(); got != "typing" {
 		t.Fatalf("the button for the phone's keyboard gives the focus to %s", got)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	stdimage "image"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,5 +169,36 @@ func TestVNCKerberosSettings(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v; want %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+// A gateway whose viewers have tickets of Kerberos, and which has no accounts, has a
+// door as any other.
+func TestDoorBesidesKerberos(t *testing.T) {
+	ca := shared().ca
+	o := doorOptions(t)
+	o.VNC.Kerberos = &gssapi.Server{Keytab: "/nowhere"}
+	o.Listen = Side{Address: address(t, "tcp://127.0.0.1:0")}
+	r := runVNC(t, o)
+	token := r.token(t, "one", time.Hour, false)
+	for _, tt := range []struct {
+		name, path string
+		header     http.Header
+		want       int
+	}{
+		{"the list", "/", nil, http.StatusOK},
+		{"nobody", "/websocket/one", nil, http.StatusForbidden},
+		{"a password", "/websocket/one", basic("alice", passwordWrong), http.StatusForbidden},
+		{"a ticket", "/websocket/one", http.Header{"Cookie": {ticketName + "=AAAA"}}, http.StatusForbidden},
+		{"a token", "/websocket/one?token=" + token, nil, http.StatusUpgradeRequired},
+	} {
+		if status, text, _ := r.get(t, r.browser(t, ""), tt.path, tt.header); status != tt.want || strings.Contains(text, "console/one") {
+			t.Errorf("%s: %d, %s; want %d", tt.name, status, text, tt.want)
+		}
+	}
+	o.VNC.Web.Credentials = holder(t, ca.dir(t, "localhost", "ec"), creds.Server)
+	r = runVNC(t, o)
+	if status := r.see(t, r.browser(t, ca.dir(t, "alice", "ec")), "/websocket/one", nil, vnc.Options{}); status != http.StatusSwitchingProtocols {
+		t.Errorf("a certificate: %d", status)
 	}
 }

@@ -137,12 +137,42 @@ func TestEditAccountsFails(t *testing.T) {
 		t.Errorf("a file is left: %v", err)
 	}
 	must(t, NewAccounts().Save(path))
-	f, err := lock(t.Context(), path, os.O_RDONLY)
+	f, _, err := lock(t.Context(), path, false)
 	must(t, err)
 	defer f.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := EditAccounts(ctx, path, true, func(*Accounts) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// A link to a file of accounts stays one, and an edit by whatever name is one of the same file.
+func TestEditAccountsThroughALink(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "accounts"), filepath.Join(dir, "link")
+	must(t, os.Symlink("accounts", link))
+	for user, name := range map[string]string{"a": link, "b": path, "c": link} {
+		must(t, EditAccounts(t.Context(), name, true, func(a *Accounts) error { return a.Set(user, []byte(secret)) }))
+	}
+	for _, name := range []string{path, link} {
+		a, err := LoadAccounts(name)
+		must(t, err)
+		if len(a.Users()) != 3 {
+			t.Errorf("%s has accounts of %q", name, a.Users())
+		}
+	}
+}
+
+// An edit that fails leaves a file that was there, even if it was empty.
+func TestEditAccountsKeepsAnEmptyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts")
+	must(t, os.WriteFile(path, nil, 0o600))
+	no := errors.New("no")
+	if err := EditAccounts(t.Context(), path, true, func(*Accounts) error { return no }); err != no {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
 	}
 }

@@ -2,36 +2,40 @@ package sasl
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"virtls/internal/atomicfile"
 )
 
 // editWait is how long an edit waits for another one.
 const editWait = 10 * time.Second
 
-// EditAccounts changes a file of accounts; there need be none before, if missing
-// is true. Two edits at once wait for each other, for ten seconds at most. The
-// error is that of change, the context's, or a *finding.Failure.
+// EditAccounts changes a file of accounts, or the one that a symbolic link leads to;
+// there need be none before, if missing is true. Two edits at once wait for each
+// other, for ten seconds at most. The error is that of change, the context's, or a
+// *finding.Failure.
 func EditAccounts(ctx context.Context, path string, missing bool, change func(*Accounts) error) error {
-	flags := os.O_RDONLY
-	if missing {
-		flags |= os.O_CREATE
+	name := path
+	path, err := atomicfile.ResolveLink(name)
+	if err != nil {
+		return kindAccounts.Found(name, err.Error()).Unable(err)
 	}
-	f, err := lock(ctx, path, flags)
+	f, made, err := lock(ctx, path, missing)
 	if err != nil {
 		return err
 	}
 	defer f.Close() // which ends the lock
-	if err := edit(path, change); err != nil {
-		if info, err := f.Stat(); err == nil && missing && info.Size() == 0 {
-			os.Remove(path) // it was made for this edit
-		}
-		return err
+	err = edit(path, change)
+	if err != nil && made && current(f, path) {
+		os.Remove(path)
 	}
-	return nil
+	return err
 }
 
 func edit(path string, change func(*Accounts) error) error {
@@ -49,24 +53,29 @@ func edit(path string, change func(*Accounts) error) error {
 }
 
 // lock opens and locks the file itself: nobody but its owner can, so that nobody
-// else keeps an edit waiting.
-func lock(ctx context.Context, path string, flags int) (*os.File, error) {
+// else keeps an edit waiting. made tells whether it was made for that.
+func lock(ctx context.Context, path string, missing bool) (f *os.File, made bool, err error) {
 	end := time.Now().Add(editWait)
 	for {
-		f, err := os.OpenFile(path, flags, 0o600)
-		if err != nil {
-			return nil, kindAccounts.Found(path, err.Error()).Unable(err)
+		f, err := os.Open(path)
+		if made = missing && errors.Is(err, fs.ErrNotExist); made {
+			f, err = os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && current(f, path) {
-			return f, nil
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, false, kindAccounts.Found(path, err.Error()).Unable(err)
 		}
-		f.Close()
+		if err == nil {
+			if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && current(f, path) {
+				return f, made, nil
+			}
+			f.Close()
+		}
 		if time.Now().After(end) {
-			return nil, kindAccounts.Found(path, fmt.Sprintf("another program has had it locked for %v", editWait)).Unable(nil)
+			return nil, false, kindAccounts.Found(path, fmt.Sprintf("another program has had it locked for %v", editWait)).Unable(nil)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, false, ctx.Err()
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -2,6 +2,7 @@ package sasl
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"virtls/internal/watch"
@@ -11,6 +12,7 @@ import (
 // number of goroutines may use it.
 type AccountsFile struct {
 	path    string
+	reload  sync.Mutex // what is read last counts
 	current atomic.Pointer[Accounts]
 }
 
@@ -32,6 +34,8 @@ func (f *AccountsFile) Current() *Accounts { return f.current.Load() }
 // Reload reads the file. If it cannot be used the accounts stay as they were,
 // and the error, a *finding.Failure, says why.
 func (f *AccountsFile) Reload() error {
+	f.reload.Lock()
+	defer f.reload.Unlock()
 	a, err := LoadAccounts(f.path)
 	if err == nil {
 		f.current.Store(a)

@@ -2,9 +2,11 @@ package sasl
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,4 +67,33 @@ func TestAccountsFile(t *testing.T) {
 	must(t, try(otherSecret))
 	cancel()
 	<-ended
+}
+
+// A reload that began before a change does not undo what one that began after it has
+// read.
+func TestAccountsReloadsInOrder(t *testing.T) {
+	dir := t.TempDir()
+	path, next, pipe := filepath.Join(dir, "accounts"), filepath.Join(dir, "next"), filepath.Join(dir, "pipe")
+	old := NewAccounts()
+	must(t, old.Set("fred", []byte(secret)))
+	must(t, old.Save(path))
+	must(t, NewAccounts().Save(next))
+	f, err := OpenAccounts(path)
+	must(t, err)
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	must(t, os.Rename(pipe, path))
+	done := make(chan error, 2)
+	go func() { done <- f.Reload() }()
+	slow, err := os.OpenFile(path, os.O_WRONLY, 0) // which waits for the reader
+	must(t, err)
+	must(t, os.Rename(next, path))
+	go func() { done <- f.Reload() }()
+	time.Sleep(50 * time.Millisecond)
+	_, err = slow.Write(old.Marshal())
+	must(t, errors.Join(err, slow.Close()))
+	must(t, <-done)
+	must(t, <-done)
+	if users := f.Current().Users(); len(users) > 0 {
+		t.Errorf("accounts of %q, which were removed", users)
+	}
 }

@@ -129,6 +129,35 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
+// A reload that began before a change does not undo what one that began after it has
+// read: who may see nothing any more sees nothing.
+func TestReloadsInOrder(t *testing.T) {
+	name := write(t, filepath.Join(t.TempDir(), "m.yaml"), two)
+	entered, goOn := make(chan bool, 1), make(chan bool)
+	slow := false
+	s, err := Open(name, func(m Machine) error {
+		if slow && m.Name == "vm1" {
+			entered <- true
+			<-goOn
+		}
+		return nil
+	})
+	must(t, err)
+	slow = true
+	done := make(chan error, 2)
+	go func() { done <- s.Reload() }()
+	<-entered
+	write(t, name, "machines: [{name: vm2, connect: x}]")
+	go func() { done <- s.Reload() }()
+	time.Sleep(50 * time.Millisecond)
+	close(goOn)
+	must(t, <-done)
+	must(t, <-done)
+	if _, ok := s.Current().Machine("vm1"); ok {
+		t.Error("the old list is in use")
+	}
+}
+
 func TestTokens(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "m.yaml"), two)

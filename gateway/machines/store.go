@@ -15,6 +15,7 @@ import (
 type Store struct {
 	path    string
 	check   func(Machine) error
+	reload  sync.Mutex // what is read last counts
 	current atomic.Pointer[List]
 }
 
@@ -40,6 +41,8 @@ func (s *Store) Current() *List { return s.current.Load() }
 // Reload reads the files anew. If they are bad the old list stays, and the error
 // says why.
 func (s *Store) Reload() error {
+	s.reload.Lock()
+	defer s.reload.Unlock()
 	l, err := Load(s.path, s.check)
 	if err == nil {
 		s.current.Store(l)

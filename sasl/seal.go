@@ -63,8 +63,15 @@ func (c *SealedConn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n := copy(p, c.plain)
-	c.plain = c.plain[n:]
+	c.took(n)
 	return n, nil
+}
+
+// took notes that octets were read. What was read to its end takes no memory any more.
+func (c *SealedConn) took(n int) {
+	if c.plain = c.plain[n:]; len(c.plain) == 0 {
+		c.plain = nil
+	}
 }
 
 // WriteTo implements io.WriterTo. While nothing comes it has no memory of its own.
@@ -78,7 +85,8 @@ func (c *SealedConn) WriteTo(w io.Writer) (n int64, err error) {
 			return n, err
 		}
 		m, err := w.Write(c.plain)
-		n, c.plain = n+int64(m), c.plain[m:]
+		n += int64(m)
+		c.took(m)
 		if err != nil {
 			return n, err
 		}

@@ -104,6 +104,7 @@ func TestSealConnDeadline(t *testing.T) {
 			a.Write([]byte{octet})
 			time.Sleep(5 * time.Millisecond)
 		}
+		time.Sleep(20 * time.Millisecond)
 		a.Close()
 	}()
 	c := SealConn(b, plainSeal{})
@@ -117,6 +118,9 @@ func TestSealConnDeadline(t *testing.T) {
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
+		}
+		if c.plain != nil {
+			t.Fatal("while it waits it keeps what was read")
 		}
 		waits++
 	}

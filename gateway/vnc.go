@@ -143,7 +143,8 @@ func (o *Options) checkVNC() error {
 	return nil
 }
 
-// checkSecurity refuses a list of securities of which one cannot be offered.
+// checkSecurity refuses a list of securities of which one cannot be offered, or leads
+// past an access list.
 func (o *Options) checkSecurity() error {
 	v := &viewer{c: &connection{g: &Gateway{o: *o}}}
 	so, err := v.server(o.Listen.Credentials)
@@ -151,6 +152,10 @@ func (o *Options) checkSecurity() error {
 		return err
 	}
 	for _, s := range o.VNC.Security {
+		if _, certificates := s.TLS(); !certificates && (o.Authz != nil || o.Access.names()) {
+			return kindOptions.Found("gateway "+o.Name, s.String()).
+				WithText("an access list (--tls-authz, --allow-dn) judges names, and by the security type %v viewers come in who show no certificate", s).Usage()
+		}
 		if !so.Can(s) {
 			return kindOptions.Found("gateway "+o.Name, s.String()).
 				WithText("what the security type %v needs is not there: credentials for TLS and X509, --password-file for Vnc, --accounts for Plain and SASL", s).Usage()
@@ -170,12 +175,15 @@ func verifies(h *creds.Holder) bool {
 // unguarded tells whether everybody sees the screens.
 func (o *Options) unguarded() bool {
 	s := &o.VNC
-	asks := s.server() != nil || s.PasswordFile != ""
+	asks, verified := s.server() != nil || s.PasswordFile != "", verifies(o.Listen.Credentials)
 	browsers := s.Web.Address.network != "" && s.Machines == nil && !asks && !verifies(s.Web.Credentials)
+	viewers := !asks && !verified
 	if s.Security != nil {
-		asks = !slices.ContainsFunc(s.Security, func(s vnc.Security) bool { return s == vnc.None || s == vnc.TLSNone || s == vnc.X509None })
+		viewers = slices.ContainsFunc(s.Security, func(s vnc.Security) bool {
+			return s == vnc.None || s == vnc.TLSNone || s == vnc.X509None && !verified
+		})
 	}
-	return o.Protocol == VNC && (browsers || o.Listen.Address.network != "" && !asks && !verifies(o.Listen.Credentials))
+	return o.Protocol == VNC && (browsers || o.Listen.Address.network != "" && viewers)
 }
 
 // A viewer is the opening of VNC: a login at each end. What follows is the same in

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,6 +160,41 @@ func TestVNCFront(t *testing.T) {
 				r.log.await(t, "accepted")
 			}
 		})
+	}
+}
+
+// A list of securities that lets strangers in beside viewers with certificates is
+// told of, and refused where an access list is to judge their names.
+func TestVNCSecurityOpen(t *testing.T) {
+	verified, web := holder(t, shared().ca.dir(t, "localhost", "ec"), creds.Server), webHolder(t, shared().ca.dir(t, "localhost", "ec"))
+	password := secretFile(t, passwordOfView)
+	for _, tt := range []struct {
+		name     string
+		creds    *creds.Holder
+		security []vnc.Security
+		open     bool
+	}{
+		{"certificates", verified, nil, false},
+		{"listed certificates", verified, []vnc.Security{vnc.X509None}, false},
+		{"None besides", verified, []vnc.Security{vnc.X509None, vnc.None}, true},
+		{"a password besides", verified, []vnc.Security{vnc.X509None, vnc.Password}, false},
+		{"certificates of nobody", web, []vnc.Security{vnc.X509None}, true},
+		{"a password", web, nil, false},
+	} {
+		o := Options{
+			Protocol: VNC, Listen: Side{address(t, "tcp://127.0.0.1:0"), tt.creds}, Connect: Side{Address: address(t, "unix:///nowhere")},
+			VNC: Screens{Security: tt.security, PasswordFile: password},
+		}
+		g, err := New(o)
+		must(t, err)
+		if got := slices.ContainsFunc(g.Findings(), func(f finding.Finding) bool { return f.Code == kindOpenScreens.Code }); got != tt.open {
+			t.Errorf("%s: open %v, want %v", tt.name, got, tt.open)
+		}
+		certified := !slices.ContainsFunc(tt.security, func(s vnc.Security) bool { return s == vnc.None || s == vnc.Password })
+		o.Authz = authz.DNList{"*,CN=admin"}
+		if _, err := New(o); (err == nil) != (certified && tt.creds == verified) {
+			t.Errorf("%s, with an access list: %v", tt.name, err)
+		}
 	}
 }
 

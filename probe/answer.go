@@ -165,7 +165,6 @@ func (p *prober) refusedClient(stage, how string) error {
 	if p.pending == nil {
 		p.pending = p.obstacles()
 	}
-	p.r.Decides = p.serverLog()
 	alert := strings.TrimPrefix(how, "alert ")
 	x := p.x509()
 	switch {
@@ -185,7 +184,7 @@ func (p *prober) refusedClient(stage, how string) error {
 		p.demands = true
 		return p.stop(stage, kindClientRefused.Found(p.r.Shown, how).WithText("the server refuses the client's certificate: %s", ofAlert[alert]))
 	}
-	p.r.Candidates = p.hidden()
+	p.r.Candidates, p.r.Decides = p.hidden(), p.serverLog()
 	return p.stop(stage, kindClientRefused.Found(p.r.Shown, how))
 }
 

@@ -113,6 +113,9 @@ func (p *prober) logIn(ctx context.Context) (*vnc.Conn, error) {
 		if password, _ := p.chosen.Asks(); password {
 			asked = "the password is right"
 		} else if conn.User != "" {
+			if conn.Mechanism != "" {
+				asked = "SASL (" + conn.Mechanism + ")"
+			}
 			asked = conn.User + " is let in by " + asked
 		}
 		if conn.SSF > 0 {
@@ -239,10 +242,13 @@ func (p *prober) notVNC(ctx context.Context, f finding.Finding) error {
 	}
 	p.r.VNC = nil
 	switch {
-	case len(heard) == 0 && f.Code == "vnc-late":
+	case len(heard) == 0 && (f.Code == "vnc-late" || f.Code == "vnc-closed"): // a server of TLS may tire first
 		p.nc.Close()
 		if is := p.waitsFor(ctx); is != "" {
 			return p.stop(StageRFB, kindVNCOther.Found("", is))
+		}
+		if f.Code == "vnc-closed" {
+			return p.stop(StageRFB, f)
 		}
 		p.r.Candidates = []Candidate{
 			{Cause: "the service speaks another protocol, and waits for its client's first words", Fix: "VNC's port is 5900 and the display's number: virsh domdisplay GUEST shows it; ss -ltnp on the server shows what listens where"},

@@ -32,7 +32,7 @@ type cli struct {
 	CA    caCmd    `cmd:"" name:"ca" help:"The authority: show it, back it up, take one over, have it signed, renew it." group:"Certificates"`
 
 	Validate validateCmd `cmd:"" help:"Judge credentials as each version of QEMU and libvirt would, and say how to mend them." group:"Trouble"`
-	Probe    probeCmd    `cmd:"" help:"Look at a live service: libvirt, a character device, a migration, anything with TLS." group:"Trouble"`
+	Probe    probeCmd    `cmd:"" help:"Look at a live service: libvirt, NBD, VNC, a character device, a migration, anything with TLS." group:"Trouble"`
 	Explain  explainCmd  `cmd:"" help:"Say what is behind a text that QEMU, libvirt, GnuTLS or OpenSSL printed." group:"Trouble"`
 
 	Gateway gatewayCmd `cmd:"" help:"TLS in front of a service that has none, or off in front of a program that cannot speak it." group:"Network"`

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,10 +81,13 @@ Examples:
   virtls probe --object tls-creds-x509,id=tls0,endpoint=client,dir=/etc/pki/qemu --tls-creds tls0 tls://kvm1.example.com:4555
   virtls probe 'nbds://kvm1.example.com/disk?tls-certificates=/etc/pki/qemu'
   virtls probe --object tls-creds-x509,id=tls0,endpoint=client,dir=/etc/pki/qemu --tls-creds tls0 vnc://kvm1.example.com:5901
-  virtls probe --username fred --password-file fred.txt --screenshot guest.png vnc://kvm1.example.com
+  virtls probe --object tls-creds-x509,id=tls0,endpoint=client,dir=/etc/pki/qemu --tls-creds tls0 --username fred --password-file fred.txt --screenshot guest.png vnc://kvm1.example.com
   virtls probe --prometheus qemu://kvm1.example.com/system > /var/lib/prometheus/node-exporter/probe.prom
   virtls probe --listen 127.0.0.1:9716 --allow 192.0.2.0/24`
 }
+
+// mechanisms are those of SASL that a probe can log in by.
+var mechanisms = append(slices.Clone(sasl.Default), sasl.Anonymous, sasl.GSSAPI)
 
 type probeReport struct {
 	finding.Report
@@ -106,6 +111,15 @@ func (c *probeCmd) Run(a *app) error {
 	case c.Username != "" && c.PasswordFile == "":
 		return kindUsage.Found("--username", "").WithText("--username wants --password-file").Usage()
 	}
+	for _, name := range c.Mechanisms {
+		if !slices.Contains(mechanisms, name) {
+			f := kindUsage.Found("--sasl-mechanisms", name).WithText("there is no such mechanism here").WithWant("of "+strings.Join(mechanisms, ", "), "")
+			if why := sasl.Refused(name); why != "" {
+				f = f.WithText("it is never used: %s", why)
+			}
+			return f.Usage()
+		}
+	}
 	var targets []probe.Target
 	for _, text := range c.URL {
 		t, err := probe.ParseTarget(text)
@@ -121,6 +135,11 @@ func (c *probeCmd) Run(a *app) error {
 		return err
 	}
 	defer registry.Close()
+	for id := range registry.Holders(creds.Client) {
+		if c.TLSCreds == "" && c.Stranger == "" {
+			return kindUsage.Found("--object", id).WithText("nothing uses the credentials").WithFix("--tls-creds %s", id).Usage()
+		}
+	}
 	o, err := c.options(a, registry)
 	if err != nil {
 		return err
@@ -216,6 +235,9 @@ func (c *probeCmd) probe(a *app, targets []probe.Target, o probe.Options) error 
 			if err := writePicture(c.Screenshot, r.Picture); err != nil {
 				return err
 			}
+		} else if c.Screenshot != "" && !r.Unreachable && finding.Worst(r.Findings) != finding.Error {
+			f := kindNoPicture.Found(c.Screenshot, "")
+			r.Findings, report.Findings = append(r.Findings, f), append(report.Findings, f)
 		}
 		if !quiet {
 			if err := errors.Join(r.Print(a.stdout), a.printFindings(r.Findings)); err != nil {
@@ -285,6 +307,9 @@ func (c *probeCmd) serve(a *app, o probe.Options) error {
 	}
 	return e.Serve(ctx, l)
 }
+
+var kindNoPicture = finding.Define("probe-no-picture", finding.Error,
+	"there is no picture of the screen: the probe did not get that far", "give what the last stage asks for; vnc:// and wss:// have screens, other services none")
 
 var kindListen = finding.Define("probe-listen", finding.Error,
 	"the exporter cannot listen on this address", "name an address of this machine and a port that is free")

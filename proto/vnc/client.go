@@ -95,6 +95,8 @@ type Conn struct {
 	Handshake time.Duration
 	// User is who the client says it is and has proved to be, by SASL or Plain.
 	User string
+	// Mechanism is SASL's that the login was made by, empty without SASL.
+	Mechanism string
 	// SSF is the strength, in bits, of SASL's own encryption, which Kerberos brings
 	// where TLS does not; 0 without.
 	SSF int

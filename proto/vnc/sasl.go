@@ -93,7 +93,7 @@ func (d *dialer) sasl() {
 		}
 		if done != 0 {
 			d.err = c.Finish()
-			d.result.User, d.result.seal = c.User(), c.Seal()
+			d.result.User, d.result.Mechanism, d.result.seal = c.User(), c.Mechanism, c.Seal()
 			return
 		}
 		d.send(frame(out)...)

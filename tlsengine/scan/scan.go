@@ -118,7 +118,7 @@ func groupName(g Group) string {
 
 // schemes are offered in every hello of a version that has them.
 var schemes = []SignatureScheme{
-	wire.ECDSAP256, wire.ECDSAP384, wire.ECDSAP521, wire.Ed25519, 0x0808, wire.RSAPSSSHA256, wire.RSAPSSSHA384, wire.RSAPSSSHA512,
+	wire.ECDSAP256, wire.ECDSAP384, wire.ECDSAP521, wire.Ed25519, wire.Ed448, wire.RSAPSSSHA256, wire.RSAPSSSHA384, wire.RSAPSSSHA512,
 	wire.PSSPSSSHA256, wire.PSSPSSSHA384, wire.PSSPSSSHA512, wire.RSAPKCS1SHA256, wire.RSAPKCS1SHA384, wire.RSAPKCS1SHA512,
 	wire.MLDSA44, wire.MLDSA65, wire.MLDSA87, wire.RSAPKCS1SHA1, wire.ECDSASHA1, 0x0402, 0x0202, // DSA
 }

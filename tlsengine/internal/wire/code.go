@@ -144,6 +144,7 @@ const (
 	RSAPSSSHA384   SignatureScheme = 0x0805
 	RSAPSSSHA512   SignatureScheme = 0x0806
 	Ed25519        SignatureScheme = 0x0807
+	Ed448          SignatureScheme = 0x0808 // of peers: GnuTLS and OpenSSL offer it
 	PSSPSSSHA256   SignatureScheme = 0x0809 // RSASSA-PSS keys
 	PSSPSSSHA384   SignatureScheme = 0x080a
 	PSSPSSSHA512   SignatureScheme = 0x080b
@@ -160,7 +161,7 @@ var schemeNames = map[SignatureScheme]string{
 	RSAPKCS1SHA256: "rsa_pkcs1_sha256", RSAPKCS1SHA384: "rsa_pkcs1_sha384", RSAPKCS1SHA512: "rsa_pkcs1_sha512",
 	ECDSAP256: "ecdsa_secp256r1_sha256", ECDSAP384: "ecdsa_secp384r1_sha384", ECDSAP521: "ecdsa_secp521r1_sha512",
 	RSAPSSSHA256: "rsa_pss_rsae_sha256", RSAPSSSHA384: "rsa_pss_rsae_sha384", RSAPSSSHA512: "rsa_pss_rsae_sha512",
-	Ed25519:      "ed25519",
+	Ed25519: "ed25519", Ed448: "ed448",
 	PSSPSSSHA256: "rsa_pss_pss_sha256", PSSPSSSHA384: "rsa_pss_pss_sha384", PSSPSSSHA512: "rsa_pss_pss_sha512",
 	MLDSA44: "mldsa44", MLDSA65: "mldsa65", MLDSA87: "mldsa87",
 	RSAPKCS1SHA1: "rsa_pkcs1_sha1", ECDSASHA1: "ecdsa_sha1",

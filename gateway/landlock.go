@@ -11,6 +11,7 @@ import (
 	"github.com/landlock-lsm/go-landlock/landlock/syscall"
 
 	"virtls/finding"
+	"virtls/gateway/machines"
 	"virtls/sasl/gssapi"
 )
 
@@ -70,30 +71,38 @@ func vncRights(s *Screens) (rules []landlock.Rule) {
 	if s.Machines != nil {
 		if info, err := os.Stat(s.Machines.Path()); err == nil && info.IsDir() {
 			rules = append(rules, landlock.RODirs(s.Machines.Path()))
-		} else {
-			files = append(files, s.Machines.Path())
+		}
+		if list, err := machines.Files(s.Machines.Path()); err == nil {
+			files = append(files, list...)
 		}
 	}
 	for _, file := range files {
-		rules = append(rules, landlock.RODirs(filepath.Dir(file)).IgnoreIfMissing())
+		rules = append(rules, landlock.RODirs(places(file)...).IgnoreIfMissing())
 	}
 	return rules
+}
+
+// places are the directories that a file is read in: its own, and if it is a link,
+// as in Kubernetes, that to which it leads.
+func places(file string) []string {
+	dirs := []string{filepath.Dir(file)}
+	if target, err := filepath.EvalSymlinks(file); err == nil && target != file {
+		dirs = append(dirs, filepath.Dir(target))
+	}
+	return dirs
 }
 
 // rights are what the gateways need.
 func (r *Runner) rights() []landlock.Rule {
 	read := map[string]bool{}
+	files := slices.Clone(r.Files)
 	for _, c := range r.Credentials {
-		for _, file := range c.Holder.Current().Files() {
-			read[filepath.Dir(file)] = true
-			// A link leads elsewhere, as in Kubernetes.
-			if target, err := filepath.EvalSymlinks(file); err == nil {
-				read[filepath.Dir(target)] = true
-			}
-		}
+		files = append(files, c.Holder.Current().Files()...)
 	}
-	for _, file := range r.Files {
-		read[filepath.Dir(file)] = true
+	for _, file := range files {
+		for _, dir := range places(file) {
+			read[dir] = true
+		}
 	}
 	rules := []landlock.Rule{landlock.ROFiles(resolverFiles...).IgnoreIfMissing()}
 	for dir := range read {

@@ -347,7 +347,7 @@ func (s *Screens) keytabs() (files []string) {
 	return files
 }
 
-// secrets are the files with passwords.
+// secrets are the files with passwords and tokens.
 func (s *Screens) secrets() (files []string) {
 	for _, name := range []string{s.PasswordFile, s.Login.passwordFile} {
 		if name != "" {
@@ -355,11 +355,7 @@ func (s *Screens) secrets() (files []string) {
 		}
 	}
 	if s.Machines != nil {
-		for _, m := range s.Machines.Current().All() {
-			if m.ConnectPasswordFile != "" {
-				files = append(files, m.ConnectPasswordFile)
-			}
-		}
+		files = append(files, s.Machines.Current().Secrets()...)
 	}
 	return files
 }

@@ -23,6 +23,12 @@ func TestVNCProcess(t *testing.T) {
 	ca := shared().ca
 	dir, list := ca.dir(t, "localhost", "ec"), t.TempDir()
 	accounts := accountsOf(t, map[string]string{"alice": passwordOfAlice})
+	link := filepath.Join(t.TempDir(), "accounts") // which leads elsewhere
+	must(t, os.Symlink(accounts.Path(), link))
+	filed := secretFile(t, "a-token-in-a-file-of-its-own")
+	tokens := filepath.Join(t.TempDir(), "tokens.yaml")
+	must(t, os.WriteFile(tokens, fmt.Appendf(nil, "tokens: [{machine: one, file: %s}]\n", filed), 0o600))
+	must(t, os.Symlink(tokens, filepath.Join(list, "tokens.yaml")))
 	rfb, web := peertest.FreePort(t), peertest.FreePort(t)
 	config := filepath.Join(t.TempDir(), "gateway.yaml")
 	must(t, os.WriteFile(config, fmt.Appendf(nil, `
@@ -36,7 +42,7 @@ gateways:
   websocket-tls-creds: tls0
   accounts: %s
   machines: %s
-`, dir, rfb, web, accounts.Path(), list), 0o600))
+`, dir, rfb, web, link, list), 0o600))
 	log := &journal{}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env, cmd.Stderr = append(os.Environ(), "GATEWAY_TEST_CONFIG="+config), log

@@ -71,6 +71,21 @@ type File struct {
 // All returns the machines, by name.
 func (l *List) All() []Machine { return l.machines }
 
+// Secrets are the files with passwords of machines and with tokens.
+func (l *List) Secrets() (files []string) {
+	for _, m := range l.machines {
+		if m.ConnectPasswordFile != "" {
+			files = append(files, m.ConnectPasswordFile)
+		}
+	}
+	for _, t := range l.tokens {
+		if t.File != "" {
+			files = append(files, t.File)
+		}
+	}
+	return files
+}
+
 // Machine returns a machine by its name.
 func (l *List) Machine(name string) (Machine, bool) {
 	i, ok := slices.BinarySearchFunc(l.machines, name, func(m Machine, name string) int { return cmp.Compare(m.Name, name) })

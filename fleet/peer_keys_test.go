@@ -227,6 +227,9 @@ clients: [{name: admin, ml-dsa: true}]
 				)
 			}
 			for _, g := range []peertest.Generation{peertest.Trixie, peertest.Forky} {
+				if g == peertest.Forky && pqc == PQCExclusive && !full() {
+					continue // OpenSSL 3.6 as 3.5, with the certificates it gets in the hybrid fleet
+				}
 				t.Run(g.Name, func(t *testing.T) {
 					g.Need(t)
 					for _, v := range visits {

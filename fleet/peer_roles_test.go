@@ -40,6 +40,9 @@ func TestPeerWrongRole(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("critical %t", critical), func(t *testing.T) {
 			peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+				if !critical && g != peertest.Host && !full() {
+					t.Skip("what is not critical is let pass by every generation alike: VIRTLS_INTEROP=full asks this one, too")
+				}
 				t.Run("qemu", func(t *testing.T) { t.Parallel(); c.wrongRoleQemu(t, g, dir, critical) })
 				t.Run("libvirt", func(t *testing.T) { t.Parallel(); c.wrongRoleLibvirt(t, g, dir, critical) })
 			})

@@ -113,10 +113,10 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 		switch {
 		case g.Name == "" || names[g.Name]:
 			return nil, bad(line, "each gateway needs a name of its own")
-		case g.Protocol != VNC && (g.Listen == "" || g.Connect == ""):
-			return nil, bad(line, "the gateway %s needs listen and connect", g.Name)
 		case g.Protocol != "" && !slices.Contains(Protocols, g.Protocol):
 			return nil, bad(line, "the protocol %q is not known; there are tls, libvirt, nbd and vnc", g.Protocol)
+		case g.Protocol != VNC && (g.Listen == "" || g.Connect == ""):
+			return nil, bad(line, "the gateway %s needs listen and connect", g.Name)
 		case g.Protocol != VNC && !g.VNC.isZero():
 			return nil, bad(line, "the gateway %s has settings that are for the protocol vnc alone", g.Name)
 		}

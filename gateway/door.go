@@ -189,7 +189,7 @@ func (d *door) secure(ctx context.Context, c *connection, client *side) error {
 	begin := time.Now()
 	s, err := session.Open(ctx, client.streamConn, so)
 	if err != nil {
-		return o.Access.explain(err)
+		return adviseBrowser(o.Access.explain(err), client.streamConn)
 	}
 	d.g.stats.handshake(time.Since(begin))
 	c.secured(client, s)

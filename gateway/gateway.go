@@ -29,7 +29,7 @@ import (
 var (
 	kindOptions = finding.Define("gateway-options", finding.Error,
 		"the settings of a gateway do not fit together",
-		"the text says which one is missing or has nothing to do")
+		"add or leave out what it names; virtls gateway vnc --help, and that of tls, libvirt and nbd, describes the settings and has examples")
 	kindPlain = finding.Define("gateway-plain", finding.Warning,
 		"neither side of the gateway has TLS",
 		"name credentials with --listen-tls-creds or --connect-tls-creds")
@@ -262,8 +262,13 @@ func (o *Options) negative() string {
 func (g *Gateway) Findings() []finding.Finding {
 	var list []finding.Finding
 	if g.o.plain() {
-		list = append(list, kindPlain.Found("gateway "+g.o.Name, ""))
+		f := kindPlain.Found("gateway "+g.o.Name, "")
+		if g.o.VNC.Web.Address.network != "" {
+			f = f.WithFix("name credentials with --websocket-tls-creds, or let a proxy on this machine have them")
+		}
+		list = append(list, f)
 	}
+	list = append(list, g.o.forNobody()...)
 	if g.o.unguarded() {
 		list = append(list, kindOpenScreens.Found("gateway "+g.o.Name, ""))
 	}

@@ -240,7 +240,7 @@ func (v *viewer) greet(ctx context.Context, client *side) error {
 	}
 	viewer, err := vnc.Accept(ctx, conn, so)
 	if err != nil {
-		return err
+		return advise(err)
 	}
 	if tls := client.wrap(viewer); tls != nil && client.web == nil {
 		c.g.stats.handshake(viewer.Handshake)
@@ -363,30 +363,32 @@ func (s *Screens) secrets() (files []string) {
 // watch reads machines and accounts again when they change, until ctx ends.
 func (g *Gateway) watch(ctx context.Context, running *sync.WaitGroup) {
 	if m := g.o.VNC.Machines; m != nil {
-		running.Go(func() { m.Watch(ctx, func(err error) { g.reloaded("machines", err) }) })
+		running.Go(func() { m.Watch(ctx, func(err error) { g.reloaded("machines", len(m.Current().All()), err) }) })
 	}
 	if a := g.o.VNC.Accounts; a != nil {
-		running.Go(func() { a.Watch(ctx, func(err error) { g.reloaded("accounts", err) }) })
+		running.Go(func() { a.Watch(ctx, func(err error) { g.reloaded("accounts", len(a.Current().Users()), err) }) })
 	}
 }
 
 // Reload reads machines and accounts again, and says in the log what became of it.
 func (g *Gateway) Reload() {
 	if m := g.o.VNC.Machines; m != nil {
-		g.reloaded("machines", m.Reload())
+		err := m.Reload()
+		g.reloaded("machines", len(m.Current().All()), err)
 	}
 	if a := g.o.VNC.Accounts; a != nil {
-		g.reloaded("accounts", a.Reload())
+		err := a.Reload()
+		g.reloaded("accounts", len(a.Current().Users()), err)
 	}
 }
 
-func (g *Gateway) reloaded(what string, err error) {
+func (g *Gateway) reloaded(what string, n int, err error) {
 	if err != nil {
 		f := finding.Of(err)
 		g.log.Error("reload failed; the old "+what+" stay in use", "code", f.Code, "reason", f.String(), "mend", f.Fix)
 		return
 	}
-	g.log.Info(what + " loaded")
+	g.log.Info(what+" loaded", "number", n)
 }
 
 // ParseSecurity returns the security with a name, such as X509Plain.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -41,11 +42,11 @@ func (c *gatewayVNCCmd) Run(a *app) error {
 }
 
 type gatewayTokenCmd struct {
-	Machine  string        `arg:"" help:"Name of the machine that it opens."`
-	Machines string        `help:"File or directory of the machines, as the gateway has it. A directory gets a file with the token's hash; for a file the lines to add are printed." required:"" placeholder:"PATH"`
-	For      time.Duration `help:"How long it is good." default:"1h" placeholder:"TIME"`
-	Once     bool          `help:"It may be used once."`
-	URL      string        `name:"url" help:"Where browsers find the gateway, such as https://gw.example.com." placeholder:"URL"`
+	Machine  string `arg:"" help:"Name of the machine that it opens."`
+	Machines string `help:"File or directory of the machines, as the gateway has it. A directory gets a file with the token's hash; for a file the lines to add are printed." required:"" placeholder:"PATH"`
+	For      string `help:"How long it is good, such as 30m, 12h or 7d." default:"1h" placeholder:"TIME"`
+	Once     bool   `help:"It may be used once."`
+	URL      string `name:"url" help:"Where browsers find the gateway, such as https://gw.example.com." placeholder:"URL"`
 }
 
 func (*gatewayTokenCmd) Help() string {
@@ -68,12 +69,19 @@ type tokenReport struct {
 }
 
 func (c *gatewayTokenCmd) Run(a *app) error {
-	if c.For <= 0 {
-		return kindToken.Found("--for", c.For.String()).WithText("the token would be no good").Usage()
+	good, err := parseSpan(c.For)
+	if err != nil {
+		return kindUsage.Found("--for", "").WithText("%v", err).Usage()
+	}
+	if good == 0 {
+		return kindToken.Found("--for", c.For).WithText("the token would be no good").Usage()
 	}
 	base, err := url.Parse(c.URL)
 	if err != nil || c.URL != "" && (base.Scheme != "https" && base.Scheme != "http" || base.Host == "") {
 		return kindToken.Found("--url", c.URL).WithText("this is no address of a gateway").Usage()
+	}
+	if base.Scheme == "http" && !isLoopback(base.Hostname()) {
+		return kindToken.Found("--url", c.URL).WithText("the page and the token would go over the network in clear").WithFix("say https://, of the gateway or of the proxy before it").Usage()
 	}
 	list, err := machines.Load(c.Machines, nil)
 	if err != nil {
@@ -91,7 +99,7 @@ func (c *gatewayTokenCmd) Run(a *app) error {
 		return f.Wrong()
 	}
 	now := time.Now()
-	token, text := machines.NewToken(c.Machine, now.Add(c.For), c.Once)
+	token, text := machines.NewToken(c.Machine, now.Add(good), c.Once)
 	r := tokenReport{Report: finding.NewReport(a.found), Machine: c.Machine, Token: text, Expires: token.Expires}
 	if info, err := os.Stat(c.Machines); err == nil && !info.IsDir() {
 		r.Add = token.YAML()
@@ -116,3 +124,9 @@ func (c *gatewayTokenCmd) Run(a *app) error {
 
 var kindToken = finding.Define("gateway-token", finding.Error,
 	"a token cannot be made", "name a machine of the gateway's, a time above zero and an address such as https://gw.example.com")
+
+// isLoopback tells whether a host is this machine and no other.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}

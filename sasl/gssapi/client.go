@@ -54,7 +54,7 @@ func (c *Client) Start(l sasl.Layer) (sasl.Steps, error) {
 		err = checkKey(s.key)
 	}
 	if err != nil {
-		return nil, kindTicket.Found(c.principal(), err.Error()).Wrong()
+		return nil, kindTicket.Found(c.principal(), finding.Printable(err.Error())).Wrong()
 	}
 	return s, nil
 }

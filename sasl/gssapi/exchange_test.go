@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
 	"github.com/jcmturner/gokrb5/v8/iana/nametype"
@@ -209,6 +210,37 @@ func sealedPair(t testing.TB) (client, server *wrapper) {
 	i, a := ticket{}.initiator(t, sasl.Layer{}), newServer(t, Server{}, sasl.Layer{})
 	must(t, exchange(i, a))
 	return i.seal.(*wrapper), a.Seal().(*wrapper)
+}
+
+// What a stranger writes is quoted in short, and moves no terminal's cursor.
+func TestErrorsAreSafeToShow(t *testing.T) {
+	text := strings.Repeat("\x1b[2J\r\n", 1000)
+	e := messages.NewKRBError(types.PrincipalName{}, "EXAMPLE.COM", 60, text)
+	message, err := e.Marshal()
+	must(t, err)
+	says := frame(tokenError, message)
+	elsewhere := ticket{}.initiator(t, sasl.Layer{})
+	elsewhere.ticket.Realm = text
+	request, _, err := elsewhere.Step(nil)
+	must(t, err)
+	client := ticket{}.initiator(t, sasl.Layer{})
+	_, _, err = client.Step(nil)
+	must(t, err)
+	for _, tt := range []struct {
+		name  string
+		end   sasl.Steps
+		token []byte
+		want  string
+	}{
+		{"a client's error", newServer(t, Server{}, sasl.Layer{}), says, "the other end says"},
+		{"a client's realm", newServer(t, Server{}, sasl.Layer{}), request, "the ticket is not good"},
+		{"a server's error", client, says, "the other end says"},
+	} {
+		_, _, err := tt.end.Step(tt.token)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 400 || strings.ContainsFunc(err.Error(), unicode.IsControl) {
+			t.Errorf("%s: %.500q", tt.name, fmt.Sprint(err))
+		}
+	}
 }
 
 // Messages that were changed, replayed, dropped, reflected or come from

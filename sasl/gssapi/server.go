@@ -136,7 +136,7 @@ func (a *acceptor) verify(body []byte, r *messages.APReq) error {
 		skew = DefaultSkew
 	}
 	if ok, err := r.Verify(a.keys, skew, types.HostAddress{}, nil); err != nil || !ok {
-		return fmt.Errorf("the ticket is not good: %w", err)
+		return fmt.Errorf("the ticket is not good: %w", shown(err))
 	}
 	ticket := r.Ticket.DecryptedEncPart
 	if r.Authenticator.CRealm != ticket.CRealm {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jcmturner/gofork/encoding/asn1"
 	"github.com/jcmturner/gokrb5/v8/asn1tools"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cryptoasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
+	"virtls/finding"
 	"virtls/sasl"
 )
 
@@ -59,7 +61,7 @@ func unframe(token []byte, want uint16) ([]byte, error) {
 	case id == tokenError:
 		var e messages.KRBError
 		if err := guarded(func() error { return e.Unmarshal(body) }); err == nil {
-			return nil, fmt.Errorf("the other end says: %w", e)
+			return nil, fmt.Errorf("the other end says: %w", shown(e))
 		}
 	}
 	return nil, fmt.Errorf("a message of Kerberos of the kind %04x; %04x was due", id, want)
@@ -74,6 +76,19 @@ func guarded(f func() error) (err error) {
 		}
 	}()
 	return f()
+}
+
+// maxShown is how much of an error is shown, in octets.
+const maxShown = 300
+
+// shown is an error of the library, which may quote what the other end sent, made
+// safe to show.
+func shown(err error) error {
+	text := finding.Printable(err.Error())
+	if len(text) > maxShown {
+		text = strings.ToValidUTF8(text[:maxShown], "") + "..."
+	}
+	return errors.New(text)
 }
 
 // Flags of a context (RFC 4121, 4.1.1.1).
@@ -136,7 +151,7 @@ func readReply(token []byte, to types.Authenticator, session types.EncryptionKey
 	err = guarded(func() error {
 		var r messages.APRep
 		if err := r.Unmarshal(body); err != nil {
-			return err
+			return shown(err)
 		}
 		if err := checkCipher(r.EncPart); err != nil {
 			return err
@@ -145,7 +160,10 @@ func readReply(token []byte, to types.Authenticator, session types.EncryptionKey
 		if err != nil {
 			return errors.New("the server does not know the key of its own ticket")
 		}
-		return part.Unmarshal(plain)
+		if err := part.Unmarshal(plain); err != nil {
+			return shown(err)
+		}
+		return nil
 	})
 	// An answer to another request proves nothing.
 	if err == nil && (part.CTime.Unix() != to.CTime.Unix() || part.Cusec != to.Cusec) {

@@ -134,6 +134,9 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 	t.Run("openssl", func(t *testing.T) { verifyWithOpenSSL(t, mine) })
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		if g == peertest.Trixie && !full() {
+			t.Skip("these commands make large keys and parameters, for many seconds, and 3.8.9 does as those before and after it: VIRTLS_INTEROP=full asks it, too")
+		}
 		real := runDocumented(t, func(script string) {
 			if r := g.Run(t, peertest.Options{}, "sh", "-c", script); r.Code != 0 {
 				t.Fatal(r)

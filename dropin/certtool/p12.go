@@ -98,7 +98,7 @@ func (c *command) toPKCS12() error {
 	if hash == 0 {
 		hash = crypto.SHA256
 	}
-	der, err := marshalPFX(safes, c.macPassword(in.password), hash, p12Iterations)
+	der, err := marshalPFX(safes, c.macPassword(in.password), hash, iterations)
 	if err != nil {
 		return fail("generate_mac: %v", err)
 	}
@@ -162,7 +162,7 @@ func (c *command) p12Name() (string, error) {
 // safes puts each object in a safe of its own, in certtool's order.
 func (in p12Input) safes(cipher pki.Cipher, form pki.MLDSAForm) (safes []safe, err error) {
 	seal := func(b bag) {
-		s, sealErr := safe{bags: []bag{b}}.seal(in.password, cipher, p12Iterations)
+		s, sealErr := safe{bags: []bag{b}}.seal(in.password, cipher, iterations)
 		err = errors.Join(err, sealErr)
 		safes = append(safes, s)
 	}
@@ -184,7 +184,7 @@ func (in p12Input) safes(cipher pki.Cipher, form pki.MLDSAForm) (safes []safe, e
 		if keyErr != nil {
 			return nil, keyErr
 		}
-		der, keyErr = pki.EncryptPKCS8(der, []byte(in.password), cipher, p12Iterations)
+		der, keyErr = pki.EncryptPKCS8(der, []byte(in.password), cipher, iterations)
 		id, idErr := pki.KeyIDFor(key.Public())
 		err = errors.Join(err, keyErr, idErr)
 		safes = append(safes, safe{bags: []bag{{kind: shroudedKeyBag, data: der, name: in.name, keyID: id}}})

@@ -19,14 +19,14 @@ import (
 // certtool shows it bag by bag, with the friendly names, key identifiers and
 // revocation lists that no library lets one see or set.
 
-const (
-	p12Iterations = 600_000 // GnuTLS's
+// maxRounds bounds the rounds of a hash function that opening all of a
+// foreign file may ask for, which take seconds: 83 objects that GnuTLS has
+// encrypted one by one, or 50 with a million rounds.
+const maxRounds = 50_000_000
 
-	// maxRounds bounds the rounds of a hash function that opening all of a
-	// foreign file may ask for, which take seconds: 83 objects that GnuTLS has
-	// encrypted one by one, or 50 with a million rounds.
-	maxRounds = 50_000_000
-)
+// iterations are those of the keys and PKCS #12 files that are written:
+// GnuTLS's. They are a variable for tests alone, most of which want fewer.
+var iterations = pki.DefaultPBKDF2Iterations
 
 var (
 	oidData      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}

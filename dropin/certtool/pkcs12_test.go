@@ -14,9 +14,6 @@ import (
 	"virtls/pki"
 )
 
-// fewIterations keep tests quick that are not about their number.
-const fewIterations = 1000
-
 func somePFX(t testing.TB, password *string) []byte {
 	t.Helper()
 	secret := ""

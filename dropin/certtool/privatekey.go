@@ -189,7 +189,7 @@ func (c *command) writePKCS8(key pki.PrivateKey, password string, encrypt, text 
 	label := pki.PEMPrivateKey
 	if encrypt {
 		label = pki.PEMEncryptedKey
-		if der, err = pki.EncryptPKCS8(der, []byte(password), cipher, pki.DefaultPBKDF2Iterations); err != nil {
+		if der, err = pki.EncryptPKCS8(der, []byte(password), cipher, iterations); err != nil {
 			return fail("privkey_export_pkcs8: %v", err)
 		}
 	}

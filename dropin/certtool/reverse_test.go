@@ -17,6 +17,9 @@ func TestTheirFiles(t *testing.T) {
 		dir := theirFixtures(t, g)
 		var given []step
 		for _, s := range slices.Concat(readingSteps, encryptedSteps, verifyingSteps, fixedSteps) {
+			if strings.HasPrefix(s.name, "key info, encrypted") && lessToOpen(g) {
+				continue
+			}
 			// Before 3.8.13 every other EC private key has an octet too many
 			// (RFC 5915, 3), which we do not copy.
 			longKeys := strings.HasPrefix(s.name, "key info, EC") && g != peertest.Forky
@@ -32,6 +35,12 @@ func TestTheirFiles(t *testing.T) {
 	})
 }
 
+// lessToOpen tells whether files of this generation that need a password are
+// left to the full run. Deriving the key of each thing in them takes seconds
+// with the race detector. A key and a certificate in a PKCS #12 file remain of
+// each generation, and package pki reads the encrypted keys.
+func lessToOpen(g peertest.Generation) bool { return g != peertest.Forky && !full() }
+
 // theirFixtures makes the fixtures with a generation's certtool, but for the
 // ML-DSA key.
 func theirFixtures(t *testing.T, g peertest.Generation) string {
@@ -43,6 +52,9 @@ func theirFixtures(t *testing.T, g peertest.Generation) string {
 	var script strings.Builder
 	script.WriteString("set -e; cd " + dir + "\n")
 	for _, line := range fixtureCommands {
+		if lessToOpen(g) && strings.HasPrefix(line, "--to-p12") {
+			line = strings.Replace(line, "--load-ca-certificate ca.pem --load-crl crl.pem", "", 1)
+		}
 		if !strings.Contains(line, "mldsa") {
 			script.WriteString("certtool " + line + " 2>>log\n")
 		}

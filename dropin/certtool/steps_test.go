@@ -179,6 +179,8 @@ var freshSteps = []step{
 	{name: "to PKCS #8, asked for twice", fresh: true, command: "certtool --to-p8 --load-privkey ec.pem", stdin: "a\nb\nsecret\nsecret\n"},
 	{name: "to PKCS #12", fresh: true, command: "certtool --to-p12 --load-privkey ed.pem --load-certificate direct.pem --template pass.tmpl --outfile o.p12"},
 	{name: "to PKCS #12, name asked for", fresh: true, command: "certtool --to-p12 --load-privkey keys.pem --password secret --outder --outfile o; rm o", stdin: "\nname\n"},
+	{name: "iterations", command: "unset " + fewer + "; certtool --to-p12 --load-privkey ec.pem --p12-name x --password secret --outfile o.p12 2>&1; " +
+		"certtool --p12-info --infile o.p12 --password secret | grep Iteration; rm o.p12"},
 	{name: "DH parameters", fresh: true, command: "certtool --generate-dh-params --bits 1024 | sed 's/^M.*/base64/;s/^[A-Za-z0-9+=\\/]\\{30,64\\}$/base64/' | uniq"},
 }
 

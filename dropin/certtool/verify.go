@@ -260,8 +260,9 @@ type judgement struct {
 }
 
 // maxShown bounds the text of the links of a chain: 16 MiB of input can hold a
-// name of 8 MiB and thousands of revocation lists to show it with.
-const maxShown = 64 << 20
+// name of 8 MiB and thousands of revocation lists to show it with. It is a
+// variable for tests alone.
+var maxShown = 64 << 20
 
 // show prints a link: a certificate and what it was checked against, if anything.
 func (j *judgement) show(cert, issuer *pki.Certificate, crl *pki.CRL, v verdict) {

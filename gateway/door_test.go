@@ -211,6 +211,28 @@ func TestDoorAccounts(t *testing.T) {
 	}
 }
 
+// lets is an access list that does something before it lets everybody in.
+type lets func()
+
+func (f lets) Allowed(string) (bool, error) { f(); return true, nil }
+
+// A password that is changed while it is judged is good for that request alone: the
+// cookie is not one of the new password.
+func TestDoorTicketOfAnOldPassword(t *testing.T) {
+	o := doorOptions(t)
+	o.VNC.Accounts = accountsOf(t, map[string]string{"alice": passwordOfAlice})
+	o.VNC.Users = lets(func() {
+		must(t, accountsOf(t, map[string]string{"alice": passwordWrong}).Current().Save(o.VNC.Accounts.Path()))
+		must(t, o.VNC.Accounts.Reload())
+	})
+	r := runVNC(t, o)
+	_, _, h := r.get(t, r.browser(t, ""), "/", basic("alice", passwordOfAlice))
+	value, _, _ := strings.Cut(h.Get("Set-Cookie"), ";")
+	if status, _, _ := r.get(t, r.browser(t, ""), "/", http.Header{"Cookie": {value}}); status != http.StatusUnauthorized {
+		t.Errorf("the cookie %q of an old password: %d", value, status)
+	}
+}
+
 // A token opens one console, for as long and as often as it says.
 func TestDoorTokens(t *testing.T) {
 	r := runVNC(t, doorOptions(t))

@@ -29,14 +29,19 @@ func (d *door) identify(w http.ResponseWriter, r *http.Request, v *visit) error 
 		}
 		return nil
 	}
-	check := func() error { return server.Check(sasl.Login{User: user, Password: []byte(password)}) }
+	var mark []byte
+	check := func() error {
+		// If the password changes meanwhile, the ticket is one of the old password.
+		mark = d.g.o.VNC.Accounts.Current().Mark(user)
+		return server.Check(sasl.Login{User: user, Password: []byte(password)})
+	}
 	if err := d.g.throttle.Guard(r.Context(), v.throttled(), check); err != nil {
 		d.g.throttle.Pause(r.Context(), v.throttled())
 		return kindStranger.Found("client "+v.c.peer, err.Error()).Wrong()
 	}
 	v.login(user)
 	if d.g.o.VNC.Web.Credentials != nil {
-		http.SetCookie(w, d.tickets.cookie(user, d.g.o.VNC.Accounts.Current().Mark(user), time.Now()))
+		http.SetCookie(w, d.tickets.cookie(user, mark, time.Now()))
 	}
 	return nil
 }

@@ -146,6 +146,7 @@ type Gateway struct {
 	listener  net.Listener // nil if there are only websockets
 	door      *door        // nil if there are none
 	throttle  sasl.Throttle
+	asking    chan struct{} // tickets of Kerberos, of VNC
 }
 
 // New checks options and returns a gateway that does not listen yet.
@@ -162,7 +163,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	log := cmp.Or(o.Log, slog.Default()).With("gateway", o.Name)
-	g := &Gateway{o: o, log: log, conns: map[*connection]struct{}{}, perClient: map[netip.Addr]int{}}
+	g := &Gateway{o: o, log: log, conns: map[*connection]struct{}{}, perClient: map[netip.Addr]int{}, asking: make(chan struct{}, maxAsking)}
 	if o.VNC.Web.Address.network != "" {
 		g.door = newDoor(g)
 	}

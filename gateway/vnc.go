@@ -13,6 +13,7 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/gateway/machines"
+	"virtls/internal/wait"
 	"virtls/proto/vnc"
 	"virtls/sasl"
 	"virtls/sasl/gssapi"
@@ -304,7 +305,8 @@ func (v *viewer) introduce(ctx context.Context, server *side) error {
 		}
 	}
 	if to.login.keytab != "" {
-		vo.GSSAPI = &gssapi.Client{Host: to.hostname, Keytab: to.login.keytab, Principal: to.login.principal}
+		client := &gssapi.Client{Host: to.hostname, Keytab: to.login.keytab, Principal: to.login.principal}
+		vo.GSSAPI = timely{client, ctx, v.c.g.asking}
 	}
 	if to.login.passwordFile != "" {
 		password, err := machines.ReadSecret(to.login.passwordFile)
@@ -322,6 +324,39 @@ func (v *viewer) introduce(ctx context.Context, server *side) error {
 	}
 	server.tls = server.wrap(conn)
 	return nil
+}
+
+// maxAsking is how many tickets a gateway asks the KDC for at a time.
+const maxAsking = 32
+
+// A timely mechanism begins before a context ends. What asks the KDC knows none: it
+// may go on for some seconds, and counts as long among those that ask.
+type timely struct {
+	sasl.Mechanism
+	ctx    context.Context
+	asking chan struct{}
+}
+
+// Start implements sasl.Mechanism.
+func (m timely) Start(l sasl.Layer) (sasl.Steps, error) {
+	select {
+	case m.asking <- struct{}{}:
+	case <-m.ctx.Done():
+		return nil, m.late()
+	}
+	s, err := wait.For(m.ctx, func() (sasl.Steps, error) {
+		defer func() { <-m.asking }()
+		return m.Mechanism.Start(l)
+	})
+	if m.ctx.Err() != nil {
+		return nil, m.late()
+	}
+	return s, err
+}
+
+func (m timely) late() error {
+	return kindService.Found("Kerberos", "").WithText("no KDC has given the gateway a ticket in time").
+		WithFix("see to the KDCs of krb5.conf").Unable(context.Cause(m.ctx))
 }
 
 // wrap notes what a login has sealed, and returns the session that is below it.

@@ -3,6 +3,8 @@ package gateway
 import (
 	"fmt"
 	stdimage "image"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"virtls/internal/peertest"
 	"virtls/object"
 	"virtls/proto/vnc"
+	"virtls/sasl"
 	"virtls/sasl/gssapi"
 )
 
@@ -200,5 +203,39 @@ func TestDoorBesidesKerberos(t *testing.T) {
 	r = runVNC(t, o)
 	if status := r.see(t, r.browser(t, ca.dir(t, "alice", "ec")), "/websocket/one", nil, vnc.Options{}); status != http.StatusSwitchingProtocols {
 		t.Errorf("a certificate: %d", status)
+	}
+}
+
+// A KDC that says nothing keeps neither a viewer nor a gateway that stops.
+func TestVNCKerberosSilentKDC(t *testing.T) {
+	k, keytab := realm(t)
+	own := k.Keytab("gateway")
+	asked := make(chan bool, 1)
+	silent := peertest.Serve(t, "tcp", func(nc net.Conn) {
+		asked <- true
+		io.Copy(io.Discard, nc)
+	})
+	conf := filepath.Join(t.TempDir(), "krb5.conf")
+	must(t, os.WriteFile(conf, fmt.Appendf(nil, "[libdefaults]\n default_realm = EXAMPLE.COM\n udp_preference_limit = 1\n[realms]\n EXAMPLE.COM = {\n  kdc = %s\n }\n", silent), 0o600))
+	t.Setenv("KRB5_CONFIG", conf)
+	for name, limit := range map[string]time.Duration{"in time": 300 * time.Millisecond, "at the end": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			r := runVNC(t, Options{
+				Listen: Side{Address: address(t, "tcp://127.0.0.1:0")}, Hostname: "peer", ConnectLimit: limit, DrainLimit: time.Second,
+				Connect: Side{Address: screen(t, "tcp", vnc.ServerOptions{SASL: &sasl.Server{GSSAPI: &gssapi.Server{Keytab: keytab}}})},
+				VNC:     Screens{Login: login{principal: "gateway", keytab: own}},
+			})
+			_, err := vnc.Dial(t.Context(), r.dial(t), vnc.Options{})
+			must(t, err)
+			<-asked
+			begin := time.Now()
+			if limit < time.Second {
+				r.log.await(t, "refused", "code=gateway-service", "no KDC")
+			}
+			must(t, r.stop())
+			if took := time.Since(begin); took > 3*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
 	}
 }

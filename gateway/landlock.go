@@ -63,7 +63,7 @@ func (r *Runner) roams() bool {
 func vncRights(s *Screens) (rules []landlock.Rule) {
 	files := append(s.secrets(), s.keytabs()...)
 	if s.Login.keytab != "" {
-		rules = append(rules, landlock.ROFiles(gssapi.ConfigFile()).IgnoreIfMissing())
+		rules = append(rules, settings(gssapi.ConfigFile())...)
 	}
 	if s.Accounts != nil {
 		files = append(files, s.Accounts.Path())
@@ -92,6 +92,21 @@ func places(file string) []string {
 	return dirs
 }
 
+// settings are the rights to read the system's files. One that is replaced is another
+// file, which the right to its directory is for; but in /etc is too much else, so that
+// what is replaced there counts after a restart.
+func settings(files ...string) []landlock.Rule {
+	rules := []landlock.Rule{landlock.ROFiles(files...).IgnoreIfMissing()}
+	for _, file := range files {
+		for _, dir := range places(file) {
+			if dir != "/etc" {
+				rules = append(rules, landlock.RODirs(dir).IgnoreIfMissing())
+			}
+		}
+	}
+	return rules
+}
+
 // rights are what the gateways need.
 func (r *Runner) rights() []landlock.Rule {
 	read := map[string]bool{}
@@ -104,7 +119,7 @@ func (r *Runner) rights() []landlock.Rule {
 			read[dir] = true
 		}
 	}
-	rules := []landlock.Rule{landlock.ROFiles(resolverFiles...).IgnoreIfMissing()}
+	rules := settings(resolverFiles...)
 	for dir := range read {
 		rules = append(rules, landlock.RODirs(dir).IgnoreIfMissing())
 	}

@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,5 +239,41 @@ func TestVNCKerberosSilentKDC(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		})
+	}
+}
+
+// A process that is confined by Landlock follows a krb5.conf that is replaced.
+func TestVNCKerberosProcess(t *testing.T) {
+	k, keytab := realm(t)
+	own := k.Keytab("gateway")
+	good, err := os.ReadFile(k.Conf)
+	must(t, err)
+	conf, config, port := filepath.Join(t.TempDir(), "krb5.conf"), filepath.Join(t.TempDir(), "gateway.yaml"), peertest.FreePort(t)
+	must(t, os.WriteFile(conf, []byte("[libdefaults]\n default_realm = ELSEWHERE\n"), 0o600))
+	back := screen(t, "tcp", vnc.ServerOptions{SASL: &sasl.Server{GSSAPI: &gssapi.Server{Keytab: keytab}}})
+	must(t, os.WriteFile(config, fmt.Appendf(nil, `gateways:
+- {name: screen, protocol: vnc, listen: "tcp://127.0.0.1:%d", connect: "%s", tls-hostname: peer, connect-principal: gateway, connect-keytab: %s}
+`, port, back, own), 0o600))
+	log := &journal{}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env, cmd.Stderr = append(os.Environ(), "GATEWAY_TEST_CONFIG="+config, "KRB5_CONFIG="+conf), log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(t, cmd.Start())
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	log.await(t, "Landlock")
+	must(t, os.WriteFile(conf+".new", good, 0o600))
+	must(t, os.Rename(conf+".new", conf))
+	nc, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	must(t, err)
+	defer nc.Close()
+	v, err := vnc.Dial(t.Context(), nc, vnc.Options{})
+	must(t, err)
+	must(t, v.SetDeadline(time.Now().Add(20*time.Second)))
+	if _, err = v.Write([]byte{1}); err == nil {
+		_, err = v.Read(make([]byte, 1))
+	}
+	if err != nil || !strings.Contains(log.String(), "msg=accepted") {
+		t.Errorf("%v\n%s", err, log)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"virtls/creds"
+	"virtls/gateway/page"
 	"virtls/proto/vnc"
 	"virtls/sasl"
 )
@@ -216,6 +217,9 @@ func TestVNCSecrets(t *testing.T) {
 		r.get(t, c, "/", basic(login.User, string(login.Password)))
 	}
 	r.get(t, c, "/websocket/one?token="+token+"x", nil)
+	encoded := base64.RawURLEncoding.EncodeToString([]byte(token + "x"))
+	r.get(t, c, "/websocket/one", http.Header{"Authorization": {"Bearer " + token + "x"}})
+	r.get(t, c, "/websocket/one", http.Header{"Sec-Websocket-Protocol": {"binary, " + page.TokenProtocol + encoded}})
 	r.get(t, c, "/console/one?token="+token, nil)
 	r.get(t, c, "/nothing/"+token, nil)
 	runner := Runner{Gateways: []*Gateway{r.Gateway}}
@@ -226,11 +230,11 @@ func TestVNCSecrets(t *testing.T) {
 	}
 	var metrics strings.Builder
 	runner.Status().writeMetrics(&metrics)
-	if !strings.Contains(metrics.String(), `virtls_gateway_failed_logins_total{gateway="vnc"} 7`) {
+	if !strings.Contains(metrics.String(), `virtls_gateway_failed_logins_total{gateway="vnc"} 9`) {
 		t.Errorf("failed logins are not counted:\n%s", metrics.String())
 	}
 	all := string(status) + metrics.String() + r.log.String()
-	for _, secret := range append(testSecrets, token) {
+	for _, secret := range append(testSecrets, token, encoded[:40]) {
 		if strings.Contains(all, secret) {
 			t.Errorf("%q is told", secret)
 		}

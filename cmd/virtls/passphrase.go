@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -103,6 +106,26 @@ func readPassphraseFile(name string) ([]byte, error) {
 	}
 	defer file.Close()
 	return firstLine(name, file)
+}
+
+// notPassphrase has an error say which secret could not be read: one that is no
+// passphrase of a key's.
+func notPassphrase(what string, err error) error {
+	f, ok := errors.AsType[*finding.Failure](err)
+	if !ok || f.Code != kindPassphraseSource.Code {
+		return err
+	}
+	better := *f
+	text := strings.ReplaceAll(cmp.Or(f.Text, kindPassphraseSource.Cause), "passphrase", what)
+	better.Finding = f.WithText("%s", text)
+	better.Got = strings.ReplaceAll(f.Got, "passphrase", what)
+	switch {
+	case f.Fix == kindPassphraseSource.Cure:
+		better.Fix = "name a readable file that has the " + what + " in its first line"
+	case strings.Contains(f.Fix, "--no-passphrase"):
+		better.Fix = "type a " + what
+	}
+	return &better
 }
 
 func firstLine(name string, r io.Reader) ([]byte, error) {

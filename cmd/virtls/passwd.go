@@ -32,7 +32,7 @@ Examples:
 func (c *passwdAddCmd) Run(a *app) error {
 	password, err := a.password(c)
 	if err != nil {
-		return err
+		return notPassphrase("password", err)
 	}
 	err = sasl.EditAccounts(a.ctx, c.File, true, func(accounts *sasl.Accounts) error {
 		if err := accounts.Set(c.User, password); err != nil {

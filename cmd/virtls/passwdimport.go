@@ -35,6 +35,9 @@ func (c *passwdImportCmd) Run(a *app) error {
 		return kindSASLDB.Found(c.Database, fmt.Sprintf("%.200s", bytes.TrimSpace(complaint.Bytes()))).Unable(err)
 	}
 	passwords, err := sasl.ParseSASLDB(out, c.Realm)
+	if err == nil && len(passwords) == 0 && c.Realm != "" {
+		return kindSASLDB.Found(c.Database, "").WithText("no user of the realm %q has a password there", c.Realm).WithFix("sasldblistusers2 -f %s lists users and realms", c.Database).Wrong()
+	}
 	if err == nil && len(passwords) == 0 {
 		err = fmt.Errorf("no user with a password")
 	}

@@ -162,7 +162,7 @@ func (c *probeCmd) login(a *app) (*sasl.Login, error) {
 		return readPassphraseFile(c.PasswordFile)
 	})
 	if err != nil {
-		return nil, err
+		return nil, notPassphrase("password", err)
 	}
 	return &sasl.Login{User: c.Username, Password: password}, nil
 }
@@ -175,7 +175,7 @@ func (c *probeCmd) options(a *app, r *object.Registry) (probe.Options, error) {
 	}
 	if c.TokenFile != "" {
 		if o.Token, err = readPassphraseFile(c.TokenFile); err != nil {
-			return o, err
+			return o, notPassphrase("token", err)
 		}
 	}
 	if c.Kerberos {

@@ -28,7 +28,7 @@ const mutating = "fchmod,fchmodat,ftruncate,mkdirat,pwrite64,renameat,unlink,wri
 // Killed before any system call that changes a file, apply leaves nothing half
 // written, and the next one finishes its work without issuing twice.
 func TestApplyKilledAtSystemCalls(t *testing.T) {
-	atSystemCalls(t, 5, func() string { return fleetDir(t, 1) }, func(dir string) {
+	atSystemCalls(t, 8, func() string { return fleetDir(t, 1) }, func(dir string) {
 		judgeTree(t, dir)
 		finishes(t, dir, 1)
 	}, "apply", "--no-passphrase")
@@ -36,15 +36,19 @@ func TestApplyKilledAtSystemCalls(t *testing.T) {
 
 // The same for issue, whose files are outside the state directory.
 func TestIssueKilledAtSystemCalls(t *testing.T) {
+	first := fleetDir(t, 0)
+	if _, _, err := execute(first, "virtls", "apply", "--no-passphrase"); err != nil {
+		t.Fatal(err)
+	}
 	prepare := func() string {
-		dir := fleetDir(t, 0)
-		if _, _, err := execute(dir, "virtls", "apply", "--no-passphrase"); err != nil {
+		dir := filepath.Join(memoryDir(t), "copy")
+		if _, _, err := execute("", "cp", "-a", first, dir); err != nil {
 			t.Fatal(err)
 		}
 		return dir
 	}
 	issue := []string{"issue", "--cn", "admin", "--client", "--no-passphrase"}
-	atSystemCalls(t, 3, prepare, func(dir string) {
+	atSystemCalls(t, 5, prepare, func(dir string) {
 		judgeTree(t, dir)
 		// What was issued is finished, and its key is not overwritten.
 		if _, stderr, err := execute(dir, "virtls", issue...); err != nil && !strings.Contains(stderr, "[key-exists]") {
@@ -66,7 +70,8 @@ func TestIssueKilledAtSystemCalls(t *testing.T) {
 
 // atSystemCalls runs virtls in a directory, killed at every step-th system
 // call that changes a file, and judges each time what is left. strace counts
-// for each thread, so that the N-th call is not the same in every run.
+// for each thread, so that the N-th call is not the same in every run; the
+// first is drawn, too, so that a sample leaves none out for good.
 func atSystemCalls(t *testing.T, step int, prepare func() string, judge func(dir string), args ...string) {
 	t.Helper()
 	peertest.Host.Run(t, peertest.Options{}, "strace", "-V") // skips the test if there is none
@@ -77,7 +82,7 @@ func atSystemCalls(t *testing.T, step int, prepare func() string, judge func(dir
 		step = 1
 	}
 	kills := 0
-	for n, survived := 1, 0; survived < 3; n += step {
+	for n, survived := 1+rand.IntN(step), 0; survived < 3; n += step {
 		dir := prepare()
 		_, _, err := execute(dir, "strace", append([]string{"-f", "-o", os.DevNull, "-e", "trace=" + mutating,
 			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", mutating, n), "virtls"}, args...)...)

@@ -53,6 +53,7 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", os.Getenv("GORACE"))
+			env.Setenv("VIRTLS_INTEROP", os.Getenv("VIRTLS_INTEROP"))
 			env.Setenv("TZ", "UTC")
 			env.Setenv("TERM", "dumb")
 			return nil

@@ -49,6 +49,12 @@ func TestAdvice(t *testing.T) {
 			own.log.await(t, "refused", "not trust the gateway's certificate")
 		})
 	}
+	t.Run("no token", func(t *testing.T) {
+		own := runVNC(t, doorOptions(t))
+		if status, text, _ := own.get(t, own.browser(t, ""), "/websocket/one", nil); status != http.StatusForbidden || !strings.Contains(text, "wants a token") {
+			t.Errorf("%d, %s", status, text)
+		}
+	})
 	t.Run("no certificate", func(t *testing.T) {
 		o := doorOptions(t)
 		o.VNC.Web.Credentials = holder(t, shared().ca.dir(t, "localhost", "ec"), creds.Server)

@@ -232,7 +232,11 @@ func (d *door) deny(w http.ResponseWriter, r *http.Request, v *visit, err error)
 	if err != nil {
 		v.c.refuse(err)
 	}
-	http.Error(w, "this console is not for you", http.StatusForbidden)
+	text := "this console is not for you"
+	if v.person == (machines.Person{}) {
+		text = "this console wants a token"
+	}
+	http.Error(w, text, http.StatusForbidden)
 }
 
 // machines lists for the page what a person may see.

@@ -57,18 +57,22 @@ func edit(path string, change func(*Accounts) error) error {
 func lock(ctx context.Context, path string, missing bool) (f *os.File, made bool, err error) {
 	end := time.Now().Add(editWait)
 	for {
-		f, err := os.Open(path)
+		f, err := os.OpenFile(path, os.O_RDWR, 0) // to write: NFS locks no other
 		if made = missing && errors.Is(err, fs.ErrNotExist); made {
-			f, err = os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, false, kindAccounts.Found(path, err.Error()).Unable(err)
 		}
 		if err == nil {
-			if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && current(f, path) {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+			if err == nil && current(f, path) {
 				return f, made, nil
 			}
 			f.Close()
+			if err != nil && err != unix.EWOULDBLOCK {
+				return nil, false, kindAccounts.Found(path, "it cannot be locked: "+err.Error()).Unable(err)
+			}
 		}
 		if time.Now().After(end) {
 			return nil, false, kindAccounts.Found(path, fmt.Sprintf("another program has had it locked for %v", editWait)).Unable(nil)

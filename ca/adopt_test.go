@@ -206,7 +206,7 @@ func TestAdoptRefuses(t *testing.T) {
 		must(t, err)
 		return data
 	}
-	locked, err := pki.EncodeEncryptedKeyPEM(key, []byte("open sesame"))
+	locked, err := encryptQuickly(key, []byte("open sesame"))
 	must(t, err)
 	good := sign(func(*pki.Spec) {})
 	exchange, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.X25519})

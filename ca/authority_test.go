@@ -42,6 +42,8 @@ func TestCreateAuthority(t *testing.T) {
 }
 
 func TestPassphrase(t *testing.T) {
+	encryptKey = pki.EncodeEncryptedKeyPEM
+	t.Cleanup(func() { encryptKey = encryptQuickly })
 	s, _ := newCA(t, stateDir(t), Options{}, AuthoritySpec{Passphrase: secret})
 	loaded, err := s.Authority(t.Context(), "ca")
 	must(t, err)

@@ -40,6 +40,7 @@ var scenarios = map[string]func(ctx context.Context, dir string) error{
 }
 
 func TestMain(m *testing.M) {
+	encryptKey = encryptQuickly
 	name := os.Getenv(envScenario)
 	if name == "" {
 		code := m.Run()

@@ -197,6 +197,10 @@ func (s *State) stageAuthorityKey(name string, key crypto.Signer, pass Passphras
 	return staged, nil
 }
 
+// encryptKey is a variable for tests alone, most of which are not about how
+// long a key takes to open.
+var encryptKey = pki.EncodeEncryptedKeyPEM
+
 func protectKey(subject string, key crypto.Signer, pass Passphrase) ([]byte, error) {
 	if pass == nil {
 		return pki.EncodePrivateKeyPEM(key, pki.MLDSABoth)
@@ -209,7 +213,7 @@ func protectKey(subject string, key crypto.Signer, pass Passphrase) ([]byte, err
 	if len(password) == 0 {
 		return nil, kindPassphrase.Found(subject, "an empty passphrase").Usage()
 	}
-	return pki.EncodeEncryptedKeyPEM(key, password)
+	return encryptKey(key, password)
 }
 
 func (s *State) keyPlacement(name string, staged *atomicfile.Staged, content []byte, path string) *register.Placement {

@@ -73,6 +73,19 @@ func stateDir(t testing.TB) string { return filepath.Join(t.TempDir(), "pki") }
 func secret() ([]byte, error) { return []byte("open sesame"), nil }
 func wrong() ([]byte, error)  { return []byte("open barley"), nil }
 
+// encryptQuickly is [pki.EncodeEncryptedKeyPEM] with few iterations: its own
+// take seconds with the race detector. TestPassphrase has them.
+func encryptQuickly(key pki.PrivateKey, password []byte) ([]byte, error) {
+	der, err := pki.MarshalPKCS8(key, pki.MLDSABoth)
+	if err != nil {
+		return nil, err
+	}
+	if der, err = pki.EncryptPKCS8(der, password, pki.AES256, 1000); err != nil {
+		return nil, err
+	}
+	return pki.EncodePEM(pki.PEMEncryptedKey, der), nil
+}
+
 func cn(name string) dn.Name {
 	return dn.New(dn.Attr(dn.OrganizationOID, "Example"), dn.Attr(dn.CommonNameOID, name))
 }

@@ -61,59 +61,59 @@ func TestLostUnused(t *testing.T) {
 }
 
 func TestRenewAuthority(t *testing.T) {
+	now := &clock{time.Now().AddDate(0, 0, -3600)}
+	s, a := newCA(t, stateDir(t), Options{Now: now.now}, AuthoritySpec{Passphrase: secret, PathLen: -1})
+	old := a.Certificate
+	leaf := func(name string) string {
+		o := order(t, name)
+		o.Days = 4000
+		return write(t, t.TempDir(), "leaf.pem", issueOne(t, a, o).PEM())
+	}
+	before := leaf("before.example.com")
+	now.Time = time.Now()
+	a, err := s.RenewAuthority(t.Context(), "ca", 0, secret)
+	must(t, err)
+	after := leaf("after.example.com")
+	c := a.Certificate
+	check(t, "life", c.NotAfter.Sub(c.NotBefore), old.NotAfter.Sub(old.NotBefore))
+	check(t, "subject", c.Subject.String(), old.Subject.String())
+	check(t, "key", c.PublicKey.ID256(), old.PublicKey.ID256())
+	check(t, "same serial number", c.Serial.Cmp(old.Serial) == 0, false)
+	check(t, "extensions", len(c.Extensions), len(old.Extensions))
+	for _, e := range c.Extensions {
+		check(t, e.OID.String(), *old.Extensions.Find(e.OID), e)
+	}
+	oldFile := write(t, t.TempDir(), "old.pem", old.PEM())
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
-		now := &clock{time.Now().AddDate(0, 0, -3600)}
-		s, a := newCA(t, stateDir(t), Options{Now: now.now}, AuthoritySpec{Passphrase: secret, PathLen: -1})
-		old := a.Certificate
-		leaf := func(name string) string {
-			o := order(t, name)
-			o.Days = 4000
-			return write(t, t.TempDir(), "leaf.pem", issueOne(t, a, o).PEM())
-		}
-		before := leaf("before.example.com")
-		now.Time = time.Now()
-		a, err := s.RenewAuthority(t.Context(), "ca", 0, secret)
-		must(t, err)
-		after := leaf("after.example.com")
-		c := a.Certificate
-		check(t, "life", c.NotAfter.Sub(c.NotBefore), old.NotAfter.Sub(old.NotBefore))
-		check(t, "subject", c.Subject.String(), old.Subject.String())
-		check(t, "key", c.PublicKey.ID256(), old.PublicKey.ID256())
-		check(t, "same serial number", c.Serial.Cmp(old.Serial) == 0, false)
-		check(t, "extensions", len(c.Extensions), len(old.Extensions))
-		for _, e := range c.Extensions {
-			check(t, e.OID.String(), *old.Extensions.Find(e.OID), e)
-		}
-		oldFile := write(t, t.TempDir(), "old.pem", old.PEM())
 		for _, trust := range []string{oldFile, a.CertificatePath()} {
 			for _, file := range []string{before, after} {
 				run(t, g, "certtool", "--verify", "--load-ca-certificate", trust, "--infile", file)
 				run(t, g, "openssl", "verify", "-CAfile", trust, file)
 			}
 		}
-		rows := 0
-		for _, err := range s.Register().Authorities(t.Context()) {
-			must(t, err)
-			rows++
-		}
-		check(t, "certificates of the authority in the register", rows, 2)
-		a, err = s.RenewAuthority(t.Context(), "ca", 10, secret)
-		must(t, err)
-		check(t, "end", a.End().Format(time.DateOnly), now.AddDate(0, 0, 10).UTC().Format(time.DateOnly))
-		_, err = s.RenewAuthority(t.Context(), "ca", 0, wrong)
-		checkFailure(t, err, kindPassphrase, finding.ExitUnable)
-		_, err = s.RenewAuthority(t.Context(), "ca", -1, secret)
-		checkFailure(t, err, kindOrder, finding.ExitUsage)
-		// One that has ended can be renewed still, and only then issues again.
-		now.Time = now.AddDate(0, 0, 60)
-		_, err = a.Issue(t.Context(), []Order{order(t, "late.example.com")})
-		checkFailure(t, err, kindExpired, finding.ExitWrong)
-		_, err = s.InstallAuthority(t.Context(), "ca", []*pki.Certificate{old}, secret)
-		checkFailure(t, err, kindExpired, finding.ExitWrong)
-		a, err = s.RenewAuthority(t.Context(), "ca", 3650, secret)
-		must(t, err)
-		issueOne(t, a, order(t, "late.example.com"))
 	})
+	rows := 0
+	for _, err := range s.Register().Authorities(t.Context()) {
+		must(t, err)
+		rows++
+	}
+	check(t, "certificates of the authority in the register", rows, 2)
+	a, err = s.RenewAuthority(t.Context(), "ca", 10, secret)
+	must(t, err)
+	check(t, "end", a.End().Format(time.DateOnly), now.AddDate(0, 0, 10).UTC().Format(time.DateOnly))
+	_, err = s.RenewAuthority(t.Context(), "ca", 0, wrong)
+	checkFailure(t, err, kindPassphrase, finding.ExitUnable)
+	_, err = s.RenewAuthority(t.Context(), "ca", -1, secret)
+	checkFailure(t, err, kindOrder, finding.ExitUsage)
+	// One that has ended can be renewed still, and only then issues again.
+	now.Time = now.AddDate(0, 0, 60)
+	_, err = a.Issue(t.Context(), []Order{order(t, "late.example.com")})
+	checkFailure(t, err, kindExpired, finding.ExitWrong)
+	_, err = s.InstallAuthority(t.Context(), "ca", []*pki.Certificate{old}, secret)
+	checkFailure(t, err, kindExpired, finding.ExitWrong)
+	a, err = s.RenewAuthority(t.Context(), "ca", 3650, secret)
+	must(t, err)
+	issueOne(t, a, order(t, "late.example.com"))
 }
 
 // An intermediate's certificate is its parent's to renew.

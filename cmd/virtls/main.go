@@ -163,8 +163,33 @@ func usageError(err error) error {
 	name := "virtls"
 	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil {
 		name = commandName(parse.Context)
+		if f, ok := misspelt(parse); ok {
+			return f.Usage()
+		}
 	}
 	return kindUsage.Found(name, "").WithText("%v", err).WithFix("%s --help shows how", name).Usage()
+}
+
+// misspelt tells of a word that is taken for an argument of a command which may be
+// left out, as "run" of "virtls gateway vcn".
+func misspelt(e *kong.ParseError) (f finding.Finding, ok bool) {
+	word, ok := strings.CutPrefix(e.Error(), "unexpected argument ")
+	node := e.Context.Selected()
+	if !ok || node == nil || node.Parent == nil || node.Parent.DefaultCmd != node || slices.Contains(e.Context.Args, node.Name) {
+		return f, false
+	}
+	var names []string
+	for _, c := range node.Parent.Children {
+		if !c.Hidden {
+			names = append(names, c.Name)
+		}
+	}
+	name := strings.TrimSuffix(commandName(e.Context), " "+node.Name)
+	f = kindUsage.Found(name, "").WithText("there is no command %s", word).WithFix("%s --help shows how", name)
+	if near := finding.Nearest(word, names); near != "" {
+		f = f.WithFix("did you mean %s %s?", name, near)
+	}
+	return f, true
 }
 
 // guards are flags without which more people come in, by the ends of their names.

@@ -35,22 +35,11 @@ func shellBlocks(t *testing.T, page string) []string {
 	return blocks
 }
 
-// buildVirtls builds the program as its users do, once, and returns its directory.
-func buildVirtls(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "virtls"), "./cmd/virtls")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return dir
-}
-
 // TestDocumentedCommands runs every command of the README and the guide, page
-// by page, in a fresh directory of a machine with nothing in /etc/pki.
+// by page, in a fresh directory of a machine with nothing in /etc/pki, with the
+// program that the README's first commands have built.
 func TestDocumentedCommands(t *testing.T) {
-	bin := buildVirtls(t)
+	bin := readmeFirstCommands(t)
 	pages, err := filepath.Glob("docs/guide/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -58,8 +47,7 @@ func TestDocumentedCommands(t *testing.T) {
 	for _, page := range append([]string{"README.md"}, pages...) {
 		blocks := shellBlocks(t, page)
 		if page == "README.md" {
-			// The repository's own commands have a test of their own.
-			blocks = blocks[2:]
+			blocks = blocks[2:] // without the first commands
 		}
 		if len(blocks) == 0 {
 			continue
@@ -77,9 +65,10 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 }
 
-// TestReadmeFirstCommands runs what the README begins with, in a copy of the
-// tree as a clean checkout has it.
-func TestReadmeFirstCommands(t *testing.T) {
+// readmeFirstCommands runs what the README begins with, in a copy of the tree
+// as a clean checkout has it, and returns the directory where virtls then is.
+func readmeFirstCommands(t *testing.T) (bin string) {
+	t.Helper()
 	blocks := shellBlocks(t, "README.md")
 	first := "go run ./cmd/virtls apply --no-passphrase examples/fleet.yaml"
 	if want := first + "\nmake test\n"; blocks[0] != want {
@@ -111,6 +100,7 @@ func TestReadmeFirstCommands(t *testing.T) {
 		t.Errorf("the second run changes something:\n%s", out)
 	}
 	run(blocks[1])
+	return copyDir
 }
 
 // TestTreeHasNothingBuilt: a program that was added by mistake stays in the

@@ -11,8 +11,10 @@ import (
 	"virtls/internal/peertest"
 )
 
-// TestConsumers has the real programs load every set-up, and compares what they
-// say with what is predicted for their build.
+// TestConsumers has the real programs load the set-ups, and compares what they
+// say with what is predicted for their build. The oldest generation loads all
+// of them; the others those for which anything else is predicted than for the
+// oldest, and every fourth of the rest, which the full run completes.
 func TestConsumers(t *testing.T) {
 	base := writeSetups(t)
 	// What nobody can disagree about: it shows that the programs are asked.
@@ -28,17 +30,34 @@ func TestConsumers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			oldest, err := creds.ConsumerFor(c.name, peertest.Host.Version(t, c.program).Package)
+			if err != nil {
+				t.Fatal(err)
+			}
 			list := setups(t, c.role)
 			if len(list) < 60 {
 				t.Fatalf("%d set-ups, want 60 at least", len(list))
 			}
-			for i, v := range c.verdicts(t, g, base) {
-				s := list[i]
+			predicted := func(row creds.Consumer, i int) creds.Judgement {
+				root, l := c.place(i)
+				return row.Judge(l.Files(c.role), creds.JudgeOptions{Root: filepath.Join(base, root), Password: []byte(list[i].password)})
+			}
+			predictions := map[int]creds.Judgement{}
+			var numbers []int
+			for i, s := range list {
+				j := predicted(row, i)
+				_, sure := known[s.name]
+				if g == peertest.Host || full() || sure || i%4 == 0 || differ(j, predicted(oldest, i)) {
+					predictions[i], numbers = j, append(numbers, i)
+				}
+			}
+			t.Logf("%s: %d of %d set-ups", c.name, len(numbers), len(list))
+			for i, v := range c.verdicts(t, g, base, numbers) {
+				s, j := list[i], predictions[i]
 				if want, sure := known[s.name]; sure && v.accepted != want {
 					t.Errorf("%s: %s: accepted %t: %s", c.name, s.name, v.accepted, v.text)
 				}
 				root, l := c.place(i)
-				j := row.Judge(l.Files(c.role), creds.JudgeOptions{Root: filepath.Join(base, root), Password: []byte(s.password)})
 				if text := refusal(j); j.Accepted != v.accepted || !strings.Contains(v.text, text) || !v.accepted && text == "" && !strings.HasPrefix(v.text, "Error reading file") {
 					t.Errorf("%s %s: %s:\n  the program: %t %s\n  prediction:  %t %s", c.name, row.Version, s.name, v.accepted, v.text, j.Accepted, text)
 				}
@@ -46,6 +65,11 @@ func TestConsumers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// differ tells whether two builds are to say different things.
+func differ(a, b creds.Judgement) bool {
+	return a.Accepted != b.Accepted || refusal(a) != refusal(b)
 }
 
 // refusal returns what a consumer says when it refuses files.

@@ -145,19 +145,19 @@ func writeSetups(t *testing.T) (base string) {
 	return base
 }
 
-// verdicts has a generation's program load all set-ups below base.
-func (c consumer) verdicts(t *testing.T, g peertest.Generation, base string) []verdict {
+// verdicts has a generation's program load the set-ups with those numbers below base.
+func (c consumer) verdicts(t *testing.T, g peertest.Generation, base string, numbers []int) map[int]verdict {
 	t.Helper()
 	list := setups(t, c.role)
 	var script strings.Builder
 	fmt.Fprintf(&script, "port=%d\n%s", peertest.FreePort(t), c.ask)
-	for i, s := range list {
+	for _, i := range numbers {
 		root, l := c.place(i)
 		where := root
 		if c.service == layout.QEMU {
 			where = l.Dir
 		}
-		fmt.Fprintf(&script, "echo '@@@'; ask %s %s\n", where, s.password)
+		fmt.Fprintf(&script, "echo '@@@'; ask %s %s\n", where, list[i].password)
 	}
 	cmd := g.Command(t, peertest.Options{Mounts: map[string]string{"/srv": filepath.Join(base, "srv")}}, "sh", "-c", script.String())
 	var stderr strings.Builder
@@ -167,13 +167,13 @@ func (c consumer) verdicts(t *testing.T, g peertest.Generation, base string) []v
 		t.Fatalf("%v: %s", err, stderr.String())
 	}
 	answers := strings.Split(string(out), "@@@\n")[1:]
-	if len(answers) != len(list) {
-		t.Fatalf("%d answers to %d questions: %s", len(answers), len(list), stderr.String())
+	if len(answers) != len(numbers) {
+		t.Fatalf("%d answers to %d questions: %s", len(answers), len(numbers), stderr.String())
 	}
-	verdicts := make([]verdict, len(list))
-	for i, answer := range answers {
+	verdicts := map[int]verdict{}
+	for n, answer := range answers {
 		text, accepted := c.judge(answer)
-		verdicts[i] = verdict{accepted, text}
+		verdicts[numbers[n]] = verdict{accepted, text}
 	}
 	return verdicts
 }

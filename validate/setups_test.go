@@ -81,11 +81,14 @@ func makeSetups(t testing.TB, r layout.Role) []setup {
 		}
 		seen[s.name] = true
 	}
-	if os.Getenv("VIRTLS_INTEROP") == "full" {
+	if full() {
 		return m.list
 	}
 	return slices.DeleteFunc(m.list, func(s setup) bool { return s.rare })
 }
+
+// full tells whether every combination is to be tested.
+func full() bool { return os.Getenv("VIRTLS_INTEROP") == "full" }
 
 // rarely marks what was added since there were n set-ups as rare.
 func (m *maker) rarely(n int) {

@@ -72,6 +72,7 @@ func (p *Proc) hasSocket(table string, match func(fields []string) bool) bool {
 func (p *Proc) await(c Condition) bool {
 	p.t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		began := time.Now()
 		if c.holds(p) {
 			return true
 		}
@@ -79,7 +80,8 @@ func (p *Proc) await(c Condition) bool {
 		case <-p.done:
 			p.Wait()
 			return c.holds(p)
-		case <-time.After(pollInterval):
+		// The kernel takes milliseconds for its tables, which the programs need to begin.
+		case <-time.After(max(pollInterval, 8*time.Since(began))):
 		}
 	}
 	p.fatal(fmt.Sprintf("it has neither ended nor %s after %v", c.what, patience))

@@ -353,6 +353,7 @@ func anonymous(t testing.TB, o *Options) { o.Credentials = anonClient(t) }
 // TestSetups probes every set-up. What it says is in golden files.
 func TestSetups(t *testing.T) {
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
+		t.Parallel() // most of the time is spent on waiting for silent servers
 		l := &lab{t: t, g: g, ports: map[string]int{}, procs: map[string]*peertest.Proc{}}
 		for _, s := range slices.Concat(setups, vncSetups) {
 			if g != peertest.Host && (s.host || !s.each && !full()) {

@@ -82,7 +82,9 @@ var childBinary = sync.OnceValue(func() string {
 		return os.Args[0]
 	}
 	path := filepath.Join(os.TempDir(), fmt.Sprintf("virtls-ca-%d.test", os.Getpid()))
-	if out, err := exec.Command("go", "test", "-c", "-race=false", "-o", path, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "test", "-c", "-race=false", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as virtls is built, so that little is compiled twice
+	if out, err := build.CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("building the test without the race detector: %v\n%s", err, out))
 	}
 	return path

@@ -32,10 +32,13 @@ func full() bool { return os.Getenv("VIRTLS_INTEROP") == "full" }
 // on returns how a program runs on a host, or for a client with a system tree:
 // with that tree's etc/pki, and knowing the hosts of the fleet by name.
 func (s *site) on(dir string) peertest.Options {
-	return peertest.Options{
-		Mounts: map[string]string{"/etc/pki": filepath.Join(dir, "etc/pki")},
-		Hosts:  s.names(),
+	mounts := map[string]string{}
+	for _, tree := range []string{"etc/pki", "srv/tls"} { // where the files of testdata say
+		if _, err := os.Stat(filepath.Join(dir, tree)); err == nil {
+			mounts["/"+tree] = filepath.Join(dir, tree)
+		}
 	}
+	return peertest.Options{Mounts: mounts, Hosts: s.names()}
 }
 
 // as returns how a program runs for a person: unprivileged, with the person's

@@ -159,7 +159,7 @@ func (o *Options) checkSecurity() error {
 		}
 		if !so.Can(s) {
 			return kindOptions.Found("gateway "+o.Name, s.String()).
-				WithText("what the security type %v needs is not there: credentials for TLS and X509, --password-file for Vnc, --accounts for Plain and SASL", s).Usage()
+				WithText("what the security type %v needs is not there: credentials for TLS and X509, --password-file for Vnc, --accounts for Plain and SASL, --keytab for SASL", s).Usage()
 		}
 	}
 	return nil

@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"golang.org/x/term"
 
@@ -66,23 +63,23 @@ func (a *app) passphrase(f PassphraseFlags, confirm bool) ca.Passphrase {
 func (a *app) readPassphrase(f PassphraseFlags, confirm bool) ([]byte, error) {
 	switch {
 	case f.PassphraseFile != "":
-		return wait.For(a.ctx, func() ([]byte, error) { return readPassphraseFile(f.PassphraseFile) })
+		return wait.For(a.ctx, func() ([]byte, error) { return aPassphrase.readFile(f.PassphraseFile) })
 	case f.PassphraseFD != nil:
 		name := fmt.Sprintf("file descriptor %d", *f.PassphraseFD)
 		file := os.NewFile(uintptr(*f.PassphraseFD), name)
 		if file == nil {
 			return nil, kindPassphraseSource.Found(name, "").Unable(nil)
 		}
-		return wait.For(a.ctx, func() ([]byte, error) { return firstLine(name, file) })
+		return wait.For(a.ctx, func() ([]byte, error) { return aPassphrase.firstLine(name, file) })
 	}
 	if pass := os.Getenv(passphraseEnv); pass != "" {
 		os.Unsetenv(passphraseEnv)
-		return firstLine(passphraseEnv, bytes.NewReader([]byte(pass)))
+		return aPassphrase.firstLine(passphraseEnv, bytes.NewReader([]byte(pass)))
 	}
 	if !a.canAsk() {
 		return nil, kindNoPassphrase.Found("", "").Unable(nil)
 	}
-	return a.askPassphrase("Passphrase of the authority's key: ", confirm)
+	return a.askSecret(aPassphrase, "Passphrase of the authority's key: ", confirm)
 }
 
 // keyPassphrase returns the passphrase of a private key that a user brings
@@ -91,55 +88,54 @@ func (a *app) keyPassphrase(key, file string) pki.PasswordFunc {
 	return func() ([]byte, error) {
 		switch {
 		case file != "":
-			return wait.For(a.ctx, func() ([]byte, error) { return readPassphraseFile(file) })
+			return wait.For(a.ctx, func() ([]byte, error) { return aPassphrase.readFile(file) })
 		case !a.canAsk():
 			return nil, kindKeyEncrypted.Found(key, "").Unable(nil)
 		}
-		return a.askPassphrase("Passphrase of "+key+": ", false)
+		return a.askSecret(aPassphrase, "Passphrase of "+key+": ", false)
 	}
 }
 
-func readPassphraseFile(name string) ([]byte, error) {
+// A secret is one that is read from a file or a terminal, by its name for people.
+type secret string
+
+const (
+	aPassphrase secret = "passphrase" // of a private key
+	aPassword   secret = "password"
+	aToken      secret = "token"
+)
+
+// unreadable says that the secret cannot be had from a source.
+func (s secret) unreadable(source, got string) finding.Finding {
+	f := kindPassphraseSource.Found(source, got)
+	if s != aPassphrase {
+		f = f.WithText("the %s cannot be read", s).WithFix("name a readable file that has the %s in its first line", s)
+	}
+	return f
+}
+
+// readFile reads the secret from the first line of a file.
+func (s secret) readFile(name string) ([]byte, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return nil, kindPassphraseSource.Found(name, "").Unable(err)
+		return nil, s.unreadable(name, "").Unable(err)
 	}
 	defer file.Close()
-	return firstLine(name, file)
+	return s.firstLine(name, file)
 }
 
-// notPassphrase has an error say which secret could not be read: one that is no
-// passphrase of a key's.
-func notPassphrase(what string, err error) error {
-	f, ok := errors.AsType[*finding.Failure](err)
-	if !ok || f.Code != kindPassphraseSource.Code {
-		return err
-	}
-	better := *f
-	text := strings.ReplaceAll(cmp.Or(f.Text, kindPassphraseSource.Cause), "passphrase", what)
-	better.Finding = f.WithText("%s", text)
-	better.Got = strings.ReplaceAll(f.Got, "passphrase", what)
-	switch {
-	case f.Fix == kindPassphraseSource.Cure:
-		better.Fix = "name a readable file that has the " + what + " in its first line"
-	case strings.Contains(f.Fix, "--no-passphrase"):
-		better.Fix = "type a " + what
-	}
-	return &better
-}
-
-func firstLine(name string, r io.Reader) ([]byte, error) {
+func (s secret) firstLine(name string, r io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxPassphrase+1))
 	if err != nil {
-		return nil, kindPassphraseSource.Found(name, "").Unable(err)
+		return nil, s.unreadable(name, "").Unable(err)
 	}
 	line, _, _ := bytes.Cut(data, []byte("\n"))
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	switch {
 	case len(line) == 0:
-		return nil, kindPassphraseSource.Found(name, "an empty first line").Unable(nil)
+		return nil, s.unreadable(name, "an empty first line").Unable(nil)
 	case len(data) > maxPassphrase:
-		return nil, kindPassphraseSource.Found(name, fmt.Sprintf("more than %d octets", maxPassphrase)).Unable(nil)
+		return nil, s.unreadable(name, fmt.Sprintf("more than %d octets", maxPassphrase)).Unable(nil)
 	}
 	return line, nil
 }
@@ -147,31 +143,36 @@ func firstLine(name string, r io.Reader) ([]byte, error) {
 // canAsk tells whether there is somebody to ask.
 func (a *app) canAsk() bool { return term.IsTerminal(int(a.stdin.Fd())) }
 
-func (a *app) askPassphrase(prompt string, confirm bool) ([]byte, error) {
-	pass, err := a.ask(prompt)
+// askSecret asks for a secret, with confirm twice.
+func (a *app) askSecret(s secret, prompt string, confirm bool) ([]byte, error) {
+	typed, err := a.ask(s, prompt)
 	if err != nil || !confirm {
-		return pass, err
+		return typed, err
 	}
-	if len(pass) == 0 {
-		return nil, kindPassphraseSource.Found("terminal", "an empty passphrase").WithFix("type a passphrase, or use --no-passphrase for a key that is not encrypted").Unable(nil)
+	if len(typed) == 0 {
+		f := s.unreadable("terminal", "an empty "+string(s)).WithFix("type a %s", s)
+		if s == aPassphrase {
+			f = f.WithFix("type a passphrase, or use --no-passphrase for a key that is not encrypted")
+		}
+		return nil, f.Unable(nil)
 	}
-	again, err := a.ask("The same again: ")
+	again, err := a.ask(s, "The same again: ")
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(pass, again) {
-		return nil, kindPassphraseSource.Found("terminal", "two different passphrases").WithFix("run the command again and type the same twice").Unable(nil)
+	if !bytes.Equal(typed, again) {
+		return nil, s.unreadable("terminal", "two different "+string(s)+"s").WithFix("run the command again and type the same twice").Unable(nil)
 	}
-	return pass, nil
+	return typed, nil
 }
 
 // ask reads a line without showing it. An interrupt ends the question and
 // leaves the terminal as it was, showing what is typed.
-func (a *app) ask(prompt string) ([]byte, error) {
+func (a *app) ask(s secret, prompt string) ([]byte, error) {
 	fd := int(a.stdin.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
-		return nil, kindPassphraseSource.Found("terminal", "").Unable(err)
+		return nil, s.unreadable("terminal", "").Unable(err)
 	}
 	type answer struct {
 		pass []byte
@@ -187,7 +188,7 @@ func (a *app) ask(prompt string) ([]byte, error) {
 	select {
 	case got := <-answered:
 		if got.err != nil {
-			return nil, kindPassphraseSource.Found("terminal", "").Unable(got.err)
+			return nil, s.unreadable("terminal", "").Unable(got.err)
 		}
 		return got.pass, nil
 	case <-a.ctx.Done():

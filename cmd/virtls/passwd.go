@@ -32,7 +32,7 @@ Examples:
 func (c *passwdAddCmd) Run(a *app) error {
 	password, err := a.password(c)
 	if err != nil {
-		return notPassphrase("password", err)
+		return err
 	}
 	err = sasl.EditAccounts(a.ctx, c.File, true, func(accounts *sasl.Accounts) error {
 		if err := accounts.Set(c.User, password); err != nil {
@@ -50,14 +50,14 @@ func (c *passwdAddCmd) Run(a *app) error {
 func (a *app) password(c *passwdAddCmd) ([]byte, error) {
 	switch {
 	case c.PasswordFile == "-":
-		return wait.For(a.ctx, func() ([]byte, error) { return firstLine("standard input", a.stdin) })
+		return wait.For(a.ctx, func() ([]byte, error) { return aPassword.firstLine("standard input", a.stdin) })
 	case c.PasswordFile != "":
-		return wait.For(a.ctx, func() ([]byte, error) { return readPassphraseFile(c.PasswordFile) })
+		return wait.For(a.ctx, func() ([]byte, error) { return aPassword.readFile(c.PasswordFile) })
 	case !a.canAsk():
 		return nil, kindPassphraseSource.Found("terminal", "none").WithText("there is no terminal to ask for a password on").
 			WithFix("virtls passwd add %s %s --password-file FILE", c.File, c.User).Unable(nil)
 	}
-	return a.askPassphrase(fmt.Sprintf("Password of %s: ", c.User), true)
+	return a.askSecret(aPassword, fmt.Sprintf("Password of %s: ", c.User), true)
 }
 
 type passwdRemoveCmd struct {

@@ -157,12 +157,12 @@ func (c *probeCmd) login(a *app) (*sasl.Login, error) {
 	}
 	password, err := wait.For(a.ctx, func() ([]byte, error) {
 		if c.PasswordFile == "-" {
-			return firstLine("standard input", a.stdin)
+			return aPassword.firstLine("standard input", a.stdin)
 		}
-		return readPassphraseFile(c.PasswordFile)
+		return aPassword.readFile(c.PasswordFile)
 	})
 	if err != nil {
-		return nil, notPassphrase("password", err)
+		return nil, err
 	}
 	return &sasl.Login{User: c.Username, Password: password}, nil
 }
@@ -174,8 +174,8 @@ func (c *probeCmd) options(a *app, r *object.Registry) (probe.Options, error) {
 		return o, err
 	}
 	if c.TokenFile != "" {
-		if o.Token, err = readPassphraseFile(c.TokenFile); err != nil {
-			return o, notPassphrase("token", err)
+		if o.Token, err = aToken.readFile(c.TokenFile); err != nil {
+			return o, err
 		}
 	}
 	if c.Kerberos {

@@ -160,7 +160,7 @@ func (c *validateCmd) options() (validate.Options, error) {
 		return o, kindUsage.Found("--soon", "").WithText("%v", err).Usage()
 	}
 	if c.KeyPass != "" {
-		if o.Password, err = readPassphraseFile(c.KeyPass); err != nil {
+		if o.Password, err = aPassphrase.readFile(c.KeyPass); err != nil {
 			return o, err
 		}
 	}

@@ -68,7 +68,7 @@ func TestVNCKerberosFrontPeer(t *testing.T) {
 			r := runVNC(t, o)
 			out := filepath.Join(t.TempDir(), "screen.png")
 			seen := peertest.Host.Run(t, peertest.Options{Env: k.Env(tt.cache), Mounts: map[string]string{"/etc/pki": gtkPKI(t, ca.dir(t, "localhost", "ec"), true)}},
-				"script", "-qec", fmt.Sprintf("gvnccapture localhost:%d %s", mustPort(r)-5900, out), "/dev/null")
+				"gvnccapture", fmt.Sprintf("localhost:%d", mustPort(r)-5900), out)
 			f, err := os.Open(out)
 			if tt.refused != "" {
 				if err == nil {

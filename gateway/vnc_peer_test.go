@@ -5,7 +5,6 @@ import (
 	"fmt"
 	stdimage "image"
 	_ "image/png" // what gvnccapture writes
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,41 +149,31 @@ func TestVNCGtkPeer(t *testing.T) {
 	x509, anon := holder(t, ca.dir(t, "localhost", "ec"), creds.Server), anonHolder(t, creds.Server)
 	accounts := accountsOf(t, map[string]string{"alice": passwordOfAlice})
 	listed := authz.DNList{"O=Example,CN=client1"}
-	right := []string{"Username: ", "alice", "Password: ", passwordOfAlice}
+	asks := func(password string) peertest.Prompt {
+		return peertest.Prompt{Asks: "Password: ", Type: password, Hidden: true}
+	}
+	login := func(password string) []peertest.Prompt {
+		return []peertest.Prompt{{Asks: "Username: ", Type: "alice"}, asks(password)}
+	}
 	for _, tt := range []struct {
 		viewerTest
 		certificate bool
-		types       []string // prompts and answers
+		prompts     []peertest.Prompt
 	}{
 		{viewerTest{"anonymous", anon, Screens{}, nil, ""}, false, nil},
-		{viewerTest{"anonymous and Plain", anon, Screens{Accounts: accounts, Security: []vnc.Security{vnc.TLSPlain}}, nil, ""}, false, right},
+		{viewerTest{"anonymous and Plain", anon, Screens{Accounts: accounts, Security: []vnc.Security{vnc.TLSPlain}}, nil, ""}, false, login(passwordOfAlice)},
 		{viewerTest{"x509 mutual", x509, Screens{}, listed, ""}, true, nil},
 		{viewerTest{"x509 mutual of another name", x509, Screens{}, authz.DNList{"*,CN=client2"}, "peer-denied"}, true, nil},
 		{viewerTest{"x509 without certificate", x509, Screens{}, listed, "peer-no-certificate"}, false, nil},
-		{viewerTest{"x509 and password", x509, Screens{PasswordFile: secretFile(t, passwordOfView)}, nil, ""}, true, []string{"Password: ", passwordOfView}},
-		{viewerTest{"x509 and SASL", x509, Screens{Accounts: accounts}, nil, ""}, true, right},
-		{viewerTest{"x509 and wrong SASL password", x509, Screens{Accounts: accounts}, nil, "vnc-denied"}, true, []string{"Username: ", "alice", "Password: ", passwordWrong}},
+		{viewerTest{"x509 and password", x509, Screens{PasswordFile: secretFile(t, passwordOfView)}, nil, ""}, true, []peertest.Prompt{asks(passwordOfView)}},
+		{viewerTest{"x509 and SASL", x509, Screens{Accounts: accounts}, nil, ""}, true, login(passwordOfAlice)},
+		{viewerTest{"x509 and wrong SASL password", x509, Screens{Accounts: accounts}, nil, "vnc-denied"}, true, login(passwordWrong)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := runVNC(t, Options{Listen: Side{address(t, "tcp://127.0.0.1:0"), tt.creds}, Connect: Side{Address: back}, VNC: tt.s, Authz: tt.authz})
 			out := filepath.Join(t.TempDir(), "screen.png")
-			keys, terminal, err := os.Pipe()
-			must(t, err)
-			defer keys.Close()
-			defer terminal.Close()
-			// It asks for passwords on a terminal.
-			p := peertest.Host.Start(t, peertest.Options{Mounts: map[string]string{"/etc/pki": gtkPKI(t, dir, tt.certificate)}, Stdin: keys}, peertest.Logged(": "),
-				"script", "-qec", fmt.Sprintf("gvnccapture localhost:%d %s", mustPort(r)-5900, out), "/dev/null")
-			for i := 0; i < len(tt.types); i += 2 {
-				p.Until(peertest.Logged(tt.types[i]))
-				if i+2 < len(tt.types) {
-					_, err := io.WriteString(terminal, tt.types[i+1]+"\n")
-					must(t, err)
-				} else {
-					go typeAgain(terminal, tt.types[i+1])
-				}
-			}
-			said := p.Wait()
+			said := peertest.Host.RunOnTerminal(t, peertest.Options{Mounts: map[string]string{"/etc/pki": gtkPKI(t, dir, tt.certificate)}}, tt.prompts,
+				"gvnccapture", fmt.Sprintf("localhost:%d", mustPort(r)-5900), out)
 			if tt.refused != "" {
 				r.log.await(t, "refused", "code="+tt.refused)
 				if _, err := os.Stat(out); err == nil {
@@ -202,18 +191,6 @@ func TestVNCGtkPeer(t *testing.T) {
 				t.Errorf("a picture %+v, %v", config, err)
 			}
 		})
-	}
-}
-
-// typeAgain types a password, and again while somebody has the terminal: what is
-// typed before a program has turned off the echo is thrown away then.
-func typeAgain(terminal io.Writer, line string) {
-	for range 5 {
-		time.Sleep(300 * time.Millisecond)
-		if _, err := io.WriteString(terminal, line+"\n"); err != nil {
-			return
-		}
-		time.Sleep(3 * time.Second)
 	}
 }
 

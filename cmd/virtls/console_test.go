@@ -71,24 +71,24 @@ func TestConsole(t *testing.T) {
 			end   func(*terminal)
 			code  int
 		}{
-			{"the escape key", nil, func(tm *terminal) { tm.types("\x1d") }, finding.ExitOK},
-			{"another escape key", []string{"--escape", "^a"}, func(tm *terminal) { tm.types("\x1d\x01") }, finding.ExitOK},
+			{"the escape key", nil, func(tm *terminal) { tm.Type("\x1d") }, finding.ExitOK},
+			{"another escape key", []string{"--escape", "^a"}, func(tm *terminal) { tm.Type("\x1d\x01") }, finding.ExitOK},
 			{"a signal", nil, func(tm *terminal) { tm.cmd.Process.Signal(syscall.SIGTERM) }, finding.ExitUnable},
 			{"a hangup", nil, func(tm *terminal) { tm.cmd.Process.Signal(syscall.SIGHUP) }, finding.ExitUnable},
-			{"quit", nil, func(tm *terminal) { tm.types("quit\r") }, finding.ExitOK},
+			{"quit", nil, func(tm *terminal) { tm.Type("quit\r") }, finding.ExitOK},
 		} {
 			tm := onTerminal(t, t.TempDir(), nil, append(args, tt.flags...)...)
 			tm.until("the monitor's prompt", func() bool { return strings.Contains(tm.shown(), "(qemu) ") })
-			if tm.echoes() {
+			if tm.Echoes() {
 				t.Errorf("%s: the terminal echoes what is typed", tt.name)
 			}
-			tm.types("info status\r")
+			tm.Type("info status\r")
 			tm.until("an answer", func() bool { return strings.Contains(tm.shown(), "VM status") })
 			tt.end(tm)
 			if code := tm.ends(); code != tt.code {
 				t.Errorf("%s: exit code %d, want %d; %q", tt.name, code, tt.code, tm.shown())
 			}
-			if !tm.echoes() {
+			if !tm.Echoes() {
 				t.Errorf("%s: the terminal does not echo any more", tt.name)
 			}
 		}

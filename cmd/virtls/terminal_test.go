@@ -13,30 +13,27 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"virtls/finding"
 	"virtls/internal/peertest"
 )
 
 // A terminal is a pseudo-terminal with a program on it.
 type terminal struct {
-	t      *testing.T
-	master *os.File
-	cmd    *exec.Cmd
-	text   peertest.Log // all that the program wrote to it
-	done   chan struct{}
+	*peertest.Terminal
+	t    *testing.T
+	cmd  *exec.Cmd
+	text peertest.Log // all that the program wrote to it
+	done chan struct{}
 }
 
 // onTerminal starts virtls with a terminal as standard input and standard
 // error; standard output goes to stdout if there is one, else there too.
 func onTerminal(t *testing.T, dir string, stdout io.Writer, args ...string) *terminal {
 	t.Helper()
-	master, slave := openTerminal(t)
-	tm := &terminal{t: t, master: master, cmd: program(dir, "virtls", args...), done: make(chan struct{})}
-	tm.cmd.Stdin, tm.cmd.Stdout, tm.cmd.Stderr = slave, stdout, slave
+	tm := &terminal{Terminal: peertest.OpenTerminal(t), t: t, cmd: program(dir, "virtls", args...), done: make(chan struct{})}
+	tm.cmd.Stdin, tm.cmd.Stdout, tm.cmd.Stderr = tm.Slave, stdout, tm.Slave
 	if stdout == nil {
-		tm.cmd.Stdout = slave
+		tm.cmd.Stdout = tm.Slave
 	}
 	tm.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := tm.cmd.Start(); err != nil {
@@ -47,36 +44,13 @@ func onTerminal(t *testing.T, dir string, stdout io.Writer, args ...string) *ter
 	return tm
 }
 
-func openTerminal(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { master.Close() })
-	fd := int(master.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { slave.Close() })
-	return master, slave
-}
-
 // read collects what the program writes. The slave stays open, so that the
 // mode of the terminal can be looked at when the program has ended.
 func (tm *terminal) read() {
 	defer close(tm.done)
 	buf := make([]byte, 4096)
 	for {
-		n, err := tm.master.Read(buf)
+		n, err := tm.Master.Read(buf)
 		tm.text.Write(buf[:n])
 		if err != nil {
 			return
@@ -92,25 +66,10 @@ func (tm *terminal) until(what string, ok func() bool) {
 	until(tm.t, what, ok, tm.shown)
 }
 
-func (tm *terminal) echoes() bool {
-	mode, err := unix.IoctlGetTermios(int(tm.master.Fd()), unix.TCGETS)
-	if err != nil {
-		tm.t.Fatal(err)
-	}
-	return mode.Lflag&unix.ECHO != 0
-}
-
 // asks waits for the n-th question of the program, which hides the answer.
 func (tm *terminal) asks(prompt string) {
 	tm.t.Helper()
-	tm.until(prompt, func() bool { return strings.HasSuffix(tm.shown(), prompt) && !tm.echoes() })
-}
-
-func (tm *terminal) types(text string) {
-	tm.t.Helper()
-	if _, err := tm.master.WriteString(text); err != nil {
-		tm.t.Fatal(err)
-	}
+	tm.until(prompt, func() bool { return strings.HasSuffix(tm.shown(), prompt) && !tm.Echoes() })
 }
 
 // ends waits for the program to end and returns its exit code.
@@ -127,9 +86,9 @@ func (tm *terminal) ends() int {
 func TestPassphraseIsHidden(t *testing.T) {
 	tm := onTerminal(t, t.TempDir(), nil, "init", "--org", "Example Org")
 	tm.asks("Passphrase of the authority's key: ")
-	tm.types("correct-horse\n")
+	tm.Type("correct-horse\n")
 	tm.asks("The same again: ")
-	tm.types("correct-horse\n")
+	tm.Type("correct-horse\n")
 	if code := tm.ends(); code != finding.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
@@ -137,7 +96,7 @@ func TestPassphraseIsHidden(t *testing.T) {
 	if strings.Contains(tm.shown(), "correct") {
 		t.Errorf("the terminal shows the passphrase: %q", tm.shown())
 	}
-	if !tm.echoes() {
+	if !tm.Echoes() {
 		t.Error("the terminal does not show any more what is typed")
 	}
 }
@@ -147,12 +106,12 @@ func TestPassphraseInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	tm := onTerminal(t, dir, nil, "init", "--org", "Example Org")
 	tm.asks("Passphrase of the authority's key: ")
-	tm.types("\x03")
+	tm.Type("\x03")
 	if code := tm.ends(); code != finding.ExitUnable {
 		t.Errorf("exit code %d, want %d", code, finding.ExitUnable)
 	}
 	tm.until("the reason", func() bool { return strings.Contains(tm.shown(), "[interrupted]") })
-	if !tm.echoes() {
+	if !tm.Echoes() {
 		t.Error("the terminal does not show any more what is typed")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "fleet.yaml")); err == nil {

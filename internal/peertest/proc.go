@@ -37,15 +37,14 @@ func (r Result) String() string {
 }
 
 // Run runs a program of the generation to its end and returns what it said. The
-// test fails if the program does not end within half a minute.
+// test fails if the program does not end within patience.
 func (g Generation) Run(t testing.TB, o Options, name string, args ...string) Result {
 	t.Helper()
 	return g.start(t, o, name, args).Wait()
 }
 
 // A Proc is a program that a test has started. Its methods end the test when
-// what they wait for cannot happen any more or takes more than half a
-// minute, so they belong to the test's goroutine.
+// what they wait for cannot happen any more or takes more than patience, so they belong to the test's goroutine.
 type Proc struct {
 	Port int    // the port of 127.0.0.1 that a server listens on
 	Dir  string // libvirtd's directory of UNIX sockets

@@ -71,24 +71,6 @@ func relay(t testing.TB, o ServerOptions, to *qemu) (port int, result <-chan err
 	return l.Addr().(*net.TCPAddr).Port, done
 }
 
-// capture runs gvnccapture on a terminal, which it wants for passwords, and
-// answers its prompts.
-func capture(t *testing.T, pki, display, file string, types []string) peertest.Result {
-	t.Helper()
-	keys, terminal, err := os.Pipe()
-	must(t, err)
-	defer keys.Close()
-	defer terminal.Close()
-	p := peertest.Host.Start(t, peertest.Options{Mounts: map[string]string{"/etc/pki": pki}, Stdin: keys},
-		peertest.Logged(": "), "script", "-qec", "gvnccapture "+display+" "+file, "/dev/null")
-	for i := 0; i < len(types); i += 2 {
-		p.Until(peertest.Logged(types[i]))
-		_, err := io.WriteString(terminal, types[i+1]+"\n")
-		must(t, err)
-	}
-	return p.Wait()
-}
-
 // gtk-vnc sees QEMU's screen through a server of ours, by each way it knows.
 func TestPeerGtkVNC(t *testing.T) {
 	if !peertest.Host.Has("gvnccapture") {
@@ -98,31 +80,37 @@ func TestPeerGtkVNC(t *testing.T) {
 	x509, anon := x509Options(t, creds.Server, ""), anonOptions(t, creds.Server)
 	listed := with(x509, &authz.List{Rules: []authz.Rule{{Match: "O=Example,CN=client1", Policy: authz.Allow}}})
 	accounts := saslServer(t)
-	login := []string{"Username: ", user, "Password: ", password}
+	asks := func(password string) peertest.Prompt {
+		return peertest.Prompt{Asks: "Password: ", Type: password, Hidden: true}
+	}
+	login := func(password string) []peertest.Prompt {
+		return []peertest.Prompt{{Asks: "Username: ", Type: user}, asks(password)}
+	}
 	for _, tt := range []struct {
 		name        string
 		server      ServerOptions
 		certificate bool
-		types       []string // prompts and answers
-		refused     string   // by the server's error
+		prompts     []peertest.Prompt
+		refused     string // by the server's error
 	}{
 		{"nothing", ServerOptions{}, false, nil, ""},
-		{"password", ServerOptions{Password: passwordOf(password)}, false, []string{"Password: ", password}, ""},
-		{"wrong password", ServerOptions{Password: passwordOf(password)}, false, []string{"Password: ", wrongPassword}, "password is wrong"},
+		{"password", ServerOptions{Password: passwordOf(password)}, false, []peertest.Prompt{asks(password)}, ""},
+		{"wrong password", ServerOptions{Password: passwordOf(password)}, false, []peertest.Prompt{asks(wrongPassword)}, "password is wrong"},
 		{"anonymous", ServerOptions{Anon: anon}, false, nil, ""},
-		{"anonymous and password", ServerOptions{Anon: anon, Password: passwordOf(password)}, false, []string{"Password: ", password}, ""},
-		{"anonymous and Plain", ServerOptions{Anon: anon, SASL: accounts, Offer: []Security{TLSPlain}}, false, login, ""},
+		{"anonymous and password", ServerOptions{Anon: anon, Password: passwordOf(password)}, false, []peertest.Prompt{asks(password)}, ""},
+		{"anonymous and Plain", ServerOptions{Anon: anon, SASL: accounts, Offer: []Security{TLSPlain}}, false, login(password), ""},
 		{"x509 mutual", ServerOptions{X509: listed}, true, nil, ""},
 		{"x509 without certificate", ServerOptions{X509: listed}, false, nil, "No certificate was found"},
-		{"x509 and password", ServerOptions{X509: x509, Password: passwordOf(password)}, true, []string{"Password: ", password}, ""},
-		{"x509 and Plain", ServerOptions{X509: x509, SASL: accounts, Offer: []Security{X509Plain}}, true, login, ""},
-		{"x509 and SASL", ServerOptions{X509: x509, SASL: accounts}, true, login, ""},
-		{"x509 and wrong SASL password", ServerOptions{X509: x509, SASL: accounts}, true, []string{"Username: ", user, "Password: ", wrongPassword}, "password is wrong"},
+		{"x509 and password", ServerOptions{X509: x509, Password: passwordOf(password)}, true, []peertest.Prompt{asks(password)}, ""},
+		{"x509 and Plain", ServerOptions{X509: x509, SASL: accounts, Offer: []Security{X509Plain}}, true, login(password), ""},
+		{"x509 and SASL", ServerOptions{X509: x509, SASL: accounts}, true, login(password), ""},
+		{"x509 and wrong SASL password", ServerOptions{X509: x509, SASL: accounts}, true, login(wrongPassword), "password is wrong"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			port, result := relay(t, tt.server, q)
 			out := filepath.Join(t.TempDir(), "screen.png")
-			seen := capture(t, gtkVNC(t, tt.certificate), fmt.Sprintf("localhost:%d", port-5900), out, tt.types)
+			seen := peertest.Host.RunOnTerminal(t, peertest.Options{Mounts: map[string]string{"/etc/pki": gtkVNC(t, tt.certificate)}}, tt.prompts,
+				"gvnccapture", fmt.Sprintf("localhost:%d", port-5900), out)
 			err := <-result
 			secrets.Check(t, seen, err)
 			if tt.refused != "" {

@@ -3,9 +3,6 @@ package authz
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +11,7 @@ import (
 
 	"virtls/finding"
 	"virtls/internal/qjson"
+	"virtls/internal/readfile"
 	"virtls/internal/watch"
 )
 
@@ -89,23 +87,9 @@ func LoadList(path string) (*List, error) {
 
 // readFile returns the content of a regular file of at most qjson.MaxSize octets.
 func readFile(path string) ([]byte, error) {
-	// Without O_NONBLOCK, opening a FIFO would wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	switch info, err := f.Stat(); {
-	case err != nil:
-		return nil, err
-	case info.IsDir():
+	data, _, err := readfile.Regular(path, qjson.MaxSize, 0)
+	if kind, ok := errors.AsType[*readfile.KindError](err); ok && kind.Type.IsDir() {
 		return nil, syscall.EISDIR
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("not a regular file but %v", info.Mode().Type())
-	}
-	data, err := io.ReadAll(io.LimitReader(f, qjson.MaxSize+1))
-	if err == nil && len(data) > qjson.MaxSize {
-		return nil, fmt.Errorf("the file is larger than %d bytes", qjson.MaxSize)
 	}
 	return data, err
 }

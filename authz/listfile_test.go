@@ -31,8 +31,8 @@ func TestLoadList(t *testing.T) {
 	}{
 		{"missing", missing, "Unable to read '" + missing + "': No such file or directory"},
 		{"directory", dir, "Unable to read '" + dir + "': Is a directory"},
-		{"FIFO", fifo, "Unable to read '" + fifo + "': Not a regular file but p---------"},
-		{"too large", large, fmt.Sprintf("Unable to read '%s': The file is larger than %d bytes", large, qjson.MaxSize)},
+		{"FIFO", fifo, "Unable to read '" + fifo + "': Not a regular file but a FIFO"},
+		{"too large", large, fmt.Sprintf("Unable to read '%s': More than %d octets", large, qjson.MaxSize)},
 		{"malformed", malformed, malformed + ": 1:12: JSON parse error, premature end of input"},
 		{"list", array, "File '" + array + "' must contain a JSON object"},
 	}

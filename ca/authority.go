@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"regexp"
@@ -15,6 +14,7 @@ import (
 
 	"virtls/ca/register"
 	"virtls/finding"
+	"virtls/internal/readfile"
 	"virtls/pki"
 )
 
@@ -185,18 +185,7 @@ func (s *State) checkLost(ctx context.Context, name string) error {
 }
 
 // readFile reads a file of the size that keys and certificates have at most.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, pki.MaxFileSize+1))
-	if err == nil && len(data) > pki.MaxFileSize {
-		err = fmt.Errorf("%s is larger than %d octets", path, pki.MaxFileSize)
-	}
-	return data, err
-}
+func readFile(path string) ([]byte, error) { return readfile.File(path, pki.MaxFileSize) }
 
 // checkAuthority judges what stands in an authority's certificate file,
 // whatever the time: an expired authority can still be looked at.

@@ -3,12 +3,12 @@ package creds
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
 	"syscall"
 
+	"virtls/internal/readfile"
 	"virtls/layout"
 	"virtls/pki"
 )
@@ -70,19 +70,8 @@ type here struct{}
 func (here) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 
 func (here) ReadFile(name string) ([]byte, error) {
-	// Without O_NONBLOCK, opening a FIFO would wait for its writer.
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, pki.MaxFileSize+1))
-	if err == nil && len(data) > pki.MaxFileSize {
+	data, _, err := readfile.Regular(name, pki.MaxFileSize, 0)
+	if _, ok := errors.AsType[*readfile.LimitError](err); ok {
 		return nil, errTooLarge
 	}
 	return data, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"regexp"
 	"sort"
@@ -13,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"virtls/finding"
+	"virtls/internal/readfile"
 )
 
 var (
@@ -32,17 +32,12 @@ const maxFleetFile = 64 << 20
 // Load reads and checks a fleet file. Every error is a [finding.Failure] whose
 // subject is FILE:LINE.
 func Load(name string) (*File, error) {
-	f, err := os.Open(name)
+	data, err := readfile.File(name, maxFleetFile)
+	if large, ok := errors.AsType[*readfile.LimitError](err); ok {
+		return nil, kindFleetUnreadable.Found(name, large.Error()).Wrong()
+	}
 	if err != nil {
 		return nil, kindFleetUnreadable.Found(name, "").Unable(err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFleetFile+1))
-	if err != nil {
-		return nil, kindFleetUnreadable.Found(name, "").Unable(err)
-	}
-	if len(data) > maxFleetFile {
-		return nil, kindFleetUnreadable.Found(name, fmt.Sprintf("more than %d MiB", maxFleetFile>>20)).Wrong()
 	}
 	return Parse(name, data)
 }

@@ -7,15 +7,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"virtls/ca"
+	"virtls/internal/readfile"
 	"virtls/layout"
 	"virtls/pki"
 )
@@ -263,25 +262,9 @@ func readBounded(path string) ([]byte, error) {
 // readRegular is readBounded for a file that must be there. It does not wait
 // for what is no regular file.
 func readRegular(path string) ([]byte, error) {
-	unreadable := func(got string, err error) ([]byte, error) {
-		return nil, kindStagedUnreadable.Found(path, got).Unable(err)
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	data, _, err := readfile.Regular(path, pki.MaxFileSize, 0)
 	if err != nil {
-		return unreadable("", err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return unreadable("", err)
-	} else if !info.Mode().IsRegular() {
-		return unreadable("what is not a regular file", nil)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, pki.MaxFileSize+1))
-	if err != nil {
-		return unreadable("", err)
-	}
-	if len(data) > pki.MaxFileSize {
-		return unreadable(fmt.Sprintf("more than %d octets", pki.MaxFileSize), nil)
+		return nil, kindStagedUnreadable.Found(path, "").Unable(err)
 	}
 	return data, nil
 }

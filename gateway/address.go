@@ -128,8 +128,14 @@ func (a Address) TLS() bool { return a.tls }
 // local tells whether nobody on another machine reaches a listener, as far as the
 // address says it.
 func (a Address) local() bool {
-	ip, err := netip.ParseAddr(a.host)
-	return a.network != schemeTCP || a.host == "localhost" || err == nil && ip.IsLoopback()
+	return a.network != schemeTCP || IsLoopback(a.host)
+}
+
+// IsLoopback tells whether a host, a name or an address, is this machine and no
+// other.
+func IsLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // listen opens the listening socket.

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"virtls/finding"
+	"virtls/internal/readfile"
 	"virtls/internal/strictyaml"
 	"virtls/object"
 )
@@ -77,15 +76,10 @@ func ReadConfig(name string) (*Config, error) {
 	unreadable := func(err error) error {
 		return kindConfig.Found(name, "").WithText("the configuration cannot be read").WithFix("name a file that is there and that this user may read").Unable(err)
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, unreadable(err)
+	data, err := readfile.Guarded(name, maxConfig, 0o002)
+	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
+		return nil, kindConfig.Found(name, fmt.Sprintf("mode %04o", open.Mode)).WithText("every user of this machine may write to the configuration").WithFix("chmod o-w %s", name).Wrong()
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0 {
-		return nil, kindConfig.Found(name, fmt.Sprintf("mode %04o", info.Mode().Perm())).WithText("every user of this machine may write to the configuration").WithFix("chmod o-w %s", name).Wrong()
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
 		return nil, unreadable(err)
 	}

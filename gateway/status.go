@@ -137,9 +137,7 @@ func (r *Runner) Check() error {
 	if err != nil {
 		return kindAddress.Found(r.Process.Status, "").WithText("the status page listens at HOST:PORT").WithFix("write 127.0.0.1:PORT").Usage()
 	}
-	ip, err := netip.ParseAddr(host)
-	loopback := host == "localhost" || err == nil && ip.IsLoopback()
-	if !loopback && !r.Process.StatusAnywhere {
+	if !IsLoopback(host) && !r.Process.StatusAnywhere {
 		return kindStatus.Found(r.Process.Status, "").Usage()
 	}
 	return nil

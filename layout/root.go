@@ -2,14 +2,14 @@ package layout
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"virtls/internal/readfile"
 )
 
 // A View is a host's files as one of its users sees them. Names are absolute
@@ -141,23 +141,10 @@ func (r Root) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A FIFO in the file's place must not block us, nor a link that has just been put there lead us out.
-	f, err := os.OpenFile(real, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	// A link that has just been put there must not lead us out.
+	data, _, err := readfile.Regular(real, MaxConfSize, syscall.O_NOFOLLOW)
 	if err != nil {
 		return nil, inside(err, name)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, inside(err, name)
-	} else if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
-	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxConfSize+1))
-	if err != nil {
-		return nil, inside(err, name)
-	}
-	if len(data) > MaxConfSize {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("larger than %d bytes", MaxConfSize)}
 	}
 	return data, nil
 }

@@ -2,12 +2,11 @@ package priority
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
 	"virtls/finding"
+	"virtls/internal/readfile"
 )
 
 const maxConfig = 1 << 20 // octets of a configuration file; GnuTLS knows no bound
@@ -40,15 +39,4 @@ func System() (SystemConfig, []finding.Finding) {
 	return ReadSystem(readConfig, file)
 }
 
-func readConfig(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err == nil && len(data) > maxConfig {
-		err = fmt.Errorf("larger than %d octets", maxConfig)
-	}
-	return data, err
-}
+func readConfig(name string) ([]byte, error) { return readfile.File(name, maxConfig) }

@@ -2,14 +2,13 @@ package psk
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
 
 	"virtls/finding"
 	"virtls/internal/atomicfile"
+	"virtls/internal/readfile"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,20 +37,10 @@ func Read(path string) (*File, error) {
 
 // read reads the file at target for a user who knows it as path.
 func read(path, target string) (*File, fs.FileInfo, error) {
-	// Without O_NONBLOCK, opening a FIFO would wait for its writer.
-	opened, err := os.OpenFile(target, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, kindUnreadable.Found(path, "").Unable(err)
+	data, info, err := readfile.Regular(target, MaxFileSize, 0)
+	if _, ok := errors.AsType[*readfile.LimitError](err); ok {
+		return nil, nil, tooLarge(path)
 	}
-	defer opened.Close()
-	info, err := opened.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("not a regular file but %v", info.Mode().Type())
-	}
-	if err != nil {
-		return nil, nil, kindUnreadable.Found(path, "").Unable(err)
-	}
-	data, err := io.ReadAll(io.LimitReader(opened, MaxFileSize+1))
 	if err != nil {
 		return nil, nil, kindUnreadable.Found(path, "").Unable(err)
 	}

@@ -58,13 +58,16 @@ type Entry struct {
 	Key  Key    // no key if it is malformed; [File.Check] says how
 }
 
+func tooLarge(name string) error {
+	return kindTooLarge.Found(name, "more than the limit").WithWant(fmt.Sprintf("at most %d bytes", MaxFileSize), "").Wrong()
+}
+
 // Parse reads the content of a PSK file; name is what findings are to call it.
 // Malformed lines are kept, and [File.Check] reports them: the only errors are
 // sizes beyond [MaxFileSize] and [MaxLineSize].
 func Parse(name string, data []byte) (*File, error) {
 	if len(data) > MaxFileSize {
-		return nil, kindTooLarge.Found(name, "more than the limit").
-			WithWant(fmt.Sprintf("at most %d bytes", MaxFileSize), "").Wrong()
+		return nil, tooLarge(name)
 	}
 	f := &File{name: name}
 	for number := 1; len(data) > 0; number++ {

@@ -10,7 +10,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -23,6 +22,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"virtls/internal/atomicfile"
+	"virtls/internal/readfile"
 )
 
 // Iterations is how often the hash of a new password is made (RFC 7677, 4).
@@ -155,21 +155,9 @@ func (a *Accounts) Save(path string) error {
 // LoadAccounts reads a file of accounts. It refuses one that others may read.
 // The error is a *finding.Failure.
 func LoadAccounts(path string) (*Accounts, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, kindAccounts.Found(path, err.Error()).Unable(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, kindAccounts.Found(path, err.Error()).Unable(err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, kindAccounts.Found(path, fmt.Sprintf("mode %04o", mode)).WithWant("0600", "virtls").WithFix("chmod 600 %s", path).Wrong()
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxAccounts+1))
-	if err == nil && len(data) > maxAccounts {
-		err = fmt.Errorf("more than %d octets", maxAccounts)
+	data, err := readfile.Guarded(path, maxAccounts, 0o077)
+	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
+		return nil, kindAccounts.Found(path, fmt.Sprintf("mode %04o", open.Mode)).WithWant("0600", "virtls").WithFix("chmod 600 %s", path).Wrong()
 	}
 	if err != nil {
 		return nil, kindAccounts.Found(path, err.Error()).Unable(err)

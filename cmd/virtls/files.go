@@ -1,7 +1,7 @@
 package main
 
 import (
-	"io"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,6 +9,7 @@ import (
 	"virtls/finding"
 	"virtls/fleet"
 	"virtls/internal/atomicfile"
+	"virtls/internal/readfile"
 	"virtls/internal/wait"
 	"virtls/pki"
 )
@@ -48,22 +49,21 @@ func (a *app) certificate(path string) (*pki.Certificate, error) {
 
 // readInput reads a file that a user names, "-" for standard input.
 func readInput(path string) ([]byte, error) {
-	f := os.Stdin
-	if path != "-" {
-		var err error
-		if f, err = os.Open(path); err != nil {
-			return nil, kindUnreadable.Found(path, "").Unable(err)
-		}
-		defer f.Close()
+	data, err := readStdinOr(path)
+	if _, ok := errors.AsType[*readfile.LimitError](err); ok {
+		return nil, kindMalformed.Found(path, "a file of more than 1 MiB").Unable(nil)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, pki.MaxFileSize+1))
 	if err != nil {
 		return nil, kindUnreadable.Found(path, "").Unable(err)
 	}
-	if len(data) > pki.MaxFileSize {
-		return nil, kindMalformed.Found(path, "a file of more than 1 MiB").Unable(nil)
-	}
 	return data, nil
+}
+
+func readStdinOr(path string) ([]byte, error) {
+	if path == "-" {
+		return readfile.Stream(os.Stdin, pki.MaxFileSize)
+	}
+	return readfile.File(path, pki.MaxFileSize)
 }
 
 // absolute makes a path independent of the working directory, as the journal

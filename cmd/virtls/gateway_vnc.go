@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -80,7 +79,7 @@ func (c *gatewayTokenCmd) Run(a *app) error {
 	if err != nil || c.URL != "" && (base.Scheme != "https" && base.Scheme != "http" || base.Host == "") {
 		return kindToken.Found("--url", c.URL).WithText("this is no address of a gateway").Usage()
 	}
-	if base.Scheme == "http" && !isLoopback(base.Hostname()) {
+	if base.Scheme == "http" && !gateway.IsLoopback(base.Hostname()) {
 		return kindToken.Found("--url", c.URL).WithText("the page and the token would go over the network in clear").WithFix("say https://, of the gateway or of the proxy before it").Usage()
 	}
 	list, err := machines.Load(c.Machines, nil)
@@ -124,9 +123,3 @@ func (c *gatewayTokenCmd) Run(a *app) error {
 
 var kindToken = finding.Define("gateway-token", finding.Error,
 	"a token cannot be made", "name a machine of the gateway's, a time above zero and an address such as https://gw.example.com")
-
-// isLoopback tells whether a host is this machine and no other.
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}

@@ -222,14 +222,15 @@ func TestCopyGoesOn(t *testing.T) {
 	}
 	peertest.Host.Start(t, peertest.Options{}, peertest.ListeningUnix(dir+"/s"), "nbdkit", "-f", "-U", dir+"/s", "--filter=rate", "file", dir+"/disk.raw", "rate=16M", "burstiness=0.1").Ready()
 	copyTo := []string{"nbd", "copy", "--resume", "record", "--request-size=65536", "--requests=4", "nbd+unix:///?socket=" + dir + "/s", "out.raw"}
-	for _, end := range []os.Signal{os.Interrupt, os.Kill} {
+	for i, end := range []os.Signal{os.Interrupt, os.Kill} {
+		some := (i + 1) << 20
 		cmd := program(dir, "virtls", copyTo...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "some of the copy", func() bool {
 			data, err := os.ReadFile(filepath.Join(dir, "out.raw"))
-			return err == nil && len(data) == len(disk) && data[512<<10] != 0
+			return err == nil && len(data) == len(disk) && !bytes.Contains(data[:some], []byte{0}) // requests end in any order
 		}, func() string { return "" })
 		cmd.Process.Signal(end)
 		if err := cmd.Wait(); err == nil {

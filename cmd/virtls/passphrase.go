@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"virtls/ca"
 	"virtls/finding"
+	"virtls/internal/readfile"
 	"virtls/internal/wait"
 	"virtls/pki"
 )
@@ -125,17 +127,17 @@ func (s secret) readFile(name string) ([]byte, error) {
 }
 
 func (s secret) firstLine(name string, r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxPassphrase+1))
+	data, err := readfile.Stream(r, maxPassphrase)
+	if large, ok := errors.AsType[*readfile.LimitError](err); ok {
+		return nil, s.unreadable(name, large.Error()).Unable(nil)
+	}
 	if err != nil {
 		return nil, s.unreadable(name, "").Unable(err)
 	}
 	line, _, _ := bytes.Cut(data, []byte("\n"))
 	line = bytes.TrimSuffix(line, []byte("\r"))
-	switch {
-	case len(line) == 0:
+	if len(line) == 0 {
 		return nil, s.unreadable(name, "an empty first line").Unable(nil)
-	case len(data) > maxPassphrase:
-		return nil, s.unreadable(name, fmt.Sprintf("more than %d octets", maxPassphrase)).Unable(nil)
 	}
 	return line, nil
 }

@@ -303,7 +303,7 @@ func TestRefusedTargets(t *testing.T) {
 	must(t, syscall.Mkfifo(dir+"/fifo", 0o600))
 	got := ours(t, dir, []string{"-u", "a", "-p", "fifo"})
 	check(t, "outcome", got, outcome{255, "Generating a random key for user 'a'\n",
-		"Cannot open 'fifo' for write\npsktool: fifo: the PSK file cannot be read: not a regular file but p---------\n", []string{"fifo prw-------"}})
+		"Cannot open 'fifo' for write\npsktool: fifo: the PSK file cannot be read: not a regular file but a FIFO\n", []string{"fifo prw-------"}})
 	info, err := os.Stat("/dev/null")
 	must(t, err)
 	got = ours(t, t.TempDir(), []string{"-u", "a", "-p", "/dev/null"})

@@ -27,11 +27,11 @@ package virtpki
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
 	"virtls/dropin"
+	"virtls/internal/readfile"
 )
 
 // LibvirtVersion is the version of libvirt whose tools are imitated; --version
@@ -88,18 +88,18 @@ func (p *program) wrong(std dropin.IO, message string) int {
 
 // readFile reads a file that a user names, up to a limit. The error has
 // strerror(3)'s text.
-func readFile(name string, limit int64) ([]byte, error) {
+func readFile(name string, limit int) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, &openError{reason(err)}
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	switch {
-	case err != nil:
-		return nil, errors.New(reason(err))
-	case int64(len(data)) > limit:
+	data, err := readfile.Stream(f, limit)
+	if _, ok := errors.AsType[*readfile.LimitError](err); ok {
 		return nil, errTooLarge
+	}
+	if err != nil {
+		return nil, errors.New(reason(err))
 	}
 	return data, nil
 }

@@ -10,7 +10,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"virtls/finding"
+	"virtls/internal/readfile"
 	"virtls/internal/strictyaml"
 	"virtls/pki/dn"
 )
@@ -109,6 +110,9 @@ func (l *List) For(p Person) (list []Machine) {
 const (
 	maxFile  = 4 << 20
 	maxFiles = 10_000
+
+	// writableByAll is no permission of what decides who sees a machine.
+	writableByAll fs.FileMode = 0o002
 )
 
 // Files returns the files that are read: path itself, or those of a directory
@@ -118,7 +122,7 @@ func Files(path string) ([]string, error) {
 	if err != nil || !info.IsDir() {
 		return []string{path}, err
 	}
-	if mode := info.Mode().Perm(); mode&0o002 != 0 {
+	if mode := info.Mode().Perm(); mode&writableByAll != 0 {
 		return nil, kindFile.Found(path, fmt.Sprintf("mode %04o", mode)).WithText("every user of this machine may put files there").WithFix("chmod o-w %s", path).Wrong()
 	}
 	entries, err := os.ReadDir(path)
@@ -170,15 +174,10 @@ func unreadable(name string, err error) error {
 
 // read reads a file, unless everybody may write to it.
 func read(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, unreadable(name, err)
+	data, err := readfile.Guarded(name, maxFile, writableByAll)
+	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
+		return nil, kindFile.Found(name, fmt.Sprintf("mode %04o", open.Mode)).WithText("every user of this machine may write to it").WithFix("chmod o-w %s", name).Wrong()
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0 {
-		return nil, kindFile.Found(name, fmt.Sprintf("mode %04o", info.Mode().Perm())).WithText("every user of this machine may write to it").WithFix("chmod o-w %s", name).Wrong()
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, unreadable(name, err)
 	}

@@ -18,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"virtls/internal/atomicfile"
+	"virtls/internal/readfile"
 )
 
 // A Token opens one machine for whoever has it. Files hold its hash, or name a
@@ -150,24 +151,14 @@ const maxSecret = 4 << 10
 // ReadSecret reads a password or token from a file, without a newline at its end.
 // It refuses a file that others may read. Errors do not hold the secret.
 func ReadSecret(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	data, err := readfile.Guarded(name, maxSecret, 0o077)
+	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
+		return nil, fmt.Errorf("%s: others may read it (mode %04o); chmod 600 mends that", name, open.Mode)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s: others may read it (mode %04o); chmod 600 mends that", name, info.Mode().Perm())
-	}
-	data := make([]byte, maxSecret+1)
-	n, err := f.Read(data)
-	if n == 0 || n > maxSecret {
-		return nil, errors.Join(fmt.Errorf("%s: a secret has 1 to %d octets", name, maxSecret), err)
-	}
-	data = bytes.TrimSuffix(bytes.TrimSuffix(data[:n], []byte("\n")), []byte("\r"))
+	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
 	if len(data) == 0 {
 		return nil, fmt.Errorf("%s: the first line is empty", name)
 	}

@@ -1,9 +1,10 @@
 package gssapi
 
 import (
+	"errors"
 	"fmt"
-	"io"
-	"os"
+
+	"virtls/internal/readfile"
 
 	"github.com/jcmturner/gokrb5/v8/keytab"
 )
@@ -18,19 +19,10 @@ func CheckKeytab(path string) error {
 }
 
 func readKeytab(path string) (*keytab.Keytab, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	data, err := readfile.Guarded(path, maxKeytab, 0o007)
+	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
+		return nil, fmt.Errorf("the keytab %s has the mode %04o: its keys are everybody's; chmod o= mends that", path, open.Mode)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if mode := info.Mode().Perm(); mode&0o007 != 0 {
-		return nil, fmt.Errorf("the keytab %s has the mode %04o: its keys are everybody's; chmod o= mends that", path, mode)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxKeytab))
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -89,6 +90,7 @@ func strange(n *yaml.Node, t reflect.Type) (*yaml.Node, string) {
 		return n, "anchors and aliases are not taken here"
 	}
 	text := reads(t, reflect.TypeFor[encoding.TextUnmarshaler]())
+	var when time.Time
 	switch {
 	case reads(t, reflect.TypeFor[yaml.Unmarshaler]()):
 		return nil, ""
@@ -105,9 +107,13 @@ func strange(n *yaml.Node, t reflect.Type) (*yaml.Node, string) {
 		return strangeField(n, t)
 	case n.Kind != yaml.ScalarNode:
 		return n, "want one value"
-	case n.Value == "":
-		// What is left of a template must not turn off TLS or an access list.
+	case n.Value == "" || n.ShortTag() == "!!null":
+		// What is left of a template must not turn off TLS or an access list: nor
+		// does null, or ~, which other programs write for what they do not have.
 		return n, "there is no value; leave the field out"
+	case t == reflect.TypeFor[time.Time]() && n.Decode(&when) == nil && when.IsZero():
+		// Go's zero time is such a value, too.
+		return n, "there is no such time; leave the field out"
 	}
 	return nil, ""
 }

@@ -176,6 +176,31 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+// Users of one name in two realms are two, though the server is in both.
+func TestTwoRealms(t *testing.T) {
+	keys := keytab.New()
+	for _, realm := range []string{"EXAMPLE.COM", "OTHER.COM"} {
+		must(t, keys.AddEntry("vnc/host", realm, "key", time.Now(), 1, etypeID.AES256_CTS_HMAC_SHA1_96))
+		must(t, keys.AddEntry("host/host", realm, "key", time.Now(), 1, etypeID.AES256_CTS_HMAC_SHA1_96))
+	}
+	must(t, keys.AddEntry("host/host", "THIRD.COM", "key", time.Now(), 1, etypeID.AES256_CTS_HMAC_SHA1_96))
+	data, err := keys.Marshal()
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "keytab")
+	must(t, os.WriteFile(path, data, 0o600))
+	for _, realm := range []string{"EXAMPLE.COM", "OTHER.COM"} {
+		name, now := types.NewPrincipalName(nametype.KRB_NT_PRINCIPAL, "fred"), time.Now().UTC()
+		made, key, err := messages.NewTicket(name, realm, types.NewPrincipalName(nametype.KRB_NT_SRV_HST, "vnc/host"), realm,
+			types.NewKrbFlags(), keys, etypeID.AES256_CTS_HMAC_SHA1_96, 1, now, now, now.Add(time.Hour), now.Add(time.Hour))
+		must(t, err)
+		server := newServer(t, Server{Keytab: path}, sasl.Layer{})
+		must(t, exchange(&initiator{ticket: made, key: key, name: name, realm: realm}, server))
+		if want := "fred@" + realm; server.User() != want {
+			t.Errorf("logged in as %q; want %q", server.User(), want)
+		}
+	}
+}
+
 // checkSeals sends messages of many lengths both ways.
 func checkSeals(t *testing.T, a, b sasl.Seal) {
 	t.Helper()

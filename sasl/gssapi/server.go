@@ -1,6 +1,7 @@
 package gssapi
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -29,12 +30,15 @@ const DefaultSkew = 5 * time.Minute
 // Any number of exchanges may go on at once.
 type Server struct {
 	// Keytab is the file with the server's keys. It is read at each login, so that
-	// renewed keys count. It must not be readable by everybody.
+	// renewed keys count. It must not be readable by everybody. If it has keys of
+	// the service in several realms, no realm is the server's own.
 	Keytab  string
 	Service string        // Service if empty
 	Host    string        // of the principal SERVICE/HOST; any that is in the keytab if empty
 	Skew    time.Duration // by which clocks may differ; DefaultSkew if 0
 }
+
+func (s *Server) service() string { return cmp.Or(s.Service, Service) }
 
 // Start implements sasl.Mechanism.
 func (s *Server) Start(l sasl.Layer) (sasl.Steps, error) {
@@ -94,7 +98,7 @@ func (a *acceptor) accept(token []byte) ([]byte, error) {
 		// requests, so that nobody sends them again (RFC 4120, 3.2.3).
 		return nil, errors.New("a client that does not want the server to prove who it is")
 	}
-	if a.user, a.name, err = userOf(ticket); err != nil {
+	if a.user, a.name, err = userOf(ticket, a.at()); err != nil {
 		return nil, err
 	}
 	session := ticket.DecryptedEncPart.Key
@@ -114,10 +118,7 @@ func (a *acceptor) verify(body []byte, r *messages.APReq) error {
 	if err := r.Unmarshal(body); err != nil {
 		return errors.New("a request of Kerberos that cannot be read")
 	}
-	service := a.server.Service
-	if service == "" {
-		service = Service
-	}
+	service := a.server.service()
 	name := r.Ticket.SName.NameString
 	if len(name) != 2 || name[0] != service || a.server.Host != "" && !strings.EqualFold(name[1], a.server.Host) {
 		host := a.server.Host
@@ -148,9 +149,25 @@ func (a *acceptor) verify(body []byte, r *messages.APReq) error {
 	return checkKey(ticket.Key)
 }
 
+// at is the realm that the server is in, empty if it is in several.
+func (a *acceptor) at() (realm string) {
+	for _, e := range a.keys.Entries {
+		switch p := e.Principal; {
+		case len(p.Components) != 2 || p.Components[0] != a.server.service():
+		case realm != "" && realm != p.Realm:
+			return ""
+		default:
+			realm = p.Realm
+		}
+	}
+	return realm
+}
+
 // userOf names a ticket's user: with its realm, unless that is the server's own,
-// as Cyrus SASL does. Names that could be taken for others' are refused.
-func userOf(t messages.Ticket) (user, whole string, err error) {
+// as Cyrus SASL does. In two realms there may be two users of one name, which Cyrus
+// tells apart by krb5.conf's default realm. Names that could be taken for others'
+// are refused.
+func userOf(t messages.Ticket, own string) (user, whole string, err error) {
 	part := t.DecryptedEncPart
 	names := part.CName.NameString
 	odd := func(s string) bool {
@@ -164,7 +181,7 @@ func userOf(t messages.Ticket) (user, whole string, err error) {
 	}
 	user = strings.Join(names, "/")
 	whole = user + "@" + part.CRealm
-	if part.CRealm != t.Realm {
+	if part.CRealm != own {
 		user = whole
 	}
 	return user, whole, nil

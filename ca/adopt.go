@@ -9,6 +9,7 @@ import (
 
 	"virtls/ca/register"
 	"virtls/finding"
+	"virtls/layout"
 	"virtls/pki"
 )
 
@@ -62,7 +63,7 @@ func (s *State) AdoptAuthority(ctx context.Context, ad Adoption) (*Authority, er
 		return nil, err
 	}
 	if err := checkTime(ad.CertificateFile, certs, s.Now()); isKind(err, kindExpired) {
-		return nil, finding.Of(err).WithFix("renew it first, for the same key, with the program that made it, such as: openssl x509 -in %s -signkey KEY -days 3650 -out NEW.pem", ad.CertificateFile).Wrong()
+		return nil, finding.Of(err).WithFix("renew it first, for the same key, with the program that made it, such as: openssl x509 -in %s -signkey KEY -days 3650 -out NEW.pem", layout.ShellQuote(ad.CertificateFile)).Wrong()
 	}
 	if a.key, err = foreignFiles.parseKey(ad.KeyFile, ad.Key, ad.KeyPassword); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"virtls/ca/register"
 	"virtls/finding"
 	"virtls/internal/readfile"
+	"virtls/layout"
 	"virtls/pki"
 )
 
@@ -118,7 +119,7 @@ func (s *State) Absent(ctx context.Context) ([]finding.Finding, error) {
 func (s *State) waits(name string) finding.Finding {
 	f := kindAuthorityWaits.Found(s.requestPath(name), "")
 	if name != DefaultName {
-		f = f.WithFix("have its request signed by the parent authority, and run: virtls ca install --name %s ANSWER PARENT...", name)
+		f = f.WithFix("have its request signed by the parent authority, and run: virtls ca install --name %s ANSWER PARENT...", layout.ShellQuote(name))
 	}
 	return f
 }
@@ -257,7 +258,7 @@ var (
 func (o origin) unreadable(name string, data []byte) finding.Finding {
 	f := o.file.Found(name, "")
 	if o == foreignFiles && isPKCS12(data) {
-		f = f.WithFix("it is a PKCS #12 file; write its certificate and key in PEM form, and give that file for both: openssl pkcs12 -in %s -out FILE.pem", name)
+		f = f.WithFix("it is a PKCS #12 file; write its certificate and key in PEM form, and give that file for both: openssl pkcs12 -in %s -out FILE.pem", layout.ShellQuote(name))
 	}
 	return f
 }

@@ -6,7 +6,10 @@ import "virtls/finding"
 var (
 	kindStateMissing = finding.Define("state-missing", finding.Error,
 		"there is no state directory of virtls",
-		"make one with `virtls init`, or name another one with --state")
+		"make one with `virtls init`, or with `virtls apply` where there is a fleet file; or name another one with --state")
+	kindStateUnreadable = finding.Define("state-unreadable", finding.Error,
+		"the state directory may not be read",
+		"run the command as the owner of the directory, such as with sudo, or name another directory with --state")
 	kindStateForeign = finding.Define("state-foreign", finding.Error,
 		"the directory holds other things than the state of virtls",
 		"name another directory with --state")

@@ -37,7 +37,7 @@ func acquire(ctx context.Context, path string, wait time.Duration, holder string
 		err = errors.New("it is a symbolic link")
 	}
 	if err != nil {
-		return nil, false, kindStateUnwritable.Found(path, "").Unable(err)
+		return nil, false, notWritten(path, err)
 	}
 	deadline := time.Now().Add(wait)
 	for {
@@ -56,14 +56,14 @@ func acquire(ctx context.Context, path string, wait time.Duration, holder string
 	if err = errors.Join(err, readErr); err != nil {
 		f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, false, kindStateUnwritable.Found(path, "").Unable(err)
+			return nil, false, notWritten(path, err)
 		}
 		return nil, false, kindStateLocked.Found(path, held(left)).Unable(nil)
 	}
 	l = &lock{f}
 	if err := l.write(holder); err != nil {
 		l.abandon()
-		return nil, false, kindStateUnwritable.Found(path, "").Unable(err)
+		return nil, false, notWritten(path, err)
 	}
 	return l, len(left) > 0, nil
 }

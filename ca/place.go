@@ -378,5 +378,5 @@ func unwritable(err error) error {
 	if err == nil || isFailure(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return kindStateUnwritable.Found("", "").Unable(err)
+	return notWritten("", err)
 }

@@ -18,6 +18,7 @@ import (
 	"virtls/ca/register"
 	"virtls/finding"
 	"virtls/internal/atomicfile"
+	"virtls/layout"
 )
 
 // Names in a state directory that belong to this package. Everything else in
@@ -168,7 +169,7 @@ func (s *State) openWriter(ctx context.Context) error {
 	if err := s.checkVersion(); isKind(err, kindStateMissing) && s.opts.Create {
 		err = atomicfile.Write(s.path(versionFile), []byte(strconv.Itoa(stateVersion)+"\n"), 0o600)
 		if err != nil {
-			return kindStateUnwritable.Found(s.dir, "").Unable(err)
+			return notWritten(s.dir, err)
 		}
 	} else if err != nil {
 		return err
@@ -215,10 +216,10 @@ func (s *State) makeDir() error {
 		return nil // checkDir says what is wrong
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return kindStateUnwritable.Found(s.dir, "").Unable(err)
+		return notWritten(s.dir, err)
 	}
 	if err := atomicfile.SyncDir(filepath.Dir(s.dir)); err != nil {
-		return kindStateUnwritable.Found(s.dir, "").Unable(err)
+		return notWritten(s.dir, err)
 	}
 	return nil
 }
@@ -228,13 +229,13 @@ func (s *State) checkDir() error {
 	case errors.Is(err, fs.ErrNotExist):
 		return kindStateMissing.Found(s.dir, "no such directory").Unable(nil)
 	case err != nil:
-		return kindStateMissing.Found(s.dir, "").Unable(err)
+		return notRead(s.dir, err)
 	case !info.IsDir():
 		return kindStateForeign.Found(s.dir, "a file").Unable(nil)
 	case !TrustedOwner(info):
 		owner := info.Sys().(*syscall.Stat_t).Uid
 		return kindStateOwner.Found(s.dir, fmt.Sprintf("user %d", owner)).
-			WithFix("run the command as that user, or name another directory with --state; if all that is in it is yours: chown -R %d %s", os.Geteuid(), s.dir).Unable(nil)
+			WithFix("run the command as that user, or name another directory with --state; if all that is in it is yours: chown -R %d %s", os.Geteuid(), layout.ShellQuote(s.dir)).Unable(nil)
 	}
 	return nil
 }
@@ -254,11 +255,11 @@ func TrustedOwner(info fs.FileInfo) bool {
 func (s *State) checkMode() error {
 	info, err := os.Stat(s.dir)
 	if err != nil {
-		return kindStateMissing.Found(s.dir, "").Unable(err)
+		return notRead(s.dir, err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return kindStateMode.Found(s.dir, fmt.Sprintf("mode %04o", info.Mode().Perm())).
-			WithWant("mode 0700", "virtls").WithFix("chmod 700 %s", s.dir).Unable(nil)
+			WithWant("mode 0700", "virtls").WithFix("chmod 700 %s", layout.ShellQuote(s.dir)).Unable(nil)
 	}
 	return nil
 }
@@ -270,7 +271,7 @@ func (s *State) checkVersion() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		entries, err := os.ReadDir(s.dir)
 		if err != nil {
-			return kindStateMissing.Found(s.dir, "").Unable(err)
+			return notRead(s.dir, err)
 		}
 		for _, e := range entries {
 			if e.Name() != lockFile && !atomicfile.IsTemp(e.Name()) {
@@ -280,7 +281,7 @@ func (s *State) checkVersion() error {
 		return kindStateMissing.Found(s.dir, "an empty directory").Unable(nil)
 	}
 	if err != nil {
-		return kindStateMissing.Found(s.path(versionFile), "").Unable(err)
+		return notRead(s.path(versionFile), err)
 	}
 	version, err := strconv.Atoi(string(bytes.TrimSpace(text)))
 	if err != nil || version < 1 {
@@ -291,6 +292,24 @@ func (s *State) checkVersion() error {
 			WithWant(fmt.Sprintf("version %d or lower", stateVersion), "this version of virtls").Unable(nil)
 	}
 	return nil
+}
+
+// notRead says why a state directory cannot be looked at: without the right to
+// it nothing is known of what is there.
+func notRead(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return kindStateUnreadable.Found(path, "").Unable(err)
+	}
+	return kindStateMissing.Found(path, "").Unable(err)
+}
+
+// notWritten says why the state cannot be written, and who could.
+func notWritten(path string, err error) error {
+	f := kindStateUnwritable.Found(path, "")
+	if errors.Is(err, fs.ErrPermission) {
+		f = f.WithFix("run the command as the owner of the directory, such as with sudo, or name another directory with --state")
+	}
+	return f.Unable(err)
 }
 
 func isFailure(err error) bool {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"sort"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -243,7 +244,13 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 		if where == "" {
 			where = "the file"
 		}
-		d.fail(kindFleetValue, n.Line, "%s: found %s, want a map of fields", where, kindName(n))
+		example := ""
+		if parent, _, _ := strings.Cut(path, "["); parent == "hosts" || parent == "clients" {
+			if n.Kind == yaml.ScalarNode && plainItem.MatchString(n.Value) {
+				example = fmt.Sprintf(": {name: %s}", n.Value)
+			}
+		}
+		d.fail(kindFleetValue, n.Line, "%s: found %s, want a map of fields%s", where, kindName(n), example)
 		return
 	}
 	fields := fieldsOf(v)
@@ -273,9 +280,16 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
+// plainItem is what stands in a list between brackets as it is.
+var plainItem = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$`)
+
 func (d *decoder) sequence(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.SequenceNode {
-		d.fail(kindFleetValue, n.Line, "%s: found %s, want a list", path, kindName(n))
+		example := ""
+		if n.Kind == yaml.ScalarNode && plainItem.MatchString(n.Value) {
+			example = fmt.Sprintf(": [%s]", n.Value)
+		}
+		d.fail(kindFleetValue, n.Line, "%s: found %s, want a list%s", path, kindName(n), example)
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))

@@ -41,7 +41,7 @@ func deliver(ctx context.Context, file *File, state *ca.State, name string) (*de
 		return nil, err
 	}
 	if _, err := os.Lstat(r.staged(h, "")); errors.Is(err, fs.ErrNotExist) {
-		return nil, kindNotStaged.Found(r.staged(h, ""), "").WithFix("virtls apply %s", file.name).Unable(nil)
+		return nil, kindNotStaged.Found(r.staged(h, ""), "").WithFix("%s", file.applied()).Unable(nil)
 	}
 	docs, err := r.deliverable(ctx, h)
 	if err != nil {
@@ -140,7 +140,7 @@ func (d *delivery) addPair(ctx context.Context, id *Identity, p *Place) error {
 }
 
 func (d *delivery) failed(f finding.Finding) error {
-	return f.WithFix("virtls apply %s", d.run.file.name).Wrong()
+	return f.WithFix("%s", d.run.file.applied()).Wrong()
 }
 
 // read returns the content of a staged file. It and the directories that lead

@@ -26,7 +26,7 @@ func (r *run) findOrphans() error {
 			if !r.file.hasKind(kind, e.Name()) {
 				dir := filepath.Join(r.dir, kind+"s", e.Name())
 				r.findings = append(r.findings, kindNotInFile.Found(dir, "").
-					WithFix("put %s back into the file, or run: virtls revoke %s:%s && rm -r %s", e.Name(), kind, e.Name(), dir))
+					WithFix("put %s back into the file, or run: virtls revoke %s:%s && rm -r %s", e.Name(), kind, e.Name(), layout.ShellQuote(dir)))
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func (r *run) findStrays(h *Holder) error {
 		}
 		rel := strings.TrimPrefix(p, root+string(filepath.Separator))
 		if !wanted[rel] && !atomicfile.IsTemp(e.Name()) {
-			r.findings = append(r.findings, kindFileNotWanted.Found(p, "").WithFix("if %s no longer needs it: rm %s", h.Name, p))
+			r.findings = append(r.findings, kindFileNotWanted.Found(p, "").WithFix("if %s no longer needs it: rm %s", h.Name, layout.ShellQuote(p)))
 		}
 		return nil
 	})

@@ -10,6 +10,7 @@ import (
 
 	"virtls/ca"
 	"virtls/finding"
+	"virtls/layout"
 	"virtls/pki"
 )
 
@@ -128,17 +129,30 @@ func (f *File) CheckHolder(name string) error {
 		return nil
 	}
 	names := slices.Concat(slices.Sorted(maps.Keys(f.hosts)), slices.Sorted(maps.Keys(f.clients)))
-	found := kindNoHolder.Found(f.name, "").WithText("there is no host or client %.80q in the fleet file%s", name, suggest(name, names))
+	found := kindNoHolder.Found(f.name, "").WithText("there is no host or client %.80q in the fleet file%s", name, meant(name, names))
 	switch {
 	case len(names) == 0:
 		found = found.WithFix("the file names nobody yet: add hosts and clients to it")
 	case len(names) <= manyNames:
 		found = found.WithFix("name one of: %s", strings.Join(names, ", "))
 	default:
-		found = found.WithFix("virtls status --all %s lists all %d", f.name, len(names))
+		found = found.WithFix("virtls status --all %s lists all %d", layout.ShellQuote(f.name), len(names))
 	}
 	return found.Usage()
 }
+
+// meant is suggest for the name of a holder: its first label alone, as people
+// call a host, is nearer than whatever has as many letters.
+func meant(name string, names []string) string {
+	whole := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasPrefix(n, name+".") })
+	if name != "" && len(whole) == 1 {
+		return suggest(whole[0], whole)
+	}
+	return suggest(name, names)
+}
+
+// applied returns the command that makes the state match the file.
+func (f *File) applied() string { return "virtls apply " + layout.ShellQuote(f.name) }
 
 // authority returns the authority that issues an identity; nil if there is none yet.
 func (r *run) authority(pqc bool) *ca.Authority {

@@ -150,7 +150,7 @@ func (r *run) loadStatus(ctx context.Context) error {
 		if due == nil {
 			continue
 		}
-		r.findings = append(r.findings, due.WithFix("virtls apply %s", r.file.name))
+		r.findings = append(r.findings, due.WithFix("%s", r.file.applied()))
 		if due.Severity == finding.Error {
 			clear(r.crls) // what belongs in the trees is known after the next list
 		}
@@ -173,7 +173,7 @@ func (r *run) fileStatus(h *Holder) error {
 	if err != nil {
 		return err
 	}
-	report := func(f finding.Finding) { r.findings = append(r.findings, f.WithFix("virtls apply %s", r.file.name)) }
+	report := func(f finding.Finding) { r.findings = append(r.findings, f.WithFix("%s", r.file.applied())) }
 	altered := false
 	for _, d := range docs {
 		have, err := r.readStaged(h, d.entry.Path)
@@ -221,15 +221,15 @@ func (r *run) status(h *Holder, j Judgment) StatusRow {
 		return row
 	}
 	row.State = j.Why
-	kind := kindOutdated
+	kind, fix := kindOutdated, r.file.applied()
 	switch {
 	case j.Certificate == nil:
 		kind = kindNotThere
 	case strings.HasPrefix(j.Why, whyExpired):
-		kind = kindExpiredLeaf
+		kind, fix = kindExpiredLeaf, fix+", which renews it; then put the new one in place"
 	case strings.HasPrefix(j.Why, whyDue):
-		kind = kindDue
+		kind, fix = kindDue, fix+", which renews it; then put the new one in place"
 	}
-	r.findings = append(r.findings, kind.Found(path, j.Why))
+	r.findings = append(r.findings, kind.Found(path, j.Why).WithFix("%s", fix))
 	return row
 }

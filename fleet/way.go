@@ -62,11 +62,11 @@ func trustedWay(steps []layout.Step) error {
 		uid, _ := ownerOf(s.Info)
 		switch mode := s.Info.Mode(); {
 		case !ca.TrustedOwner(s.Info) && s.Target != "":
-			return kindPlaceForeign.Found(s.Real, fmt.Sprintf("a link of user %d to %s", uid, s.Target)).WithFix("if it is right: chown -h root %s; else: rm %[1]s", s.Real).Wrong()
+			return kindPlaceForeign.Found(s.Real, fmt.Sprintf("a link of user %d to %s", uid, s.Target)).WithFix("if it is right: chown -h root %s; else: rm %[1]s", layout.ShellQuote(s.Real)).Wrong()
 		case !ca.TrustedOwner(s.Info):
-			return kindPlaceForeign.Found(s.Real, fmt.Sprintf("user %d", uid)).WithFix("if only the owner is wrong: chown root %s; else move it out of the way", s.Real).Wrong()
+			return kindPlaceForeign.Found(s.Real, fmt.Sprintf("user %d", uid)).WithFix("if only the owner is wrong: chown root %s; else move it out of the way", layout.ShellQuote(s.Real)).Wrong()
 		case mode.IsDir() && mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0:
-			return kindPlaceForeign.Found(s.Real, fmt.Sprintf("mode %04o, so everybody may replace what is in it", mode.Perm())).WithFix("chmod o-w %s", s.Real).Wrong()
+			return kindPlaceForeign.Found(s.Real, fmt.Sprintf("mode %04o, so everybody may replace what is in it", mode.Perm())).WithFix("chmod o-w %s", layout.ShellQuote(s.Real)).Wrong()
 		}
 	}
 	return nil
@@ -104,7 +104,7 @@ func (in Installer) place(name string) (target string, have fs.FileInfo, err err
 		return "", nil, kindNotInstalled.Found(target, "").Unable(err)
 	case have.Mode()&fs.ModeSymlink != 0:
 		to, err := os.Readlink(target)
-		return "", nil, kindPlaceTaken.Found(target, "a link to "+to).WithFix("if virtls is to look after this file: rm %s; if what made the link is, leave the service out of the fleet file", target).Unable(err)
+		return "", nil, kindPlaceTaken.Found(target, "a link to "+to).WithFix("if virtls is to look after this file: rm %s; if what made the link is, leave the service out of the fleet file", layout.ShellQuote(target)).Unable(err)
 	case !have.Mode().IsRegular():
 		return "", nil, kindPlaceTaken.Found(target, fmt.Sprintf("what is no file, but %v", have.Mode().Type())).WithWant("a file, or nothing", "").Unable(nil)
 	}

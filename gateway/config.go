@@ -13,6 +13,7 @@ import (
 	"virtls/finding"
 	"virtls/internal/readfile"
 	"virtls/internal/strictyaml"
+	"virtls/layout"
 	"virtls/object"
 )
 
@@ -78,7 +79,7 @@ func ReadConfig(name string) (*Config, error) {
 	}
 	data, err := readfile.Guarded(name, maxConfig, 0o002)
 	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
-		return nil, kindConfig.Found(name, fmt.Sprintf("mode %04o", open.Mode)).WithText("every user of this machine may write to the configuration").WithFix("chmod o-w %s", name).Wrong()
+		return nil, kindConfig.Found(name, fmt.Sprintf("mode %04o", open.Mode)).WithText("every user of this machine may write to the configuration").WithFix("chmod o-w %s", layout.ShellQuote(name)).Wrong()
 	}
 	if err != nil {
 		return nil, unreadable(err)

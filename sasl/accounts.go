@@ -23,6 +23,7 @@ import (
 
 	"virtls/internal/atomicfile"
 	"virtls/internal/readfile"
+	"virtls/layout"
 )
 
 // Iterations is how often the hash of a new password is made (RFC 7677, 4).
@@ -157,7 +158,7 @@ func (a *Accounts) Save(path string) error {
 func LoadAccounts(path string) (*Accounts, error) {
 	data, err := readfile.Guarded(path, maxAccounts, 0o077)
 	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
-		return nil, kindAccounts.Found(path, fmt.Sprintf("mode %04o", open.Mode)).WithWant("0600", "virtls").WithFix("chmod 600 %s", path).Wrong()
+		return nil, kindAccounts.Found(path, fmt.Sprintf("mode %04o", open.Mode)).WithWant("0600", "virtls").WithFix("chmod 600 %s", layout.ShellQuote(path)).Wrong()
 	}
 	if err != nil {
 		return nil, kindAccounts.Found(path, err.Error()).Unable(err)

@@ -13,6 +13,7 @@ import (
 	"virtls/ca"
 	"virtls/finding"
 	"virtls/fleet"
+	"virtls/layout"
 )
 
 type applyCmd struct {
@@ -318,7 +319,7 @@ func (c *planCmd) Run(a *app, g *Globals) error {
 	} else if n == 0 {
 		a.printf("Nothing to do.\n")
 	} else {
-		a.printf("\n%s. Run: virtls apply %s\n", count(n, "change", "changes"), c.Fleet)
+		a.printf("\n%s. Run: virtls apply %s\n", count(n, "change", "changes"), layout.ShellQuote(c.Fleet))
 	}
 	if !a.json {
 		a.printFindings(findings)

@@ -13,6 +13,7 @@ import (
 	"virtls/ca"
 	"virtls/finding"
 	"virtls/fleet"
+	"virtls/layout"
 )
 
 var kindFleetExists = finding.Define("fleet-file-exists", finding.Error,
@@ -70,9 +71,9 @@ func (c *initCmd) Run(a *app, g *Globals) error {
 	printAuthorities(a.stdout, authorities)
 	a.printf("\n%s written. ", c.File)
 	if len(c.Host) == 0 {
-		a.printf("Name your hosts in it, then run: virtls apply %s\n", c.File)
+		a.printf("Name your hosts in it, then run: virtls apply %s\n", layout.ShellQuote(c.File))
 	} else {
-		a.printf("Run: virtls apply %s\n", c.File)
+		a.printf("Run: virtls apply %s\n", layout.ShellQuote(c.File))
 	}
 	return a.judge(findings)
 }

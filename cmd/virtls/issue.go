@@ -14,6 +14,7 @@ import (
 	"virtls/ca/register"
 	"virtls/finding"
 	"virtls/fleet"
+	"virtls/layout"
 	"virtls/pki"
 	"virtls/pki/certtemplate"
 	"virtls/pki/dn"
@@ -114,7 +115,7 @@ func (c *issueCmd) order(a *app, issuer *pki.Certificate) (order ca.Order, key n
 	key.path = absolute(prefix + "-key.pem")
 	if _, err := os.Lstat(key.path); !errors.Is(err, fs.ErrNotExist) {
 		return order, key, kindKeyExists.Found(key.path, "").
-			WithFix("name another place with --out, keep the key with --key %s, or renew its certificate with: virtls renew --file %s", tilde(key.path), tilde(order.Place.Paths[0])).Unable(err)
+			WithFix("name another place with --out, keep the key with --key %s, or renew its certificate with: virtls renew --file %s", layout.ShellQuote(tilde(key.path)), layout.ShellQuote(tilde(order.Place.Paths[0]))).Unable(err)
 	}
 	return order, key, nil
 }

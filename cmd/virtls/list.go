@@ -14,6 +14,7 @@ import (
 	"virtls/ca/register"
 	"virtls/finding"
 	"virtls/fleet"
+	"virtls/layout"
 )
 
 type listCmd struct {
@@ -87,6 +88,11 @@ func (c *listCmd) Run(a *app, g *Globals) error {
 			return kindUsage.Found("--expiring-within", "").WithText("%v", err).Usage()
 		}
 		filter.ExpiresBefore = now.Add(within)
+	}
+	if c.Holder != "" && !strings.Contains(c.Holder, ":") {
+		return kindUsage.Found("--holder", "").WithText("%.80q has neither host: nor client: before it", c.Holder).
+			WithFix("virtls list --holder %s, or virtls list %[2]s for all that has to do with it",
+				layout.ShellQuote("host:"+c.Holder), layout.ShellQuote(c.Holder)).Usage()
 	}
 	state, err := a.open(g, g.stateDir(c.Fleet), ca.Options{ReadOnly: true})
 	if err != nil {

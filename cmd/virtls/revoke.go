@@ -14,6 +14,10 @@ import (
 	"virtls/pki"
 )
 
+var kindStillInFile = finding.Define("revoked-still-in-file", finding.Warning,
+	"the holder of what was revoked is still in the fleet file, so the next apply issues a new certificate",
+	"if access is to end, take it out of the fleet file before virtls apply")
+
 type revokeCmd struct {
 	What   []string `arg:"" help:"What to revoke: serial numbers, certificate files, or holders such as host:kvm1.example.com and client:admin, which means all their certificates." complete:"holder"`
 	Reason string   `help:"Why: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn, aACompromise." default:"unspecified" placeholder:"REASON"`
@@ -66,7 +70,7 @@ func (c *revokeCmd) Run(a *app, g *Globals) error {
 	if err != nil {
 		return err
 	}
-	report := revokeReport{Report: finding.NewReport(state.Findings()), Revoked: []listRow{}}
+	report := revokeReport{Report: finding.NewReport(append(state.Findings(), c.stillInFile(a, reason, revoked)...)), Revoked: []listRow{}}
 	for i := range revoked {
 		report.Revoked = append(report.Revoked, rowOf(&revoked[i], time.Now()))
 	}
@@ -89,6 +93,29 @@ func (c *revokeCmd) Run(a *app, g *Globals) error {
 	}
 	a.printf("It counts where it is installed: run virtls apply, then put the trees in place.\n")
 	return a.judge(report.Findings)
+}
+
+// stillInFile warns of holders who will get new certificates although the
+// reason says that they are not to have any.
+func (c *revokeCmd) stillInFile(a *app, reason pki.RevocationReason, revoked []register.Certificate) (list []finding.Finding) {
+	switch reason {
+	case pki.KeyCompromise, pki.CACompromise, pki.AACompromise, pki.Superseded:
+		return nil // new ones are what is wanted
+	}
+	file, err := a.load(c.Fleet)
+	if err != nil {
+		return nil // certificates may be issued without a file
+	}
+	seen := map[string]bool{}
+	for _, entry := range revoked {
+		_, name, ok := strings.Cut(entry.Holder, ":")
+		if ok && !seen[entry.Holder] && file.CheckHolder(name) == nil {
+			list = append(list, kindStillInFile.Found(c.Fleet, entry.Holder).
+				WithFix("if access is to end, take %s out of %s, and then run virtls apply", name, c.Fleet))
+		}
+		seen[entry.Holder] = true
+	}
+	return list
 }
 
 // toRevoke finds the certificates that the arguments of revoke mean, and the
@@ -171,10 +198,24 @@ func (a *app) entryOf(state *ca.State, what string) (*register.Certificate, erro
 			WithFix("virtls list shows serial numbers and holders, such as host:kvm1.example.com")).Usage()
 	}
 	entry, err := state.Register().BySerial(a.ctx, serial)
-	if err == nil && entry == nil {
-		err = kindNothingFound.Found(serial, "").WithText("no certificate with this serial number is in the register").Wrong()
+	if err != nil || entry != nil {
+		return entry, err
 	}
-	return entry, err
+	f := kindNothingFound.Found(what, "").WithText("no certificate with this serial number is in the register")
+	var begins []register.Certificate
+	for entry, err := range state.Register().List(a.ctx, register.Filter{Text: what}) {
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(entry.Serial, strings.ToLower(what)) {
+			begins = append(begins, entry)
+		}
+	}
+	if len(begins) == 1 {
+		f = f.WithText("this is the beginning of a serial number, and revoke wants the whole").
+			WithFix("if you meant %s: virtls revoke %s", oneLine(begins[0].Subject), begins[0].Serial)
+	}
+	return nil, f.Wrong()
 }
 
 // registered returns the register's entry of a certificate that it must know.

@@ -44,7 +44,11 @@ func (c *statusCmd) Run(a *app, g *Globals) error {
 	defer state.Close()
 	report := statusReport{Identities: []fleet.StatusRow{}}
 	total := 0
-	small := c.All || a.json || 2*(len(file.Hosts)+len(file.Clients)) <= tableRows
+	holders := len(file.Hosts) + len(file.Clients)
+	if len(c.Only) > 0 {
+		holders = len(c.Only)
+	}
+	small := c.All || a.json || 2*holders <= tableRows
 	authorities, findings, err := fleet.Status(a.ctx, file, state, c.Only, func(row fleet.StatusRow) {
 		total++
 		if small || row.State != "ok" {
@@ -63,8 +67,16 @@ func (c *statusCmd) Run(a *app, g *Globals) error {
 	}
 	printAuthorities(a.stdout, authorities)
 	writeStatus(a.stdout, report.Identities)
-	a.printf("\n%s.\n", count(total, "identity", "identities"))
+	a.printf("\n%s%s.\n", count(total, "identity", "identities"), left(total-len(report.Identities)))
 	return a.judge(findings)
+}
+
+// left says what the table of a large fleet leaves out.
+func left(ok int) string {
+	if ok == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", of which %d are ok and not listed; --all lists them, too", ok)
 }
 
 func printAuthorities(w io.Writer, authorities []fleet.AuthorityRow) {

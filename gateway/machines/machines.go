@@ -20,6 +20,7 @@ import (
 	"virtls/finding"
 	"virtls/internal/readfile"
 	"virtls/internal/strictyaml"
+	"virtls/layout"
 	"virtls/pki/dn"
 )
 
@@ -123,7 +124,7 @@ func Files(path string) ([]string, error) {
 		return []string{path}, err
 	}
 	if mode := info.Mode().Perm(); mode&writableByAll != 0 {
-		return nil, kindFile.Found(path, fmt.Sprintf("mode %04o", mode)).WithText("every user of this machine may put files there").WithFix("chmod o-w %s", path).Wrong()
+		return nil, kindFile.Found(path, fmt.Sprintf("mode %04o", mode)).WithText("every user of this machine may put files there").WithFix("chmod o-w %s", layout.ShellQuote(path)).Wrong()
 	}
 	entries, err := os.ReadDir(path)
 	var names []string
@@ -176,7 +177,7 @@ func unreadable(name string, err error) error {
 func read(name string) ([]byte, error) {
 	data, err := readfile.Guarded(name, maxFile, writableByAll)
 	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
-		return nil, kindFile.Found(name, fmt.Sprintf("mode %04o", open.Mode)).WithText("every user of this machine may write to it").WithFix("chmod o-w %s", name).Wrong()
+		return nil, kindFile.Found(name, fmt.Sprintf("mode %04o", open.Mode)).WithText("every user of this machine may write to it").WithFix("chmod o-w %s", layout.ShellQuote(name)).Wrong()
 	}
 	if err != nil {
 		return nil, unreadable(name, err)

@@ -163,7 +163,7 @@ func TestLimits(t *testing.T) {
 	}{
 		{"total", Options{MaxConnections: 1}, "code=gateway-full"},
 		{"per client", Options{MaxPerClient: 1}, "code=gateway-full"},
-		{"idle", Options{IdleLimit: 200 * time.Millisecond}, `reason="nothing was sent for the time`},
+		{"idle", Options{IdleLimit: time.Second}, `reason="nothing was sent for the time`},
 		{"service is gone", Options{Connect: Side{Address: address(t, "unix:///nonexistent/service")}}, "code=gateway-service"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -235,7 +235,7 @@ func TestVNCKerberosSilentKDC(t *testing.T) {
 				r.log.await(t, "refused", "code=gateway-service", "no KDC")
 			}
 			must(t, r.stop())
-			if took := time.Since(begin); took > 3*time.Second {
+			if took := time.Since(begin); took > 20*time.Second {
 				t.Errorf("it took %v", took)
 			}
 		})

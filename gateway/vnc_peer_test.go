@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"crypto/rand"
 	"fmt"
 	stdimage "image"
 	_ "image/png" // what gvnccapture writes
@@ -199,17 +198,6 @@ func mustPort(r *running) (n int) {
 	return n
 }
 
-// startX starts an X server without a screen, and returns its display.
-func startX(t testing.TB) string {
-	t.Helper()
-	peertest.NeedProgram(t, "Xvfb", "xvfb")
-	b := make([]byte, 2)
-	rand.Read(b)
-	display := fmt.Sprintf(":%d", 1000+int(b[0])<<8+int(b[1]))
-	peertest.Host.Start(t, peertest.Options{}, peertest.Logged(display[1:]), "Xvfb", display, "-screen", "0", "800x600x24", "-nolisten", "tcp", "-ac", "-displayfd", "1").Ready()
-	return display
-}
-
 // obfuscated is a password as TigerVNC keeps it in files.
 func obfuscated(t testing.TB, password string) string {
 	t.Helper()
@@ -227,7 +215,7 @@ func TestVNCTigerPeer(t *testing.T) {
 	peertest.NeedProgram(t, "xtigervncviewer", "tigervnc-viewer")
 	ca := shared().ca
 	back := address(t, qemuVNC(t, peertest.Host, peertest.Options{}, filepath.Join(peertest.SocketDir(t), "vnc"), ""))
-	display := startX(t)
+	display := peertest.StartX(t)
 	plain := runVNC(t, Options{Listen: Side{Address: address(t, "tcp://127.0.0.1:0")}, Connect: Side{Address: back}})
 	want, err := plain.picture(t, vnc.Options{})
 	must(t, err)

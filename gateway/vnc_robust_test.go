@@ -105,7 +105,7 @@ func TestVNCSlow(t *testing.T) {
 // Limits hold for viewers and browsers together, and idle ones end.
 func TestVNCLimits(t *testing.T) {
 	o := doorOptions(t)
-	o.MaxPerClient, o.IdleLimit = 2, 500*time.Millisecond
+	o.MaxPerClient, o.IdleLimit = 2, time.Second
 	r := runVNC(t, o)
 	token := r.token(t, "one", time.Hour, false)
 	c := r.browser(t, "")
@@ -113,8 +113,8 @@ func TestVNCLimits(t *testing.T) {
 	v, err := vnc.Dial(t.Context(), first, vnc.Options{})
 	must(t, err)
 	// One direction at work keeps the other alive.
-	for range 8 {
-		time.Sleep(100 * time.Millisecond)
+	for range 6 {
+		time.Sleep(o.IdleLimit / 5)
 		exchange(t, v, "still here")
 	}
 	r.doorDial(t)

@@ -149,7 +149,6 @@ func TestVNCReload(t *testing.T) {
 // gvncviewer starts gtk-vnc's viewer and returns its port when it is connected.
 func (r *reloading) gvncviewer() (port string) {
 	r.t.Helper()
-	x := peertest.Host.Start(r.t, peertest.Options{}, peertest.Logged("\n"), "Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "800x600x24").Ready()
 	pki, files := r.t.TempDir(), peer.write(r.t)
 	for to, from := range map[string]string{"CA/cacert.pem": "ca-cert.pem", "gvncviewer/clientcert.pem": "client-cert.pem", "gvncviewer/private/clientkey.pem": "client-key.pem"} {
 		data, err := os.ReadFile(filepath.Join(files, from))
@@ -158,7 +157,7 @@ func (r *reloading) gvncviewer() (port string) {
 		must(r.t, os.WriteFile(filepath.Join(pki, to), data, 0o600))
 	}
 	before := strings.Join(r.clients(), " ")
-	peertest.Host.Start(r.t, peertest.Options{Mounts: map[string]string{"/etc/pki": pki}, Env: []string{"DISPLAY=:" + strings.TrimSpace(x.Stdout())}},
+	peertest.Host.Start(r.t, peertest.Options{Mounts: map[string]string{"/etc/pki": pki}, Env: []string{"DISPLAY=" + peertest.StartX(r.t)}},
 		peertest.Logged("Connected"), "gvncviewer", fmt.Sprintf("localhost:%d", r.port-vncPort))
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		for _, port := range r.clients() {

@@ -2,6 +2,7 @@ package peertest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -107,4 +108,14 @@ log_outputs = "3:stderr"
 	p := g.serve(t, o, port, "libvirtd", []string{"--listen", "--config", file}, nil)
 	p.Dir = dir
 	return p
+}
+
+// StartX starts an X server without a screen, which lasts until the test ends, and
+// returns its display. A number is drawn, because servers with process ids of their
+// own cannot tell whose the lock of the first free one is.
+func StartX(t testing.TB) (display string) {
+	t.Helper()
+	display = fmt.Sprintf(":%d", 1000+rand.IntN(50_000))
+	Host.Start(t, Options{}, Logged(display[1:]), "Xvfb", display, "-screen", "0", "800x600x24", "-nolisten", "tcp", "-ac", "-displayfd", "1").Ready()
+	return display
 }

@@ -69,6 +69,9 @@ func vncRights(s *Screens) (rules []landlock.Rule) {
 		files = append(files, s.Accounts.Path())
 	}
 	if s.Machines != nil {
+		if dir := s.Machines.Used().Dir(); dir != "" {
+			rules = append(rules, landlock.RWDirs(dir))
+		}
 		if info, err := os.Stat(s.Machines.Path()); err == nil && info.IsDir() {
 			rules = append(rules, landlock.RODirs(s.Machines.Path()))
 		}

@@ -11,11 +11,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"virtls/gateway/machines"
 	"virtls/internal/peertest"
 	"virtls/proto/vnc"
 	"virtls/sasl"
 )
+
+// startProcess starts gateways as a process of their own.
+func startProcess(t testing.TB, config string, log *journal, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env, cmd.Stderr = append(append(os.Environ(), "GATEWAY_TEST_CONFIG="+config), env...), log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		if t.Failed() {
+			t.Log(log)
+		}
+	})
+	return cmd
+}
 
 // A process that is confined by Landlock takes up machines, tokens and accounts
 // that come later, wherever the machines are, and forgets those that go.
@@ -44,16 +62,7 @@ gateways:
   machines: %s
 `, dir, rfb, web, link, list), 0o600))
 	log := &journal{}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env, cmd.Stderr = append(os.Environ(), "GATEWAY_TEST_CONFIG="+config), log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	must(t, cmd.Start())
-	defer cmd.Process.Kill()
-	defer func() {
-		if t.Failed() {
-			t.Log(log)
-		}
-	}()
+	cmd := startProcess(t, config, log)
 	log.await(t, "Landlock")
 	log.await(t, "machines loaded")
 
@@ -139,5 +148,56 @@ gateways:
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("the log has %q", secret)
 		}
+	}
+}
+
+// A token that may be used once stays used when the gateway begins anew, where
+// systemd or the configuration gives it a directory.
+func TestVNCUsedTokens(t *testing.T) {
+	dir, list := shared().ca.dir(t, "localhost", "ec"), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(list, "one.yaml"), fmt.Appendf(nil, "machines: [{name: one, connect: '%s'}]\n", screen(t, "unix", vnc.ServerOptions{})), 0o600))
+	for _, tt := range []struct {
+		name, field, env string // %s is the directory
+		again            int    // the status of the second time
+	}{
+		{"forgotten", "", "", http.StatusSwitchingProtocols},
+		{"named", "used-tokens: %s", "", http.StatusForbidden},
+		{"systemd", "", "STATE_DIRECTORY=%s:/var/lib/other", http.StatusForbidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			used, web := t.TempDir(), peertest.FreePort(t)
+			at := func(s string) string { return strings.ReplaceAll(s, "%s", used) }
+			config := filepath.Join(t.TempDir(), "gateway.yaml")
+			must(t, os.WriteFile(config, fmt.Appendf(nil, `
+objects: ["tls-creds-x509,id=tls0,endpoint=server,verify-peer=off,dir=%s"]
+gateways:
+- name: screens
+  protocol: vnc
+  websocket: tls://127.0.0.1:%d
+  websocket-tls-creds: tls0
+  machines: %s
+  %s
+`, dir, web, list, at(tt.field)), 0o600))
+			token, text := machines.NewToken("one", time.Now().Add(time.Hour), true)
+			must(t, machines.AddToken(list, token, time.Now()))
+			for _, want := range []int{http.StatusSwitchingProtocols, tt.again} {
+				log := &journal{}
+				cmd := startProcess(t, config, log, at(tt.env))
+				log.await(t, "machines loaded")
+				r := &running{Gateway: &Gateway{door: &door{}}, log: log}
+				ws, resp, err := websocket.Dial(t.Context(), fmt.Sprintf("https://127.0.0.1:%d/websocket/one?token=%s", web, text),
+					&websocket.DialOptions{HTTPClient: r.browser(t, ""), Subprotocols: []string{"binary"}})
+				if err == nil {
+					ws.CloseNow()
+				} else if resp == nil {
+					t.Fatal(err)
+				}
+				if resp.StatusCode != want {
+					t.Errorf("status %d, want %d", resp.StatusCode, want)
+				}
+				must(t, cmd.Process.Signal(syscall.SIGTERM))
+				must(t, cmd.Wait())
+			}
+		})
 	}
 }

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"os"
 	"reflect"
+	"strings"
 
 	"virtls/creds"
 	"virtls/gateway/machines"
@@ -14,6 +16,7 @@ import (
 // file have them.
 type VNCSettings struct {
 	Machines            string   `yaml:"machines" help:"File or directory of YAML files that say which machines there are and who may see them; in the place of one service to connect to." placeholder:"PATH"`
+	UsedTokens          string   `yaml:"used-tokens" help:"Directory that keeps, also when the gateway begins anew, which of the tokens were used that may be used once; by default $STATE_DIRECTORY of systemd, if it is set." placeholder:"DIR"`
 	Accounts            string   `yaml:"accounts" help:"File of accounts by which viewers log in, with SASL or Plain and on the web page; virtls passwd makes it." placeholder:"FILE"`
 	Keytab              string   `yaml:"keytab" help:"Keytab with the keys of vnc/HOST, this machine's name: viewers that have tickets of Kerberos log in by SASL's GSSAPI." placeholder:"FILE"`
 	SASLAuthz           string   `yaml:"sasl-authz" name:"sasl-authz" help:"Id of an access list that judges the names of accounts, and those that Kerberos gives." placeholder:"ID"`
@@ -79,11 +82,22 @@ func (v *VNCSettings) options(r *object.Registry, o *Options) (used []Credential
 		used = append(used, Credential{v.WebsocketTLSCreds, s.Web.Credentials})
 	}
 	if v.Machines == "" {
+		if v.UsedTokens != "" {
+			return nil, kindOptions.Found("gateway "+o.Name, v.UsedTokens).WithText("without --machines there are no tokens that --used-tokens could keep in mind").Usage()
+		}
 		return used, nil
 	}
 	s.Target = targets(r, o)
 	check := func(m machines.Machine) error { _, err := s.Target(m); return err }
-	if s.Machines, err = machines.Open(v.Machines, check); err != nil {
+	where := v.UsedTokens
+	if where == "" {
+		where, _, _ = strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // systemd.exec(5)
+	}
+	keeps, err := machines.OpenUsed(where)
+	if err != nil {
+		return nil, err
+	}
+	if s.Machines, err = machines.Open(v.Machines, keeps, check); err != nil {
 		return nil, err
 	}
 	// Machines that come later may use any of the credentials there are.

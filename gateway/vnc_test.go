@@ -204,7 +204,7 @@ func storeOf(t testing.TB, o *Options, text string) *machines.Store {
 	name := filepath.Join(t.TempDir(), "machines.yaml")
 	must(t, os.WriteFile(name, []byte(text), 0o600))
 	o.VNC.Target = targets(&object.Registry{}, o)
-	s, err := machines.Open(name, func(m machines.Machine) error { _, err := o.VNC.Target(m); return err })
+	s, err := machines.Open(name, machines.Used{}, func(m machines.Machine) error { _, err := o.VNC.Target(m); return err })
 	must(t, err)
 	return s
 }

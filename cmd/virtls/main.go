@@ -193,7 +193,7 @@ func misspelt(e *kong.ParseError) (f finding.Finding, ok bool) {
 }
 
 // guards are flags without which more people come in, by the ends of their names.
-var guards = []string{"tls-creds", "-authz", "accounts", "machines", "password-file", "keytab", "principal"}
+var guards = []string{"tls-creds", "-authz", "accounts", "machines", "used-tokens", "password-file", "keytab", "principal"}
 
 // emptyID refuses a flag that names credentials or an access list, and has no
 // name: a variable of a script that is not set must not turn them off.

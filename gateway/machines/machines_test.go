@@ -135,7 +135,7 @@ func TestReloadsInOrder(t *testing.T) {
 	name := write(t, filepath.Join(t.TempDir(), "m.yaml"), two)
 	entered, goOn := make(chan bool, 1), make(chan bool)
 	slow := false
-	s, err := Open(name, func(m Machine) error {
+	s, err := Open(name, Used{}, func(m Machine) error {
 		if slow && m.Name == "vm1" {
 			entered <- true
 			<-goOn
@@ -171,7 +171,7 @@ func TestTokens(t *testing.T) {
 	lasting, ending, once, ended := add("vm1", time.Time{}, false), add("vm1", day, false), add("vm2", day, true), add("vm1", now.Add(-time.Minute), false)
 	filed := "a-token-of-our-own"
 	write(t, filepath.Join(dir, "files.yaml"), "tokens: [{machine: vm2, file: "+write(t, filepath.Join(dir, "t"), filed+"\n")+"}]")
-	s, err := Open(dir, nil)
+	s, err := Open(dir, Used{}, nil)
 	must(t, err)
 	use := func(machine, token string, want error) {
 		t.Helper()
@@ -239,7 +239,7 @@ func TestReadSecret(t *testing.T) {
 // ones in place.
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Open(dir, nil)
+	s, err := Open(dir, Used{}, nil)
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	outcome := make(chan error, 100)

@@ -2,7 +2,6 @@ package machines
 
 import (
 	"context"
-	"crypto/sha256"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -14,26 +13,23 @@ import (
 // A Store has the newest good list of machines. It may be used by any number of goroutines.
 type Store struct {
 	path    string
+	used    Used
 	check   func(Machine) error
 	reload  sync.Mutex // what is read last counts
 	current atomic.Pointer[List]
 }
 
-// used are the tokens that may be used once and were, by whatever store, for as
-// long as the process lives.
-var used struct {
-	sync.Mutex
-	hashes map[[sha256.Size]byte]bool
-}
-
 // Open reads the machines at path: see [Load].
-func Open(path string, check func(Machine) error) (*Store, error) {
-	s := &Store{path: path, check: check}
+func Open(path string, used Used, check func(Machine) error) (*Store, error) {
+	s := &Store{path: path, used: used, check: check}
 	return s, s.Reload()
 }
 
 // Path returns where the machines are read from.
 func (s *Store) Path() string { return s.path }
+
+// Used returns where it is kept which tokens were used.
+func (s *Store) Used() Used { return s.used }
 
 // Current returns the newest good list.
 func (s *Store) Current() *List { return s.current.Load() }
@@ -84,30 +80,25 @@ func (s *Store) watched() []string {
 // Valid tells whether a token opens a machine, and does not use it up. For the
 // empty name it is the machine that the token is for; its name is returned.
 func (s *Store) Valid(machine, token string, now time.Time) (string, error) {
-	return s.open(machine, token, now, false)
-}
-
-// Use is Valid for who goes on to see the machine: a token that may be used once
-// is used then, for this process for ever, whatever is reloaded.
-func (s *Store) Use(machine, token string, now time.Time) (string, error) {
-	return s.open(machine, token, now, true)
-}
-
-func (s *Store) open(machine, token string, now time.Time, use bool) (string, error) {
 	t, err := s.Current().find(machine, token, now)
+	if err == nil && t.Once {
+		err = s.used.check(t)
+	}
 	if err != nil {
 		return "", err
 	}
-	used.Lock()
-	defer used.Unlock()
-	if t.Once && used.hashes[t.hash] {
-		return "", ErrUsed
+	return t.Machine, nil
+}
+
+// Use is Valid for who goes on to see the machine: a token that may be used once
+// is used then, whatever is reloaded.
+func (s *Store) Use(machine, token string, now time.Time) (string, error) {
+	t, err := s.Current().find(machine, token, now)
+	if err == nil && t.Once {
+		err = s.used.use(t, now)
 	}
-	if t.Once && use {
-		if used.hashes == nil {
-			used.hashes = map[[sha256.Size]byte]bool{}
-		}
-		used.hashes[t.hash] = true
+	if err != nil {
+		return "", err
 	}
 	return t.Machine, nil
 }

@@ -70,7 +70,14 @@ func newDoor(g *Gateway) *door {
 	limit := min(requestLimit, g.o.HandshakeLimit)
 	d.server = http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			visitOf(r).forget()
+			v := visitOf(r)
+			if err := d.judgeAgain(v); err != nil {
+				v.c.refuse(err)
+				w.Header().Set("Connection", "close")
+				http.Error(w, "your certificate is not good any more", http.StatusForbidden)
+				return
+			}
+			v.forget()
 			mux.ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: limit, ReadTimeout: limit, WriteTimeout: responseLimit, IdleTimeout: keptLimit, MaxHeaderBytes: maxHeader,
@@ -182,18 +189,34 @@ func (d *door) secure(ctx context.Context, c *connection, client *side) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(requestLimit, o.HandshakeLimit))
 	defer cancel()
-	so := o.listenSession(with, c.addr)
-	if !verifies(with) {
-		so.Authorizer = nil // it judges names, and browsers show none
-	}
 	begin := time.Now()
-	s, err := session.Open(ctx, client.streamConn, so)
+	s, err := session.Open(ctx, client.streamConn, d.session(c))
 	if err != nil {
 		return adviseBrowser(o.Access.explain(err), client.streamConn)
 	}
 	d.g.stats.handshake(time.Since(begin))
 	c.secured(client, s)
 	return nil
+}
+
+// session returns the options of the session with a browser.
+func (d *door) session(c *connection) session.Options {
+	o := &d.g.o
+	so := o.listenSession(o.VNC.Web.Credentials, c.addr)
+	if !verifies(o.VNC.Web.Credentials) {
+		so.Authorizer = nil // it judges names, and browsers show none
+	}
+	return so
+}
+
+// judgeAgain judges whoever has shown a certificate at each request. A browser keeps
+// its connection from one to the next for as long as it likes; meanwhile the
+// certificate may end, be revoked, or go from a list.
+func (d *door) judgeAgain(v *visit) error {
+	if v.client.tls == nil || !v.client.tls.State().Authenticated {
+		return nil
+	}
+	return d.g.o.Access.explain(v.client.tls.Judge(d.session(v.c)))
 }
 
 // known asks who is not known for an account, if there are accounts.

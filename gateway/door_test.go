@@ -9,9 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -418,6 +420,92 @@ func TestDoorCertificates(t *testing.T) {
 	r.log.await(t, "refused", "peer-no-certificate")
 	r.log.await(t, "accepted", `dn="O=Example,CN=alice"`, "machine=one")
 }
+
+// A browser that keeps its connection does not keep rights that are gone.
+func TestDoorCertificatesRevoked(t *testing.T) {
+	ca := shared().ca
+	dir, alices := ca.dir(t, "localhost", "ec"), ca.dir(t, "", "")
+	cert := ca.renew(t, alices, "alice", "ec")
+	denied := atomic.Bool{}
+	o := doorOptions(t)
+	o.VNC.Web.Credentials = holder(t, dir, creds.Server)
+	o.Authz = unless{&denied}
+	r := runVNC(t, o)
+	for _, tt := range []struct {
+		name, code string
+		happens    func()
+	}{
+		{"from the list", "peer-denied", func() { denied.Store(true) }},
+		{"by its authority", "peer-revoked", func() {
+			ca.revoke(t, dir, cert)
+			must(t, o.VNC.Web.Credentials.Reload(t.Context()))
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			denied.Store(false)
+			alice := r.browser(t, alices)
+			reused := false
+			trace := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+			get := func(path string) int {
+				req, err := http.NewRequestWithContext(trace, http.MethodGet, r.web(path), nil)
+				must(t, err)
+				resp, err := alice.Do(req)
+				must(t, err)
+				defer resp.Body.Close()
+				_, err = io.Copy(io.Discard, resp.Body)
+				must(t, err)
+				return resp.StatusCode
+			}
+			if get("/") != http.StatusOK || get("/websocket/one") != http.StatusUpgradeRequired || !reused {
+				t.Fatal("alice does not come in, or not by one connection")
+			}
+			tt.happens()
+			if got := get("/websocket/one"); got != http.StatusForbidden || !reused {
+				t.Errorf("alice: %d, by the same connection: %v", got, reused)
+			}
+			r.log.await(t, "refused", tt.code)
+			if resp, err := alice.Get(r.web("/")); err == nil {
+				resp.Body.Close()
+				t.Error("alice comes in by another connection")
+			}
+		})
+	}
+}
+
+// A list of names is for browsers, too: those of a gateway without other clients, and
+// it is not led past by those who would need nothing.
+func TestDoorLists(t *testing.T) {
+	dir := shared().ca.dir(t, "localhost", "ec")
+	plain, open, verified := Side{Address: address(t, "tcp://127.0.0.1:0")}, Side{address(t, "tls://127.0.0.1:0"), webHolder(t, dir)}, Side{address(t, "tls://127.0.0.1:0"), holder(t, dir, creds.Server)}
+	password := secretFile(t, "secret of a screen")
+	list, service := Access{{DN: "*,CN=alice"}}, Side{Address: address(t, "unix:///nobody")}
+	for _, tt := range []struct {
+		name        string
+		listen, web Side
+		password    string
+		want        string
+	}{
+		{"browsers alone", Side{}, verified, "", ""},
+		{"browsers alone without certificates", Side{}, open, "", "browsers would need nothing"},
+		{"browsers alone with a password", Side{}, open, password, "clients without TLS have none"},
+		{"browsers who need nothing", verified, open, "", "browsers would need nothing"},
+		{"browsers who need a password", verified, open, password, ""},
+		{"viewers without TLS", plain, verified, "", "clients without TLS have none"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := Options{Protocol: VNC, Listen: tt.listen, Connect: service, Access: list, VNC: Screens{Web: tt.web, PasswordFile: tt.password}}
+			_, err := New(o)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v; want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// unless lets in everybody until it does not.
+type unless struct{ denied *atomic.Bool }
+
+func (u unless) Allowed(string) (bool, error) { return !u.denied.Load(), nil }
 
 // One service behind, and its viewers' password asked for in the browser.
 func TestDoorPassword(t *testing.T) {

@@ -188,6 +188,8 @@ func (o *Options) check() error {
 		return kindOptions.Found("gateway "+o.Name, "").WithText(format, args...).Usage()
 	}
 	listen, connect := o.Listen.Credentials, o.Connect.Credentials
+	// Where there are browsers alone, they may be who shows certificates.
+	nameless := listen == nil && (o.Listen.Address.network != "" || !verifies(o.VNC.Web.Credentials))
 	if o.Protocol == VNC {
 		if err := o.checkVNC(); err != nil {
 			return err
@@ -210,9 +212,9 @@ func (o *Options) check() error {
 		return wrong("the credentials to listen with are a client's: they need endpoint=server")
 	case connect != nil && connect.Current().Endpoint() != creds.Client:
 		return wrong("the credentials to connect with are a server's: they need endpoint=client")
-	case listen == nil && o.Authz != nil:
+	case nameless && o.Authz != nil:
 		return wrong("an access list (--tls-authz) judges names, and clients without TLS have none")
-	case listen == nil && o.Access.names():
+	case nameless && o.Access.names():
 		return wrong("an access list (--allow-dn) judges names, and clients without TLS have none")
 	case connect != nil && o.VNC.Machines == nil && o.Hostname == "" && connect.Current().VerifyPeer() && connect.Current().Type() == "tls-creds-x509":
 		return wrong("whose certificate is %s to show? say it with --tls-hostname", o.Connect.Address)

@@ -111,6 +111,8 @@ func (o *Options) checkVNC() error {
 		return wrong("an access list of accounts (--sasl-authz) judges names, and there are neither --accounts nor a --keytab")
 	case s.Kerberos != nil && !listens:
 		return wrong("viewers show tickets of Kerberos (--keytab) to --listen, and there is none: browsers have accounts, certificates and tokens")
+	case web && o.openToBrowsers() && (o.Authz != nil || o.Access.names()):
+		return wrong("an access list (--tls-authz, --allow-dn) judges names, and browsers would need nothing: name --accounts or --machines, or verify browsers' certificates")
 	case s.Login.user != "" && s.Login.passwordFile == "":
 		return wrong("there is a user to connect as, but no password (--connect-password-file)")
 	case (s.Login.principal == "") != (s.Login.keytab == ""):
@@ -173,11 +175,17 @@ func verifies(h *creds.Holder) bool {
 	return h != nil && h.Current().Type() == "tls-creds-x509" && h.Current().VerifyPeer()
 }
 
+// openToBrowsers tells whether browsers, if there are such, need prove nothing.
+func (o *Options) openToBrowsers() bool {
+	s := &o.VNC
+	return s.Machines == nil && s.server() == nil && s.PasswordFile == "" && !verifies(s.Web.Credentials)
+}
+
 // unguarded tells whether everybody sees the screens.
 func (o *Options) unguarded() bool {
 	s := &o.VNC
 	asks, verified := s.server() != nil || s.PasswordFile != "", verifies(o.Listen.Credentials)
-	browsers := s.Web.Address.network != "" && s.Machines == nil && !asks && !verifies(s.Web.Credentials)
+	browsers := s.Web.Address.network != "" && o.openToBrowsers()
 	viewers := !asks && !verified
 	if s.Security != nil {
 		viewers = slices.ContainsFunc(s.Security, func(s vnc.Security) bool {

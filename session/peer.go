@@ -77,6 +77,18 @@ func (s *Session) checkPeer() error {
 	return nil
 }
 
+// Judge judges the certificates that the peer has shown by credentials, a list of
+// names and a time that may be others than those of the handshake: whether it could
+// come in now. The session goes on, whatever the outcome.
+func (c *Conn) Judge(o Options) error {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Session{o: o, state: c.State()}
+	s.state.Warnings = nil
+	return s.checkPeer()
+}
+
 // A judge judges a peer's certificates at a time.
 type judge struct {
 	*Session

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"virtls/creds"
+	"virtls/finding"
 	"virtls/layout"
 )
 
@@ -20,6 +21,13 @@ func (t *tree) judge(s *set) {
 	var last judgement
 	for i, row := range list {
 		use, said, refused := s.use(row)
+		if slices.ContainsFunc(said, t.keptFrom) {
+			// Where its files are is not known.
+			if s.inv == nil {
+				s.inv = newInventory(use.Files, view, t.o.Password)
+			}
+			return
+		}
 		for _, f := range said {
 			t.noteBy(f, s.consumer, i)
 		}
@@ -105,6 +113,12 @@ func (t *tree) unseen(f layout.Files) bool {
 	return slices.ContainsFunc(t.unjudged(), func(name string) bool {
 		return name == f.CA || slices.ContainsFunc(f.Pairs, func(p layout.Pair) bool { return p.Cert == name || p.Key == name })
 	})
+}
+
+// keptFrom tells whether a finding says no more than that this process may not
+// read a configuration, which its daemon can.
+func (t *tree) keptFrom(f finding.Finding) bool {
+	return f.Code == "conf-unreadable" && slices.Contains(t.unjudged(), f.Subject)
 }
 
 // unjudged are the files that this process was kept from. A single directory is

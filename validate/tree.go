@@ -203,6 +203,9 @@ func (t *tree) merged() []finding.Finding {
 	var out []finding.Finding
 	for _, n := range list {
 		f := n.Finding
+		if t.keptFrom(f) {
+			continue // file-not-judged says it
+		}
 		if by := t.of(n.by); by != "" {
 			f.By = by
 			f.Want = cmp.Or(f.Want, "a file that can be loaded")

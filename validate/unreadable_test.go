@@ -100,13 +100,41 @@ func TestUnreadable(t *testing.T) {
 	if err := os.Chmod(filepath.Join(root, "etc/pki/libvirt/private"), 0); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.Chmod(filepath.Join(root, "etc/pki/libvirt/private"), 0o700) })
+	private := filepath.Join(root, "etc/pki/libvirt/private")
+	t.Cleanup(func() { os.Chmod(private, 0o700) })
 	r, err := Machine(t.Context(), Options{Root: layout.Root(root)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Verdicts) > 0 || len(r.Unjudged) == 0 {
 		t.Errorf("verdicts %v, not judged %v", r.Verdicts, r.Unjudged)
+	}
+	found(t, r, "file-not-judged")
+
+	// Nor is a configuration that only its daemon may read wrong for that.
+	root = host().put(t, libvirtAt, bundle(c.root), layout.Server, c.server).put(t, qemuAt, bundle(c.root), layout.Server, c.server).write(t)
+	for _, conf := range []string{layout.QEMUConfFile, layout.LibvirtdConf} {
+		file := filepath.Join(root, conf)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err = Machine(t.Context(), Options{Root: layout.Root(root)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Findings {
+		if f.Code == "conf-unreadable" {
+			t.Errorf("%+v", f)
+		}
+	}
+	for _, v := range r.Verdicts {
+		if v.Consumer == "libvirt-server" {
+			t.Errorf("%+v", v)
+		}
 	}
 	found(t, r, "file-not-judged")
 }

@@ -39,6 +39,9 @@ func (t *tree) authorityKeysBelow(dir string, depth int) {
 
 // authorityKeysIn looks at the files of one directory.
 func (t *tree) authorityKeysIn(dir string) {
+	if t.view.exists(path.Join(dir, "../register.db")) {
+		return // the authority's own place, where virtls issues
+	}
 	for _, name := range t.list(dir) {
 		file := path.Join(dir, name)
 		if info, err := t.view.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxKeySize {
@@ -51,7 +54,7 @@ func (t *tree) authorityKeysIn(dir string) {
 		key, err := pki.ParsePrivateKeyPEM(data, nil)
 		switch {
 		case err == nil && t.isAuthority(key):
-			t.note(kindCAKey.Found(file, "").WithWant("the authority's certificate alone", "").WithFix("shred -u %s", quoted(t.at(file))))
+			t.note(kindCAKey.Found(file, "").WithWant("the authority's certificate alone", "").WithFix("if the authority has another copy: shred -u %s; if not, move this one to where certificates are issued", quoted(t.at(file))))
 		case err != nil && strings.Contains(strings.ToLower(name), "ca") && !t.ofSet(file):
 			t.note(kindCAKeyName.Found(file, name))
 		}

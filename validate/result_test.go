@@ -156,6 +156,7 @@ func TestRefusals(t *testing.T) {
 		{"a file", root + "/etc/pki/CA/cacert.pem", Options{}, "directory-unreadable", finding.ExitUnable},
 		{"consumer", root, Options{For: []string{"nginx"}}, "consumer-unknown", finding.ExitUsage},
 		{"version", root, Options{Against: []string{"newest"}}, "consumer-version", finding.ExitUsage},
+		{"version of one program alone", root, Options{Against: []string{"8.2"}}, "consumer-version", finding.ExitUsage},
 		{"version of another", root, Options{For: []string{"qemu-server"}, Against: []string{"libvirt-9.0"}}, "version-not-for-consumer", finding.ExitUsage},
 		{"user", root, Options{As: "nobody-here"}, "user-unknown", finding.ExitUsage},
 	}

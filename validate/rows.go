@@ -87,6 +87,9 @@ func (o Options) against(t rows, names []string, all map[string][]creds.Consumer
 		}
 		c, err := creds.ConsumerFor(name, number)
 		if err != nil {
+			if other := otherProgram(name, number); !found && len(o.For) == 0 && other != "" {
+				return finding.Of(err).WithFix("of %s alone it is: --against %s-%s", other, strings.ToLower(other), number).Usage()
+			}
 			return err
 		}
 		t[name], added = append(t[name], release{c, number}), true
@@ -95,6 +98,17 @@ func (o Options) against(t rows, names []string, all map[string][]creds.Consumer
 		return kindAgainst.Found("--against", version).WithWant("a version of "+strings.Join(names, ", "), "").Usage()
 	}
 	return nil
+}
+
+// otherProgram returns the program that has such a version although the
+// consumer's has none; empty if there is none.
+func otherProgram(consumer, number string) string {
+	for _, name := range creds.ConsumerNames() {
+		if _, err := creds.ConsumerFor(name, number); err == nil && program(name) != program(consumer) {
+			return program(name)
+		}
+	}
+	return ""
 }
 
 // cutProgram takes the program's name off a version.

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -167,7 +168,25 @@ func usageError(err error) error {
 			return f.Usage()
 		}
 	}
-	return kindUsage.Found(name, "").WithText("%v", err).WithFix("%s --help shows how", name).Usage()
+	return kindUsage.Found(name, "").WithText("%s", listed(err.Error())).WithFix("%s --help shows how", name).Usage()
+}
+
+var notListed = regexp.MustCompile(`^(\S+) must be one of (".*") but got "(.*)"$`)
+
+// listed says what a value may be, and which was probably meant, in the place
+// of kong's text, which also lists the empty value.
+func listed(text string) string {
+	m := notListed.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	values := slices.DeleteFunc(strings.Split(strings.ReplaceAll(m[2], `"`, ""), ","), func(v string) bool { return v == "" })
+	last := len(values) - 1
+	text = fmt.Sprintf("%s must be %s or %s, and is %q", m[1], strings.Join(values[:last], ", "), values[last], m[3])
+	if near := finding.Nearest(m[3], values); near != "" {
+		text += fmt.Sprintf(", did you mean %q?", near)
+	}
+	return text
 }
 
 // misspelt tells of a word that is taken for an argument of a command which may be

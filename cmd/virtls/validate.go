@@ -19,7 +19,7 @@ type validateCmd struct {
 	Hostname []string `help:"A name or address by which peers reach the host; server certificates should have it. Of this machine its own are known." placeholder:"NAME"`
 	As       string   `help:"Judge as if the consumer ran as this user." placeholder:"USER"`
 	Profile  string   `help:"Also compare owners and modes with a profile: strict (virt-pki-validate's), wiki (libvirt's wiki), group (what virtls lays out)." enum:",strict,wiki,group" default:"" placeholder:"PROFILE"`
-	Soon     string   `help:"What ends within this time ends soon." default:"30d" placeholder:"TIME"`
+	Soon     string   `help:"What ends within this time ends soon; of what lives for less than three times as long, the last third of its life." default:"30d" placeholder:"TIME"`
 	KeyPass  string   `name:"key-passphrase-file" help:"File with the passphrase of encrypted keys in its first line: QEMU can be told one." placeholder:"FILE"`
 	MLDSA    bool     `name:"ml-dsa" help:"The consumers' GnuTLS can compute ML-DSA; those of distributions cannot."`
 

@@ -185,8 +185,11 @@ func (s *State) checkLost(ctx context.Context, name string) error {
 	return nil
 }
 
-// readFile reads a file of the size that keys and certificates have at most.
-func readFile(path string) ([]byte, error) { return readfile.File(path, pki.MaxFileSize) }
+// readFile reads a regular file of the size that keys and certificates have at most.
+func readFile(path string) ([]byte, error) {
+	data, _, err := readfile.Regular(path, pki.MaxFileSize, 0)
+	return data, err
+}
 
 // checkAuthority judges what stands in an authority's certificate file,
 // whatever the time: an expired authority can still be looked at.

@@ -81,7 +81,7 @@ func stageKey(p *register.Placement) (files []*atomicfile.Staged, err error) {
 		if err != nil {
 			return files, err
 		}
-		key, err := os.ReadFile(p.Key)
+		key, err := readFile(p.Key)
 		if err != nil {
 			return files, err
 		}
@@ -290,12 +290,12 @@ func occupied(p *register.Placement) string {
 		if err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(want)) {
 			return true, false
 		}
-		have, err := os.ReadFile(path)
+		have, err := readFile(path)
 		defer clear(have)
 		return true, err == nil && bytes.Equal(have, want)
 	}
 	if p.Key != "" {
-		key, err := os.ReadFile(p.Key)
+		key, err := readFile(p.Key)
 		if err != nil {
 			return "" // placing it fails in the same way, and says why
 		}
@@ -322,7 +322,7 @@ func occupied(p *register.Placement) string {
 // keyInPlace tells whether the staged key's own place holds a key that belongs
 // to the placement's content.
 func keyInPlace(p *register.Placement) bool {
-	data, err := os.ReadFile(ownPlace(p))
+	data, err := readFile(ownPlace(p))
 	if err != nil {
 		return false
 	}

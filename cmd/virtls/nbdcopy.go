@@ -16,6 +16,7 @@ import (
 	"virtls/finding"
 	"virtls/internal/atomicfile"
 	"virtls/internal/imagelock"
+	"virtls/internal/readfile"
 	"virtls/proto/nbd"
 )
 
@@ -61,7 +62,7 @@ func (c *nbdCopyCmd) Run(a *app) error {
 	return c.copy(a, client)
 }
 
-// An end is one side of a copy.
+// A copyEnd is one side of a copy.
 type copyEnd struct {
 	devices []nbd.Device
 	blank   bool // reads as zeroes
@@ -278,13 +279,16 @@ type copyRecord struct {
 	Done   int64  `json:"done"` // octets from the beginning that are on stable storage
 }
 
+// maxRecord is more than a record has, in octets.
+const maxRecord = 1 << 16
+
 // record reads the record of an earlier copy, or begins one.
 func (c *nbdCopyCmd) record(size int64) (*copyRecord, error) {
 	fresh := &copyRecord{Schema: 1, From: c.From, To: c.To, Size: size}
 	if c.Resume == "" {
 		return fresh, nil
 	}
-	data, err := os.ReadFile(c.Resume)
+	data, _, err := readfile.Regular(c.Resume, maxRecord, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fresh, nil
 	}

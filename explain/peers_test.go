@@ -18,7 +18,7 @@ import (
 // A kit is a directory of credentials, good and bad.
 type kit string
 
-// templates and the key, the issuer of each certificate: NAME, or self.
+// orders are the certificates of a kit: name, key, issuer (self or a name) and certtool's template.
 var orders = []struct{ name, key, issuer, template string }{
 	{"ca", "ca", "self", "cn = Example CA\nca\ncert_signing_key\ncrl_signing_key\n"},
 	{"other-ca", "ec", "self", "cn = Other CA\nca\ncert_signing_key\n"},

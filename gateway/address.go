@@ -168,7 +168,7 @@ func (a Address) checkConnect() error {
 	return nil
 }
 
-// name describes a connection's far end for people: that of a UNIX socket has
+// peerName describes a connection's far end for people: that of a UNIX socket has
 // no address but a process.
 func peerName(c net.Conn) string {
 	u, ok := c.(*net.UnixConn)

@@ -111,7 +111,7 @@ func TestVNCBackPeer(t *testing.T) {
 	})
 }
 
-// viewers are the gateways that real viewers are tried with, in front of a QEMU
+// A viewerTest is a gateway that real viewers are tried with, in front of a QEMU
 // without TLS.
 type viewerTest struct {
 	name    string

@@ -198,7 +198,7 @@ func TestVNCSecurityOpen(t *testing.T) {
 	}
 }
 
-// open reads machines whose targets are those of settings without objects.
+// storeOf reads machines whose targets are those of settings without objects.
 func storeOf(t testing.TB, o *Options, text string) *machines.Store {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "machines.yaml")

@@ -26,7 +26,7 @@ func (k *slowKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([
 	return k.Signer.Sign(rand, digest, opts)
 }
 
-// step brings a handshake forward until it waits for a signature, and tells whose.
+// untilSigning brings a handshake forward until it waits for a signature, and tells whose.
 func (p pair) untilSigning(t *testing.T) *Engine {
 	t.Helper()
 	for range 100 {

@@ -27,9 +27,6 @@ const (
 	GroupReadable Profile = "group"
 )
 
-// Profiles lists the names of the profiles.
-func Profiles() []Profile { return []Profile{Strict, Wiki, GroupReadable} }
-
 // A class is what a path is for, as far as profiles tell.
 type class int
 
@@ -65,7 +62,7 @@ type wanted struct {
 	owner string // USER:GROUP, when it is known
 }
 
-// of the three profiles: libvirt's system files.
+// libvirtWants are the opinions on libvirt's system files.
 var libvirtWants = map[Profile]map[class]wanted{
 	Strict: {
 		baseDir: {mode: 0o755}, caDir: {mode: 0o755}, certDir: {mode: 0o755}, keyDir: {mode: 0o755},
@@ -84,7 +81,7 @@ var libvirtWants = map[Profile]map[class]wanted{
 	},
 }
 
-// of the same: directories that QEMU reads.
+// qemuWants are those on directories that QEMU reads.
 var qemuWants = map[Profile]map[class]wanted{
 	Wiki: {
 		baseDir: {mode: 0o755}, qemuDir: {qemu: true, mode: 0o750}, caFile: {qemu: true, mode: 0o440},

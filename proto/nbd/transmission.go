@@ -259,7 +259,7 @@ func (t *transmission) readPayload(r *request) (refusal, err error) {
 	return nil, nil
 }
 
-// A refusal is an error with words for the client.
+// A refusalError is an error with words for the client.
 type refusalError struct {
 	Errno
 	text string

@@ -34,7 +34,6 @@ var (
 	OIDInvalidityDate      = under(idCE, 24)
 	OIDDeltaCRL            = under(idCE, 27)
 	OIDIssuingDistribution = under(idCE, 28)
-	OIDCertificateIssuer   = under(idCE, 29)
 	OIDNameConstraints     = under(idCE, 30)
 	OIDCRLDistribution     = under(idCE, 31)
 	OIDCertificatePolicies = under(idCE, 32)
@@ -42,7 +41,6 @@ var (
 	OIDAuthorityKeyID      = under(idCE, 35)
 	OIDPolicyConstraints   = under(idCE, 36)
 	OIDExtKeyUsage         = under(idCE, 37)
-	OIDFreshestCRL         = under(idCE, 46)
 	OIDInhibitAnyPolicy    = under(idCE, 54)
 	OIDAuthorityInfo       = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 1}
 	OIDTLSFeature          = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}

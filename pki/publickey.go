@@ -40,23 +40,12 @@ type PublicKey struct {
 
 var namedCurves = []struct {
 	curve elliptic.Curve
-	name  string // as GnuTLS prints it
 	oid   asn1.ObjectIdentifier
 }{
-	{elliptic.P224(), "SECP224R1", asn1.ObjectIdentifier{1, 3, 132, 0, 33}},
-	{elliptic.P256(), "SECP256R1", asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}},
-	{elliptic.P384(), "SECP384R1", asn1.ObjectIdentifier{1, 3, 132, 0, 34}},
-	{elliptic.P521(), "SECP521R1", asn1.ObjectIdentifier{1, 3, 132, 0, 35}},
-}
-
-// CurveName returns GnuTLS's name of a curve, such as "SECP256R1".
-func CurveName(c elliptic.Curve) string {
-	for _, n := range namedCurves {
-		if n.curve == c {
-			return n.name
-		}
-	}
-	return "unknown"
+	{elliptic.P224(), asn1.ObjectIdentifier{1, 3, 132, 0, 33}},
+	{elliptic.P256(), asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}},
+	{elliptic.P384(), asn1.ObjectIdentifier{1, 3, 132, 0, 34}},
+	{elliptic.P521(), asn1.ObjectIdentifier{1, 3, 132, 0, 35}},
 }
 
 // ParsePublicKey reads a SubjectPublicKeyInfo. A well-formed one of an

@@ -12,7 +12,6 @@ package qjson
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -46,9 +45,6 @@ func (o Object) Get(key string) (any, bool) {
 
 // A Number is the text of a number, in JSON's syntax.
 type Number string
-
-// Int64 returns the number if it is an integer of that size.
-func (n Number) Int64() (int64, error) { return strconv.ParseInt(string(n), 10, 64) }
 
 // An Error says what is wrong, in QEMU's words, and where: the line and the
 // octet in it, counted from 1, where the offending token begins.

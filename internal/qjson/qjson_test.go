@@ -66,12 +66,6 @@ func TestGet(t *testing.T) {
 	if v, ok := o.Get("c"); v != nil || ok {
 		t.Errorf("Get(c) = %v, %v", v, ok)
 	}
-	if n, err := Number("-7").Int64(); n != -7 || err != nil {
-		t.Error(n, err)
-	}
-	if _, err := Number("7.0").Int64(); err == nil {
-		t.Error("7.0 is an integer")
-	}
 }
 
 // failures are texts with the errors of QEMU 11.1 and, where they differ by

@@ -34,13 +34,6 @@ const (
 	maxLinks = 40
 )
 
-// Files calls changed whenever one of the files at paths has changed since
-// Files was called, until ctx ends; then it returns. It is [New] and
-// [Watcher.Run] for those who need not load the files in between.
-func Files(ctx context.Context, paths []string, changed func()) {
-	New(paths...).Run(ctx, changed)
-}
-
 // A Watcher knows how files were when it was made.
 type Watcher struct {
 	paths  []string

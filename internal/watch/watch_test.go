@@ -252,7 +252,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 				time.Sleep(2 * settle)
 			}
 		}()
-		Files(ctx, []string{path}, cancel)
+		New(path).Run(ctx, cancel)
 		New(path).Close()
 	}
 	for runtime.NumGoroutine() > before {

@@ -3,7 +3,6 @@ package fleet
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -359,20 +358,10 @@ func (f *File) pskArguments(b *strings.Builder, h *Holder) {
 				id += fmt.Sprintf("-%d", ids[id])
 			}
 			fmt.Fprintf(b, "\n# Pre-shared key of %s towards %s:\n-object tls-creds-psk,id=%s,dir=%s,username=%s,endpoint=client,priority=%s\n",
-				u.User, server, id, home+commas(layout.PSKClient(loc, server)), shellWord(commas(u.User)), pskPriority)
+				u.User, server, id, home+commas(layout.PSKClient(loc, server)), layout.ShellQuote(commas(u.User)), pskPriority)
 		}
 	}
 }
-
-// shellWord quotes a value for a shell if it needs that.
-func shellWord(s string) string {
-	if plainWord.MatchString(s) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]*$`)
 
 // pskLocation is where the holder's pre-shared keys go: QEMU's place, whatever else it uses.
 func (h *Holder) pskLocation() layout.Location {

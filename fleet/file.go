@@ -9,6 +9,7 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -143,17 +144,11 @@ type Uses []Use
 // ClientUse lists the services of a client.
 type ClientUse []layout.Service
 
-// subjectOver returns s with its empty fields taken from base.
+// over returns s with its empty fields taken from base.
 func (s Subject) over(base Subject) Subject {
-	pick := func(a, b string) string {
-		if a != "" {
-			return a
-		}
-		return b
-	}
 	return Subject{
-		Country: pick(s.Country, base.Country), State: pick(s.State, base.State), Locality: pick(s.Locality, base.Locality),
-		Organization: pick(s.Organization, base.Organization), Unit: pick(s.Unit, base.Unit),
+		Country: cmp.Or(s.Country, base.Country), State: cmp.Or(s.State, base.State), Locality: cmp.Or(s.Locality, base.Locality),
+		Organization: cmp.Or(s.Organization, base.Organization), Unit: cmp.Or(s.Unit, base.Unit),
 	}
 }
 

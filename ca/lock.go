@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"virtls/internal/wait"
 )
 
 // A lock is the exclusive lock of a state directory: flock(2) on a file that
@@ -23,9 +25,9 @@ const lockPoll = 50 * time.Millisecond
 // maxLockText bounds what is read of the lock file.
 const maxLockText = 4096
 
-// acquire takes the lock at path, waiting as long as wait. crashed tells that
+// acquire takes the lock at path, waiting as long as patience. crashed tells that
 // its last holder did not release it.
-func acquire(ctx context.Context, path string, wait time.Duration, holder string) (l *lock, crashed bool, err error) {
+func acquire(ctx context.Context, path string, patience time.Duration, holder string) (l *lock, crashed bool, err error) {
 	// A lock that is a link would have what it leads to emptied.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err == nil {
@@ -39,17 +41,15 @@ func acquire(ctx context.Context, path string, wait time.Duration, holder string
 	if err != nil {
 		return nil, false, notWritten(path, err)
 	}
-	deadline := time.Now().Add(wait)
+	deadline := time.Now().Add(patience)
 	for {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) || !time.Now().Before(deadline) {
 			break
 		}
-		select {
-		case <-ctx.Done():
+		if err := wait.Sleep(ctx, lockPoll); err != nil {
 			f.Close()
-			return nil, false, ctx.Err()
-		case <-time.After(lockPoll):
+			return nil, false, err
 		}
 	}
 	left, readErr := io.ReadAll(io.LimitReader(f, maxLockText))

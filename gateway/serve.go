@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"virtls/finding"
+	"virtls/internal/wait"
 )
 
 // Listen opens the listeners. [Gateway.Serve] does it if it was not done before.
@@ -109,7 +110,7 @@ func (g *Gateway) accept(ctx context.Context, l net.Listener, take func(net.Conn
 			// Without descriptors or memory accepting fails at once, again and again.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			g.log.Error("cannot accept", "error", err.Error(), "pause", pause.String())
-			g.sleep(ctx, pause)
+			_ = wait.Sleep(ctx, pause) // what ended is seen above
 		case err != nil:
 			return kindListen.Found(l.Addr().String(), "").WithText("the gateway %s cannot accept connections", g.o.Name).Unable(err)
 		default:
@@ -127,13 +128,6 @@ func isPassing(err error) bool {
 		}
 	}
 	return false
-}
-
-func (g *Gateway) sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 // drain waits for the connections that are there, and cuts them after the limit.

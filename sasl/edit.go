@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"virtls/internal/atomicfile"
+	"virtls/internal/wait"
 )
 
 // editWait is how long an edit waits for another one.
@@ -77,10 +78,8 @@ func lock(ctx context.Context, path string, missing bool) (f *os.File, made bool
 		if time.Now().After(end) {
 			return nil, false, kindAccounts.Found(path, fmt.Sprintf("another program has had it locked for %v", editWait)).Unable(nil)
 		}
-		select {
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		case <-time.After(20 * time.Millisecond):
+		if err := wait.Sleep(ctx, 20*time.Millisecond); err != nil {
+			return nil, false, err
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"virtls/internal/wait"
 )
 
 // How failed logins are slowed if a Throttle does not say otherwise.
@@ -135,7 +137,7 @@ func (t *Throttle) leave(client string, g *gate) {
 
 // Pause returns when a client whose login has failed may be told of it, or the
 // context has ended.
-func (t *Throttle) Pause(ctx context.Context, client string) { pause(ctx, t.left(client)) }
+func (t *Throttle) Pause(ctx context.Context, client string) { _ = wait.Sleep(ctx, t.left(client)) }
 
 // Wait returns when a client may try to log in: at once unless it has failed
 // before. Asked before anything else it spares a client that has to wait the
@@ -146,7 +148,7 @@ func (t *Throttle) Wait(ctx context.Context, client string) error {
 	if end, ok := ctx.Deadline(); ok && left > time.Until(end) {
 		return fmt.Errorf("too many logins from %s have failed: the next is heard in %v", client, left.Round(100*time.Millisecond))
 	}
-	return pause(ctx, left)
+	return wait.Sleep(ctx, left)
 }
 
 func (t *Throttle) left(client string) time.Duration {
@@ -161,7 +163,7 @@ func (t *Throttle) left(client string) time.Duration {
 // Failed counts a failed login of a client, and returns when the client may be
 // told of it or the context has ended.
 func (t *Throttle) Failed(ctx context.Context, client string) {
-	pause(ctx, t.punish(client, time.Now()))
+	_ = wait.Sleep(ctx, t.punish(client, time.Now()))
 }
 
 // punish notes a failure and returns how long its client has to wait now.
@@ -207,19 +209,5 @@ func (t *Throttle) makeRoom() {
 	names := slices.SortedFunc(maps.Keys(t.clients), func(a, b string) int { return t.clients[a].until.Compare(t.clients[b].until) })
 	for _, name := range names[:maxClients/2] {
 		delete(t.clients, name)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"virtls/finding"
+	"virtls/internal/wait"
 )
 
 // DefaultConfirmationLimit bounds the wait for the confirmation, and its sending,
@@ -79,18 +80,9 @@ func within(ctx context.Context, c net.Conn, limit time.Duration, f func() error
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		c.SetDeadline(time.Unix(1, 0))
-		close(interrupted)
-	})
-	err := f()
-	if !stop() {
-		<-interrupted
-		c.SetDeadline(time.Time{})
-		if err != nil {
-			return context.Cause(ctx)
-		}
+	late, err := wait.Within(ctx, f, c)
+	if late && err != nil {
+		return context.Cause(ctx)
 	}
 	return err
 }

@@ -7,9 +7,9 @@ import (
 	"io"
 	"net"
 	"strings"
-	"time"
 
 	"virtls/finding"
+	"virtls/internal/wait"
 )
 
 // An asker is the client's side of a connection up to the choice of an export.
@@ -40,19 +40,20 @@ func ask(ctx context.Context, c net.Conn, o Options, f func(a *asker) error) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	a := &asker{subject: o.subject(c), o: o, plain: c, conn: c, fixed: o.Upgraded, noZeroes: o.Upgraded}
-	var err error
-	if !o.Upgraded {
-		err = a.greet()
-	}
-	if err == nil && o.Secure != nil {
-		err = a.startTLS(ctx)
-	}
-	if err == nil {
-		err = f(a)
-	}
-	if !stop() && err != nil {
+	late, err := wait.Within(ctx, func() (err error) {
+		if !o.Upgraded {
+			err = a.greet()
+		}
+		if err == nil && o.Secure != nil {
+			err = a.startTLS(ctx)
+		}
+		if err == nil {
+			err = f(a)
+		}
+		return err
+	}, c)
+	if late && err != nil {
 		return a.broken(fmt.Errorf("it was not complete in time: %w", context.Cause(ctx)))
 	}
 	return err

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"time"
+
+	"virtls/internal/wait"
 )
 
 var (
@@ -55,13 +56,8 @@ func Accept(ctx context.Context, c net.Conn, secure Secure) (*Mediator, error) {
 
 // bounded does something with connections that fails when the context ends.
 func bounded(ctx context.Context, f func() error, conns ...net.Conn) error {
-	stop := context.AfterFunc(ctx, func() {
-		for _, c := range conns {
-			c.SetDeadline(time.Unix(1, 0))
-		}
-	})
-	err := f()
-	if !stop() {
+	late, err := wait.Within(ctx, f, conns...)
+	if late && err != nil {
 		return fmt.Errorf("it was not complete in time: %w", errors.Join(context.Cause(ctx), err))
 	}
 	return err

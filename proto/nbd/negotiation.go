@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"time"
+
+	"virtls/internal/wait"
 )
 
 // A negotiation is the server's side of a connection up to the choice of an
@@ -42,9 +43,12 @@ func (n *negotiation) run(ctx context.Context, limits Limits) (*transmission, er
 	ctx, cancel := context.WithTimeout(ctx, limits.Handshake)
 	defer cancel()
 	// The plain connection below is what the deadline holds for, TLS or not.
-	stop := context.AfterFunc(ctx, func() { n.plain.SetDeadline(time.Unix(1, 0)) })
-	export, err := n.negotiate(ctx)
-	if !stop() && err != nil {
+	var export *Export
+	late, err := wait.Within(ctx, func() (err error) {
+		export, err = n.negotiate(ctx)
+		return err
+	}, n.plain)
+	if late && err != nil {
 		err = fmt.Errorf("it was not complete in time: %w", context.Cause(ctx))
 	}
 	if errors.Is(err, ErrLeft) {
@@ -53,7 +57,6 @@ func (n *negotiation) run(ctx context.Context, limits Limits) (*transmission, er
 	if err != nil {
 		return nil, err
 	}
-	n.plain.SetDeadline(time.Time{})
 	return &transmission{conn: n.conn, plain: n.plain, export: export, dev: export.abilities(), mode: n.mode, status: n.meta == export}, nil
 }
 

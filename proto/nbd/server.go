@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"virtls/internal/wait"
 )
 
 // Limits bound what clients can do to a server. A value of zero or less
@@ -109,10 +111,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			// Too many open files, say: what is being served goes on.
 			s.log(Event{Kind: Refused, Err: err})
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
+			_ = wait.Sleep(ctx, pause) // the end is seen above
 			continue
 		}
 		pause = 0

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"virtls/creds"
+	"virtls/internal/wait"
 	"virtls/layout"
 	"virtls/session"
 )
@@ -66,10 +67,8 @@ func (t Target) Dial(ctx context.Context) (net.Conn, error) {
 		if err == nil || pause <= 0 {
 			return c, err
 		}
-		select {
-		case <-ctx.Done():
+		if wait.Sleep(ctx, pause) != nil {
 			return nil, err
-		case <-time.After(pause):
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"virtls/finding"
+	"virtls/internal/wait"
 )
 
 // DefaultLimit bounds a login whose context has no deadline.
@@ -95,21 +96,9 @@ func within(ctx context.Context, c net.Conn, subject string, f func(context.Cont
 		ctx, cancel = context.WithTimeout(ctx, DefaultLimit)
 		defer cancel()
 	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		c.SetDeadline(time.Unix(1, 0))
-		close(interrupted)
-	})
-	err := f(ctx)
-	if !stop() {
-		<-interrupted
-		c.SetDeadline(time.Time{})
-		if err == nil {
-			return nil
-		}
-		if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
-			return cause
-		}
+	late, err := wait.Within(ctx, func() error { return f(ctx) }, c)
+	if cause := context.Cause(ctx); late && err != nil && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
 	}
 	return explain(subject, err)
 }

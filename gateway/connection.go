@@ -26,11 +26,13 @@ type connection struct {
 	relay   relay
 	passes  bool // the relay has started; guarded by Gateway.mu
 
-	name     atomic.Pointer[string] // of the client, once it is known
-	user     atomic.Pointer[string] // whose account the client has, of VNC
-	machine  atomic.Pointer[string] // that the client sees, of VNC if there are several
-	export   *string                // that the client uses, of NBD
-	up, down atomic.Int64           // octets from and to the client
+	name atomic.Pointer[string] // of the client, once it is known
+	user atomic.Pointer[string] // whose account the client has, of VNC
+	// forwarded is whom a proxy of HTTP names as the client of its last request.
+	forwarded atomic.Pointer[netip.Addr]
+	machine   atomic.Pointer[string] // that the client sees, of VNC if there are several
+	export    *string                // that the client uses, of NBD
+	up, down  atomic.Int64           // octets from and to the client
 }
 
 // take begins to serve a connection, or refuses it.
@@ -59,7 +61,7 @@ func (g *Gateway) connection(nc net.Conn) *connection {
 // admit judges what can be judged before the client has said anything.
 func (g *Gateway) admit(c *connection) error {
 	if len(g.o.Access) > 0 && len(g.o.Access.at(c.addr)) == 0 {
-		return kindFrom.Found("client "+c.peer, "").WithFix("if it is to come in: --allow-from %s", c.addr).Wrong()
+		return kindFrom.Found(c.subject(), "").WithFix("if it is to come in: --allow-from %s", c.addr).Wrong()
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -283,6 +285,9 @@ func (c *connection) log(level slog.Level, msg string, attrs []slog.Attr) {
 
 func (c *connection) attrs() []slog.Attr {
 	attrs := []slog.Attr{slog.Uint64("connection", c.id), slog.String("peer", c.peer)}
+	if a := c.forwarded.Load(); a != nil {
+		attrs = append(attrs, slog.String("client", a.String()))
+	}
 	if name := c.name.Load(); name != nil && *name != "" {
 		attrs = append(attrs, slog.String("dn", *name))
 	}

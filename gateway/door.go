@@ -78,6 +78,8 @@ func newDoor(g *Gateway) *door {
 				return
 			}
 			v.forget()
+			v.c.forwarded.Store(g.o.VNC.Proxies.client(v.c.addr, r.Header))
+			v.https = g.o.VNC.Web.Credentials != nil || g.o.VNC.Proxies.https(v.c.addr, r.Header)
 			mux.ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: limit, ReadTimeout: limit, WriteTimeout: responseLimit, IdleTimeout: keptLimit, MaxHeaderBytes: maxHeader,
@@ -126,7 +128,9 @@ type visit struct {
 	client side
 	work   context.Context // ends when the gateway waits no longer
 
-	person machines.Person // of the last request; one is served at a time
+	// Of the last request; one is served at a time.
+	person machines.Person
+	https  bool // the browser has TLS, if only up to a proxy
 }
 
 type visitKey struct{}
@@ -356,7 +360,7 @@ func (d *door) aim(c *connection, name, token string) error {
 	}
 	if token != "" {
 		if _, err := store.Use(name, token, time.Now()); err != nil {
-			return kindToken.Found("client "+c.peer, err.Error()).Wrong()
+			return kindToken.Found(c.subject(), err.Error()).Wrong()
 		}
 	}
 	m, ok := store.Current().Machine(name)
@@ -374,13 +378,13 @@ func (d *door) origin(r *http.Request) error {
 		return nil
 	}
 	scheme := "http"
-	if d.g.o.VNC.Web.Credentials != nil {
+	if visitOf(r).https {
 		scheme = "https"
 	}
 	if u, err := url.Parse(origin); err == nil && u.Scheme == scheme && strings.EqualFold(u.Host, r.Host) && (scheme == "https" || fixed(u.Hostname())) {
 		return nil
 	}
-	return kindOrigin.Found("client "+visitOf(r).c.peer, shorten(origin)).WithWant(scheme+"://"+shorten(r.Host), "").Wrong()
+	return kindOrigin.Found(visitOf(r).c.subject(), shorten(origin)).WithWant(scheme+"://"+shorten(r.Host), "").Wrong()
 }
 
 // fixed tells whether a host is what it says. Without TLS, whose certificate has
@@ -394,7 +398,7 @@ func fixed(host string) bool {
 // websocket is to ask for nothing more.
 func (d *door) judge(w http.ResponseWriter, r *http.Request, name, token string) (machine string, into bool, err error) {
 	v, s := visitOf(r), &d.g.o.VNC
-	subject := "client " + v.c.peer
+	subject := v.c.subject()
 	if token != "" && s.Machines != nil {
 		if err := d.g.throttle.Wait(r.Context(), v.throttled()); err != nil {
 			return "", false, kindToken.Found(subject, err.Error()).Wrong()

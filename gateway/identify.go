@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,7 +14,9 @@ import (
 )
 
 // throttled is by what name failed logins of a client count.
-func (v *visit) throttled() string { return sasl.ClientOf(v.RemoteAddr()) }
+func (v *visit) throttled() string {
+	return cmp.Or(v.c.throttled(), sasl.ClientOf(v.RemoteAddr()))
+}
 
 // identify finds out who sent a request: by the certificate of its connection,
 // and by an account, whose password is checked, or a ticket for it.
@@ -37,10 +40,10 @@ func (d *door) identify(w http.ResponseWriter, r *http.Request, v *visit) error 
 	}
 	if err := d.g.throttle.Guard(r.Context(), v.throttled(), check); err != nil {
 		d.g.throttle.Pause(r.Context(), v.throttled())
-		return kindStranger.Found("client "+v.c.peer, err.Error()).Wrong()
+		return kindStranger.Found(v.c.subject(), err.Error()).Wrong()
 	}
 	v.login(user)
-	if d.g.o.VNC.Web.Credentials != nil {
+	if v.https {
 		http.SetCookie(w, d.tickets.cookie(user, mark, time.Now()))
 	}
 	return nil

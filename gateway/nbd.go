@@ -207,7 +207,7 @@ func shorten(name string) string {
 // ofClient says of an error that is none of the service's or of TLS's that it is
 // the client's.
 func (n *negotiated) ofClient(err error) error {
-	subject := "client " + n.c.peer
+	subject := n.c.subject()
 	_, known := errors.AsType[*finding.Failure](err)
 	switch {
 	case err == nil || known:

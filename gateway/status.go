@@ -48,14 +48,15 @@ type GatewayStatus struct {
 
 // A ConnectionStatus is what is known of a connection.
 type ConnectionStatus struct {
-	ID    uint64    `json:"id"`
-	Peer  string    `json:"peer"`
-	DN    string    `json:"dn,omitempty"`
-	User  string    `json:"user,omitempty"`    // whose account it has, of VNC
-	To    string    `json:"machine,omitempty"` // that it sees, of VNC
-	Since time.Time `json:"since"`
-	Up    int64     `json:"up"`
-	Down  int64     `json:"down"`
+	ID     uint64    `json:"id"`
+	Peer   string    `json:"peer"`
+	Client string    `json:"client,omitempty"` // of the proxy that the peer is, of VNC
+	DN     string    `json:"dn,omitempty"`
+	User   string    `json:"user,omitempty"`    // whose account it has, of VNC
+	To     string    `json:"machine,omitempty"` // that it sees, of VNC
+	Since  time.Time `json:"since"`
+	Up     int64     `json:"up"`
+	Down   int64     `json:"down"`
 }
 
 // A CredentialStatus is what is known of credentials.
@@ -90,6 +91,9 @@ func (g *Gateway) Status() GatewayStatus {
 	s.Connections = []ConnectionStatus{}
 	for _, c := range open[:min(len(open), maxListed)] {
 		cs := ConnectionStatus{ID: c.id, Peer: c.peer, Since: c.began.UTC(), Up: c.up.Load(), Down: c.down.Load()}
+		if a := c.forwarded.Load(); a != nil {
+			cs.Client = a.String()
+		}
 		if name := c.name.Load(); name != nil {
 			cs.DN = *name
 		}

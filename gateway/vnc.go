@@ -59,6 +59,7 @@ type Screens struct {
 
 	Web     Side     // where websockets come in, if it has an address
 	Origins []string // of pages elsewhere that may open them: https://HOST[:PORT]
+	Proxies Proxies  // that are between browsers and the page
 }
 
 // A login is what the gateway proves to a VNC server: that it knows a password, or
@@ -95,7 +96,7 @@ func (o *Options) checkVNC() error {
 		return wrong("it listens nowhere: say --listen or --websocket")
 	case !listens && o.Listen.Credentials != nil:
 		return wrong("there are credentials to listen with, but no --listen")
-	case !web && (s.Web.Credentials != nil || len(s.Origins) > 0):
+	case !web && (s.Web.Credentials != nil || len(s.Origins) > 0 || s.Proxies.UNIX || len(s.Proxies.Networks) > 0):
 		return wrong("there are settings of websockets, but no --websocket")
 	case s.Web.Address.tls && s.Web.Credentials == nil:
 		return wrong("%s wants TLS, but there are no credentials for websockets (--websocket-tls-creds)", s.Web.Address)
@@ -207,7 +208,7 @@ type viewer struct {
 func (v *viewer) server(with *creds.Holder) (vnc.ServerOptions, error) {
 	g := v.c.g
 	s := &g.o.VNC
-	so := vnc.ServerOptions{SASL: s.server(), Offer: s.Security, Throttle: &g.throttle, Subject: "client " + v.c.peer}
+	so := vnc.ServerOptions{SASL: s.server(), Offer: s.Security, Throttle: &g.throttle, Client: v.c.throttled(), Subject: v.c.subject()}
 	if with != nil {
 		tls := func() session.Options { return g.o.listenSession(with, v.c.addr) }
 		if with.Current().Type() == "tls-creds-anon" {
@@ -283,7 +284,7 @@ func (c *connection) choose(p machines.Person) error {
 	if len(list) == 1 {
 		return c.aim(list[0])
 	}
-	f := kindMachine.Found("client "+c.peer, strings.Trim(p.DN+" "+p.User, " "))
+	f := kindMachine.Found(c.subject(), strings.Trim(p.DN+" "+p.User, " "))
 	if len(list) == 0 {
 		return f.WithText("no machine is for this viewer").Wrong()
 	}

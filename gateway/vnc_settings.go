@@ -29,6 +29,7 @@ type VNCSettings struct {
 	Websocket           string   `yaml:"websocket" help:"Where browsers come in, for the list of machines and their consoles: tls://HOST:PORT." placeholder:"URL"`
 	WebsocketTLSCreds   string   `yaml:"websocket-tls-creds" name:"websocket-tls-creds" help:"Id of the credentials for browsers, an object with endpoint=server; with verify-peer=off browsers need no certificate." placeholder:"ID"`
 	WebsocketOrigin     []string `yaml:"websocket-origin" help:"Another site whose pages may open consoles, such as https://portal.example.com. May be given several times." placeholder:"ORIGIN" sep:"none"`
+	WebsocketProxy      []string `yaml:"websocket-proxy" help:"Network, address, or unix, from which proxies of HTTP such as nginx come: their X-Forwarded-For says whose failed logins count, and is in the log. May be given several times." placeholder:"NETWORK" sep:"none"`
 }
 
 // isZero tells whether nothing is set.
@@ -49,6 +50,9 @@ func (v *VNCSettings) options(r *object.Registry, o *Options) (used []Credential
 		if err := gssapi.CheckKeytab(name); err != nil {
 			return nil, kindLogin.Found(name, "").WithText("the keys of Kerberos cannot be used").Unable(err)
 		}
+	}
+	if s.Proxies, err = ParseProxies(v.WebsocketProxy); err != nil {
+		return nil, err
 	}
 	for _, name := range v.Security {
 		security, err := ParseSecurity(name)

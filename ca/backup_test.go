@@ -131,6 +131,7 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 	tests := []row{
 		{"empty", nil, kindBackup},
+		{"short text", []byte("organization: Example Org\n"), kindNoBackup},
 		{"garbage", bytes.Repeat([]byte("garbage "), 1000), kindNoBackup},
 		{"changed register", rewrite(t, backup, onFile(registerFile, func(h *tar.Header, b []byte) (*tar.Header, []byte) { b[5000] ^= 1; return h, b })), kindBackup},
 		{"longer key", rewrite(t, backup, onFile("ca/ca-key.pem", func(h *tar.Header, b []byte) (*tar.Header, []byte) { return h, append(b, '\n') })), kindBackup},

@@ -350,5 +350,10 @@ func (s *State) RenewAuthority(ctx context.Context, name string, days int, pass 
 	if err != nil {
 		return nil, err
 	}
-	return s.InstallAuthority(ctx, name, []*pki.Certificate{cert}, pass)
+	a, err = s.InstallAuthority(ctx, name, []*pki.Certificate{cert}, pass)
+	if err == nil && cert.NotAfter.Before(old.NotAfter) {
+		a.Findings = append(a.Findings, kindEndsEarlier.Found(a.CertificatePath(), cert.NotAfter.UTC().Format(time.DateOnly)).
+			WithWant(old.NotAfter.UTC().Format(time.DateOnly)+" or later", ""))
+	}
+	return a, err
 }

@@ -126,6 +126,9 @@ var (
 	kindRequest = finding.Define("request-refused", finding.Error,
 		"the certificate request cannot be accepted",
 		"have its owner make a new request")
+	kindEndsEarlier = finding.Define("ca-ends-earlier", finding.Warning,
+		"the authority's new certificate ends before the one whose place it takes",
+		"renew it for longer: virtls ca renew --days DAYS")
 	kindClamped = finding.Define("certificate-clamped", finding.Warning,
 		"the certificate ends with its authority, earlier than asked for",
 		"shorten its life, or renew the authority first with virtls ca renew")

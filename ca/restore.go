@@ -2,6 +2,7 @@ package ca
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -12,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -44,6 +46,19 @@ func Restore(ctx context.Context, backup, dir string, opts Options) error {
 	return errors.Join(s.restore(ctx, backup), s.discardUnpacked(), s.Close())
 }
 
+// tarName is how many octets at the beginning of a tar file are a name.
+const tarName = 100
+
+// namesManifest tells whether a file, which may be cut short, begins with the
+// name of the manifest, or of a header for more of the manifest's attributes.
+func namesManifest(begin []byte) bool {
+	name, _, whole := strings.Cut(string(begin), "\x00")
+	if !whole {
+		return strings.HasPrefix(manifestName, name) || strings.HasPrefix("PaxHeaders.0/"+manifestName, name)
+	}
+	return path.Base(name) == manifestName
+}
+
 func (s *State) restore(ctx context.Context, backup string) error {
 	// Neither a FIFO that nobody writes to nor a pipe that nobody fills keeps it waiting for longer than ctx.
 	in, err := os.OpenFile(backup, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -52,7 +67,11 @@ func (s *State) restore(ctx context.Context, backup string) error {
 	}
 	defer in.Close()
 	defer context.AfterFunc(ctx, func() { in.SetReadDeadline(time.Unix(1, 0)) })()
-	archive := tar.NewReader(in)
+	data := bufio.NewReader(in)
+	if begin, _ := data.Peek(tarName); !namesManifest(begin) {
+		return kindNoBackup.Found(backup, "no "+manifestName+" at its beginning").Unable(nil)
+	}
+	archive := tar.NewReader(data)
 	head, err := archive.Next()
 	switch {
 	case err == nil && head.Name != manifestName, errors.Is(err, tar.ErrHeader):

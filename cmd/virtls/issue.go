@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"virtls/ca"
@@ -267,7 +268,11 @@ func (c *issueCmd) names(subject dn.Name, request *pki.Request) (pki.GeneralName
 	for _, s := range c.IP {
 		ip, err := netip.ParseAddr(s)
 		if err != nil || ip.Zone() != "" {
-			return nil, kindUsage.Found("--ip", "").WithText("%q is not an IPv4 or IPv6 address", s).WithFix("host names go to --dns").Usage()
+			f := kindUsage.Found("--ip", "").WithText("%q is not an IPv4 or IPv6 address", s).WithFix("host names go to --dns")
+			if strings.Contains(s, ":") {
+				f = f.WithFix("write an IPv6 address without brackets and without a zone, such as 2001:db8::1")
+			}
+			return nil, f.Usage()
 		}
 		names = addName(names, pki.IPAddress(ip))
 	}

@@ -22,6 +22,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
 
 	"virtls/dropin"
 	"virtls/dropin/certtool"
@@ -107,10 +108,13 @@ func command(ctx context.Context, args []string, stdin, stdout, stderr *os.File)
 	}
 	app.json = cli.JSON
 	app.name = commandName(parsed)
-	if err := emptyID(parsed); err != nil {
-		return app.finish(err)
+	if err = emptyID(parsed); err == nil {
+		err = closedFD(parsed)
 	}
-	return app.finish(parsed.Run(ctx))
+	if err == nil {
+		err = parsed.Run(ctx)
+	}
+	return app.finish(err)
 }
 
 const description = `TLS for virtualization hosts: certificates, keys and pre-shared keys for QEMU and libvirt.
@@ -224,6 +228,25 @@ func emptyID(parsed *kong.Context) error {
 		}
 		if f.Target.Kind() == reflect.String && f.Target.String() == "" {
 			return kindUsage.Found("--"+f.Name, "an empty value").WithText("this names nothing").WithFix("leave it out, or say which").Usage()
+		}
+	}
+	return nil
+}
+
+// closedFD refuses the number of a file descriptor that was not handed to this
+// process. It may have one of that number itself, which is closed on exec.
+func closedFD(parsed *kong.Context) error {
+	for _, step := range parsed.Path {
+		if step.Flag == nil || step.Flag.Name != "passphrase-fd" {
+			continue
+		}
+		fd := step.Flag.Target.Elem().Int()
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC != 0 {
+			err = unix.EBADF
+		}
+		if err != nil {
+			return kindPassphraseSource.Found(fmt.Sprintf("file descriptor %d", fd), "").Unable(err)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -59,22 +60,38 @@ type showReport struct {
 
 func (c *showCmd) Run(a *app, g *Globals) error {
 	report := showReport{Items: []item{}}
+	unable := false
 	for _, path := range c.File {
-		data, err := a.input(path)
+		items, findings, err := a.examine(path)
 		if err != nil {
-			return err
-		}
-		items, findings, err := examine(path, data, time.Now())
-		clear(data)
-		if err != nil {
-			return err
+			if len(c.File) == 1 || a.ctx.Err() != nil {
+				return err
+			}
+			findings, unable = append(findings, finding.Of(err)), true // the other files are shown all the same
 		}
 		report.Items = append(report.Items, items...)
 		report.Findings = append(report.Findings, findings...)
 	}
-	report.Findings = capped(report.Findings)
+	report.Report = finding.NewReport(capped(report.Findings))
+	err := c.print(a, report)
+	if unable && errors.Is(err, errWrong) {
+		return errUnable
+	}
+	return err
+}
+
+// examine takes a file apart.
+func (a *app) examine(path string) ([]item, []finding.Finding, error) {
+	data, err := a.input(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(data)
+	return examine(path, data, time.Now())
+}
+
+func (c *showCmd) print(a *app, report showReport) error {
 	if a.json {
-		report.Report = finding.NewReport(report.Findings)
 		if err := a.printJSON(report); err != nil {
 			return err
 		}
@@ -104,7 +121,7 @@ func printItems(w io.Writer, items []item) {
 	}
 }
 
-// examine takes a file apart.
+// examine takes the content of a file apart.
 func examine(path string, data []byte, now time.Time) (items []item, findings []finding.Finding, err error) {
 	if certs, err := pki.ParseCertificatesPEM(data); err == nil {
 		for _, c := range certs {

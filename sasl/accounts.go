@@ -156,7 +156,7 @@ func (a *Accounts) Save(path string) error {
 // LoadAccounts reads a file of accounts. It refuses one that others may read.
 // The error is a *finding.Failure.
 func LoadAccounts(path string) (*Accounts, error) {
-	data, err := readfile.Guarded(path, maxAccounts, 0o077)
+	data, err := readfile.Kept(path, maxAccounts, 0o077)
 	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
 		return nil, kindAccounts.Found(path, fmt.Sprintf("mode %04o", open.Mode)).WithWant("0600", "virtls").WithFix("chmod 600 %s", layout.ShellQuote(path)).Wrong()
 	}

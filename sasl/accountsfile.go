@@ -12,13 +12,14 @@ import (
 // number of goroutines may use it.
 type AccountsFile struct {
 	path    string
+	load    func(path string) (*Accounts, error)
 	reload  sync.Mutex // what is read last counts
 	current atomic.Pointer[Accounts]
 }
 
 // OpenAccounts reads a file of accounts. The error is a *finding.Failure.
 func OpenAccounts(path string) (*AccountsFile, error) {
-	f := &AccountsFile{path: path}
+	f := &AccountsFile{path: path, load: LoadAccounts}
 	if err := f.Reload(); err != nil {
 		return nil, err
 	}
@@ -36,7 +37,7 @@ func (f *AccountsFile) Current() *Accounts { return f.current.Load() }
 func (f *AccountsFile) Reload() error {
 	f.reload.Lock()
 	defer f.reload.Unlock()
-	a, err := LoadAccounts(f.path)
+	a, err := f.load(f.path)
 	if err == nil {
 		f.current.Store(a)
 	}

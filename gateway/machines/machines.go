@@ -175,7 +175,7 @@ func unreadable(name string, err error) error {
 
 // read reads a file, unless everybody may write to it.
 func read(name string) ([]byte, error) {
-	data, err := readfile.Guarded(name, maxFile, writableByAll)
+	data, err := readfile.Kept(name, maxFile, writableByAll)
 	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
 		return nil, kindFile.Found(name, fmt.Sprintf("mode %04o", open.Mode)).WithText("every user of this machine may write to it").WithFix("chmod o-w %s", layout.ShellQuote(name)).Wrong()
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -126,6 +127,24 @@ func TestDirectory(t *testing.T) {
 		if _, err := Load(dir, nil); err == nil || finding.Of(err).Code != "gateway-machines" || !strings.Contains(err.Error(), "may put files there") {
 			t.Errorf("a directory with the mode %v: %v", mode, err)
 		}
+	}
+}
+
+// What is no regular file keeps neither a reload nor a login waiting.
+func TestFIFO(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "m.yaml"), two)
+	s, err := Open(dir, Used{}, nil)
+	must(t, err)
+	must(t, syscall.Mkfifo(filepath.Join(dir, "fifo.yaml"), 0o600))
+	if err := s.Reload(); finding.Of(err).Code != "gateway-machines" || !strings.Contains(err.Error(), "a FIFO") {
+		t.Error(err)
+	}
+	if len(s.Current().All()) != 2 {
+		t.Error("the old list is gone")
+	}
+	if _, err := ReadSecret(filepath.Join(dir, "fifo.yaml")); err == nil || !strings.Contains(err.Error(), "fifo.yaml is not a regular file but a FIFO") {
+		t.Error(err)
 	}
 }
 

@@ -149,11 +149,15 @@ func (t Token) YAML() string {
 const maxSecret = 4 << 10
 
 // ReadSecret reads a password or token from a file, without a newline at its end.
-// It refuses a file that others may read. Errors do not hold the secret.
+// It refuses a file that others may read, and what is no regular file. Errors do not
+// hold the secret.
 func ReadSecret(name string) ([]byte, error) {
-	data, err := readfile.Guarded(name, maxSecret, 0o077)
+	data, err := readfile.Kept(name, maxSecret, 0o077)
 	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
 		return nil, fmt.Errorf("%s: others may read it (mode %04o); chmod 600 mends that", name, open.Mode)
+	}
+	if kind, ok := errors.AsType[*readfile.KindError](err); ok {
+		return nil, fmt.Errorf("%s is %w", name, kind)
 	}
 	if err != nil {
 		return nil, err

@@ -76,6 +76,20 @@ func Guarded(name string, limit int, refused fs.FileMode) ([]byte, error) {
 	return Stream(f, limit)
 }
 
+// Kept is [Guarded] for a file that is read again and again, or that others put into
+// a directory: one that is no regular file is a [KindError], because a FIFO would keep
+// whoever reads it for as long as it likes.
+func Kept(name string, limit int, refused fs.FileMode) ([]byte, error) {
+	data, info, err := Regular(name, limit, 0)
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&refused != 0 {
+		return nil, &ModeError{name, mode}
+	}
+	return data, nil
+}
+
 // Regular reads a regular file, and returns what stat(2) says of it. Flags are added
 // to those of open(2), such as O_NOFOLLOW. The error is a [KindError] if it is
 // something else.

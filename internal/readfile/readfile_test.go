@@ -70,6 +70,30 @@ func TestGuarded(t *testing.T) {
 	}
 }
 
+func TestKept(t *testing.T) {
+	dir := dir(t)
+	for _, tt := range []struct {
+		name, file string
+		refused    fs.FileMode
+		want, err  string
+	}{
+		{"a secret", "private", 0o077, "12345", ""},
+		{"a secret through a link", "link", 0o077, "12345", ""},
+		{"a secret of a group", "group", 0o077, "", "group has the mode 0640"},
+		{"a configuration of everybody", "everybody", 0o002, "", "everybody has the mode 0666"},
+		{"a FIFO without writer", "fifo", 0o077, "", "not a regular file but a FIFO"},
+		{"a device", "/dev/zero", 0, "", "not a regular file but a device"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if !filepath.IsAbs(tt.file) {
+				tt.file = filepath.Join(dir, tt.file)
+			}
+			got, err := Kept(tt.file, 5, tt.refused)
+			check(t, got, err, tt.want, tt.err)
+		})
+	}
+}
+
 // What a shell's <(...) gives is read to its end.
 func TestFileReadsFIFO(t *testing.T) {
 	fifo := filepath.Join(dir(t), "fifo")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode"
@@ -173,6 +174,15 @@ func TestExchange(t *testing.T) {
 				checkSeals(t, client.Seal(), server.Seal())
 			}
 		})
+	}
+}
+
+// A keytab that is no file keeps no login waiting.
+func TestKeytabFIFO(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keytab")
+	must(t, syscall.Mkfifo(path, 0o600))
+	if err := CheckKeytab(path); err == nil || !strings.Contains(err.Error(), "a FIFO") {
+		t.Error(err)
 	}
 }
 

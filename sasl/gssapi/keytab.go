@@ -19,7 +19,7 @@ func CheckKeytab(path string) error {
 }
 
 func readKeytab(path string) (*keytab.Keytab, error) {
-	data, err := readfile.Guarded(path, maxKeytab, 0o007)
+	data, err := readfile.Kept(path, maxKeytab, 0o007)
 	if open, ok := errors.AsType[*readfile.ModeError](err); ok {
 		return nil, fmt.Errorf("the keytab %s has the mode %04o: its keys are everybody's; chmod o= mends that", path, open.Mode)
 	}

@@ -52,6 +52,9 @@ func ParseAddress(text, port string) (Address, error) {
 	bad := func(format string, args ...any) (Address, error) {
 		return Address{}, kindAddress.Found(text, "").WithText(format, args...).Usage()
 	}
+	if !strings.Contains(text, ":/") {
+		return Address{}, withoutScheme(text).Usage()
+	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return bad("%v", errors.Unwrap(err))
@@ -91,6 +94,18 @@ func ParseAddress(text, port string) (Address, error) {
 		return bad("user names and fragments mean nothing here")
 	}
 	return a, nil
+}
+
+// withoutScheme tells of an address as other programs take it, HOST:PORT or a path.
+func withoutScheme(text string) finding.Finding {
+	f := kindAddress.Found(text, "").WithText("the address has no scheme, such as tls:// or unix://")
+	switch host, port, err := net.SplitHostPort(text); {
+	case strings.HasPrefix(text, "/"):
+		return f.WithFix("unix://%s", text)
+	case err == nil && port != "" && !strings.ContainsAny(host, "/ "):
+		return f.WithFix("tls://%s with TLS, tcp://%[1]s without", text)
+	}
+	return f
 }
 
 // unix reads a UNIX socket's path and takes its parameters from the query. It

@@ -199,7 +199,8 @@ func TestParseAddress(t *testing.T) {
 	for text, want := range map[string]string{
 		"tls://host:1": "", "tcp://[::1]:2": "", "unix:///run/s?mode=0660": "", "fd://name": "", "fd://": "", "tls://host": "no port", "tcp://host:70000": "no port",
 		"unix://run/s": "begins with a slash", "tlss://h:1": "did you mean tls://?", "tcp://h:1/x": "right of the port", "unix:///s?mod=1": `"mod" is not known`,
-		"unix:///s?mode=9": "not octal", "unix:///s%00x": "NUL", "tcp://u@h:1": "user names", "unix:///" + strings.Repeat("x", 108): "at most 107", "%": "invalid",
+		"unix:///s?mode=9": "not octal", "unix:///s%00x": "NUL", "tcp://u@h:1": "user names", "unix:///" + strings.Repeat("x", 108): "at most 107", "tls://%": "invalid",
+		"%": "no scheme", "host:1": "no scheme", "/run/s": "no scheme",
 	} {
 		_, err := ParseAddress(text, "")
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || finding.Of(err).Code != "gateway-address") {

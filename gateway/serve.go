@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"sync"
 	"syscall"
@@ -40,10 +42,26 @@ func (g *Gateway) checkDoor() error {
 		WithFix("name credentials (--websocket-tls-creds), or listen on 127.0.0.1 or a UNIX socket behind something that has TLS").Usage()
 }
 
+// cannotListen says why nobody can listen at an address, and what helps.
+func cannotListen(address, text string, err error) error {
+	f := kindListen.Found(address, "").WithText("%s", text)
+	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		f = f.WithFix("name an address that this machine has, as ip address shows them, or none for all of them")
+	case errors.Is(err, syscall.EADDRINUSE):
+		f = f.WithFix("end the program that has the address (ss -ltnp shows it), or choose another port")
+	case errors.Is(err, fs.ErrNotExist):
+		f = f.WithFix("make the directory of the socket first")
+	case errors.Is(err, fs.ErrPermission):
+		f = f.WithFix("run it as a user who may, or choose a port above 1023 or another directory")
+	}
+	return f.Unable(err)
+}
+
 func (g *Gateway) listen(ctx context.Context, a Address) (net.Listener, error) {
 	l, err := a.listen(ctx)
 	if err != nil {
-		return nil, kindListen.Found(a.String(), "").WithText("the gateway %s cannot listen", g.o.Name).Unable(err)
+		return nil, cannotListen(a.String(), fmt.Sprintf("the gateway %s cannot listen", g.o.Name), err)
 	}
 	g.log.Info("listening", "address", l.Addr().String(), "connect", g.o.to())
 	return l, nil

@@ -155,7 +155,7 @@ func (r *Runner) listenStatus(ctx context.Context) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", r.Process.Status)
 	if err != nil {
-		return nil, kindListen.Found(r.Process.Status, "").WithText("the status page cannot listen").Unable(err)
+		return nil, cannotListen(r.Process.Status, "the status page cannot listen", err)
 	}
 	return l, nil
 }

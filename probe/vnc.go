@@ -237,7 +237,11 @@ func (p *prober) unfit(best vnc.Security) error {
 		f = f.WithFix("give the server tls-creds-x509 (libvirt: vnc_tls = 1); tls-creds-anon protects from nobody who is in between")
 	default:
 		p.r.Posture = Plain
+		known := len(p.r.Findings)
 		p.withoutTLS(best)
+		if len(p.r.Findings) == known { // on a UNIX socket that is no mistake, but the credentials are for nothing
+			p.find(f.WithText("the server has no TLS for these credentials").WithFix("probe it without --tls-creds, or give the server tls-creds-x509"))
+		}
 		p.done(StageHandshake, Failed, "the server has no TLS, and a client with credentials does not go on without")
 		return errStop
 	}

@@ -165,21 +165,33 @@ func withDefault(v *kong.Value) string {
 
 // usageError says what is wrong with a command line that could not be understood.
 func usageError(err error) error {
-	name := "virtls"
+	name, text := "virtls", listed(err.Error())
 	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil {
 		name = commandName(parse.Context)
 		if f, ok := misspelt(parse); ok {
 			return f.Usage()
 		}
+		if node := parse.Context.Selected(); leftOut(parse.Context, node) {
+			name, text = strings.TrimSuffix(name, " "+node.Name), text+", or a command"
+		}
 	}
-	return kindUsage.Found(name, "").WithText("%s", listed(err.Error())).WithFix("%s --help shows how", name).Usage()
+	return kindUsage.Found(name, "").WithText("%s", text).WithFix("%s --help shows how", name).Usage()
 }
 
 var notListed = regexp.MustCompile(`^(\S+) must be one of (".*") but got "(.*)"$`)
 
+var notParsed = regexp.MustCompile(`^(--\S+): expected (duration|a valid 64 bit int) but got "(.*?)"`)
+
 // listed says what a value may be, and which was probably meant, in the place
 // of kong's text, which also lists the empty value.
 func listed(text string) string {
+	if m := notParsed.FindStringSubmatch(text); m != nil {
+		want := "a whole number"
+		if m[2] == "duration" {
+			want = "a time, such as 30s, 5m or 12h"
+		}
+		return fmt.Sprintf("%s is %q, and must be %s", m[1], m[3], want)
+	}
 	m := notListed.FindStringSubmatch(text)
 	if m == nil {
 		return text
@@ -193,12 +205,17 @@ func listed(text string) string {
 	return text
 }
 
+// leftOut tells whether a command was chosen because none was named.
+func leftOut(c *kong.Context, node *kong.Node) bool {
+	return node != nil && node.Parent != nil && node.Parent.DefaultCmd == node && !slices.Contains(c.Args, node.Name)
+}
+
 // misspelt tells of a word that is taken for an argument of a command which may be
 // left out, as "run" of "virtls gateway vcn".
 func misspelt(e *kong.ParseError) (f finding.Finding, ok bool) {
 	word, ok := strings.CutPrefix(e.Error(), "unexpected argument ")
 	node := e.Context.Selected()
-	if !ok || node == nil || node.Parent == nil || node.Parent.DefaultCmd != node || slices.Contains(e.Context.Args, node.Name) {
+	if !ok || !leftOut(e.Context, node) {
 		return f, false
 	}
 	var names []string

@@ -211,13 +211,15 @@ func onceClose(c io.Closer) func() error {
 	}
 }
 
+var errSameFile = errors.New("source and destination are the same file")
+
 // makeDestination gives a file its size. blank tells that it has nothing but a hole.
 func makeDestination(from, to string, size int64, goOn bool) (blank bool, err error) {
 	if info, err := os.Stat(to); err == nil && !info.Mode().IsRegular() {
 		return false, nil
 	} else if err == nil {
 		if source, err := os.Stat(from); err == nil && os.SameFile(info, source) {
-			return false, errors.New("source and destination are the same file")
+			return false, errSameFile
 		}
 	}
 	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE, 0o666)
@@ -381,6 +383,6 @@ func (p *copyProgress) end(ok bool) {
 	case p.app.json:
 		p.app.printJSON(copyReport{1, p.size, spent.Seconds(), p.app.found})
 	default:
-		p.app.printf("copied %s in %s, %s/s\n", octets(p.size), spent.Round(10*time.Millisecond), octets(p.rate()))
+		p.app.printf("copied %s in %s, %s/s\n", octets(p.size), spent.Round(time.Millisecond), octets(p.rate()))
 	}
 }

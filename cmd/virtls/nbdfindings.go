@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"virtls/finding"
 	"virtls/internal/imagelock"
@@ -61,6 +62,11 @@ func nbdFailure(subject string, err error) error {
 	if _, ok := errors.AsType[nbd.Errno](err); ok {
 		return kindNBDRequest.Found(subject, "").WithText("%v", err).Unable(err)
 	}
+	if size, ok := errors.AsType[*nbd.SizeError](err); ok {
+		return kindNBDFailed.Found(subject, octets(size.Destination)).WithText("the destination is smaller than the source").
+			WithWant(fmt.Sprintf("%s (%d octets) or more", octets(size.Source), size.Source), "").
+			WithFix("make the destination larger: truncate -s %d FILE, lvextend or qemu-img resize where it is served", size.Source).Unable(nil)
+	}
 	f := kindNBDFailed.Found(subject, "").WithText("%v", err)
 	if path, ok := errors.AsType[*fs.PathError](err); ok && path.Path == subject {
 		f.Text, err = fmt.Sprintf("cannot %s it: %v", path.Op, path.Err), path.Err
@@ -68,6 +74,12 @@ func nbdFailure(subject string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		f = f.WithFix("check the name and its directory")
+	case errors.Is(err, errSameFile):
+		f = f.WithFix("name another destination")
+	case errors.Is(err, syscall.EISDIR):
+		f = f.WithFix("name a file in this directory")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		f = f.WithFix("make room, and run the command again; with --resume FILE it goes on from where it was")
 	case errors.Is(err, fs.ErrPermission):
 		f = f.WithFix("run virtls as a user who may use it, or let this user")
 	}

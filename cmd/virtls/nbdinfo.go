@@ -135,6 +135,9 @@ func printExport(a *app, e nbd.Info) {
 
 // octets says a size for people.
 func octets(n int64) string {
+	if n == 1 {
+		return "1 octet"
+	}
 	units := []string{"octets", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 	v, unit := float64(n), 0
 	for v >= 1024 && unit < len(units)-1 {

@@ -19,6 +19,7 @@ import (
 	"virtls/finding"
 	"virtls/internal/qopts"
 	"virtls/internal/unixsocket"
+	"virtls/layout"
 	"virtls/object"
 	"virtls/proto/nbd"
 	"virtls/qcow2"
@@ -115,6 +116,12 @@ func (c *nbdServeCmd) secure(r *object.Registry, s *nbd.Server) (*creds.Holder, 
 		return nil, kindUsage.Found("--tls-authz", "").WithText("--tls-authz is not permitted without --tls-creds").Usage()
 	case c.TLSOptional:
 		return nil, kindUsage.Found("--tls-optional", "").WithText("TLS cannot be optional where there is none").WithFix("name credentials with --tls-creds").Usage()
+	}
+	if holder == nil {
+		for id := range r.Holders(creds.Server) {
+			return nil, kindUsage.Found("--object", "object "+id).WithText("credentials are defined, and nothing uses them: the disk would be served without TLS").
+				WithFix("add --tls-creds %s, or leave the object out", layout.ShellQuote(id)).Usage()
+		}
 	}
 	return holder, nil
 }

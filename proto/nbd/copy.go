@@ -36,15 +36,23 @@ const (
 	span = 1 << 30
 )
 
+// A SizeError is what [Copy] refuses with a destination that is smaller than the
+// source. Sizes are in octets.
+type SizeError struct{ Destination, Source int64 }
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("nbd: the destination has %d octets, and the source %d", e.Destination, e.Source)
+}
+
 // Copy makes a destination the same as a source from end to end, and flushes it.
 // Each side is one device, or several that are connections to the same one, over
 // which requests are spread. Holes and zeroes are not sent where the destination
 // knows how to do without. It takes Requests times RequestSize octets of memory.
-// After an error the destination holds a part.
+// After an error the destination holds a part; a [SizeError] has changed nothing.
 func Copy(ctx context.Context, to, from []Device, o CopyOptions) error {
 	size := from[0].Size()
 	if have := to[0].Size(); have < size {
-		return fmt.Errorf("nbd: the destination has %d octets, and the source %d: %w", have, size, EINVAL)
+		return &SizeError{Destination: have, Source: size}
 	}
 	if o.Requests == 0 {
 		o.Requests = defaultRequests

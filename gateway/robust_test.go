@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -350,5 +351,58 @@ func TestUNIXListener(t *testing.T) {
 	must(t, os.WriteFile(path, nil, 0o600))
 	if err := g.Listen(t.Context()); err == nil {
 		t.Error("a file was taken for a socket")
+	}
+}
+
+// A faulty listener's Accept fails in each of these ways, then takes a connection.
+type faulty struct {
+	net.Listener
+	errs []error
+}
+
+func (f *faulty) Accept() (net.Conn, error) {
+	if len(f.errs) == 0 {
+		return f.Listener.Accept()
+	}
+	err := f.errs[0]
+	f.errs = f.errs[1:]
+	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
+}
+
+// What is wrong with one connection, or for a while, does not end a gateway.
+func TestAcceptFails(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		errs []error
+		ends bool
+	}{
+		{"files", []error{syscall.EMFILE, syscall.ENFILE}, false},
+		{"the connection", []error{syscall.ECONNABORTED, syscall.EPROTO}, false},
+		{"the network", []error{syscall.ENETDOWN, syscall.EHOSTUNREACH}, false},
+		{"a firewall", []error{syscall.EPERM, syscall.EACCES}, false},
+		{"the socket", []error{syscall.EBADF}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g, err := New(Options{Listen: Side{Address: address(t, "tcp://127.0.0.1:0")}, Connect: Side{Address: address(t, "tcp://127.0.0.1:1")}})
+			must(t, err)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			must(t, err)
+			c, err := net.Dial("tcp", l.Addr().String())
+			must(t, err)
+			defer c.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			came := false
+			err = g.accept(ctx, &faulty{l, tt.errs}, func(nc net.Conn) {
+				came = true
+				nc.Close()
+				cancel()
+				l.Close()
+			})
+			cancel()
+			l.Close()
+			if came == tt.ends || (err != nil) != tt.ends {
+				t.Errorf("a client came in: %v; %v", came, err)
+			}
+		})
 	}
 }

@@ -52,7 +52,7 @@ var rows = [][]string{
 }
 
 // anywhere may be imported by every package, and imports no other.
-var anywhere = []string{"internal/atomicfile", "internal/imagelock", "internal/promtext", "internal/qjson", "internal/qopts", "internal/readfile", "internal/unixsocket", "internal/wait", "internal/watch"}
+var anywhere = []string{"internal/atomicfile", "internal/imagelock", "internal/parallel", "internal/promtext", "internal/qjson", "internal/qopts", "internal/readfile", "internal/strerror", "internal/unixsocket", "internal/wait", "internal/watch"}
 
 // testsOnly may be imported by tests alone.
 var testsOnly = []string{"internal/peertest"}

@@ -11,6 +11,7 @@ import (
 
 	"virtls/ca/register"
 	"virtls/internal/atomicfile"
+	"virtls/internal/parallel"
 	"virtls/pki"
 )
 
@@ -38,7 +39,7 @@ func benchBatch(b *testing.B, s *State, a *Authority, first, n int) error {
 	orders := make([]Order, n)
 	staged := make([]*atomicfile.Staged, n)
 	places := make([]*register.Placement, n)
-	err := parallel(b.Context(), n, func(i int) error {
+	err := parallel.For(b.Context(), n, func(i int) error {
 		host := fmt.Sprintf("kvm%d.example.com", (first+i)/2)
 		uses, role := Server, "server"
 		if i%2 == 1 {

@@ -3,12 +3,12 @@ package ca
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"virtls/ca/register"
 	"virtls/finding"
+	"virtls/internal/parallel"
 	"virtls/pki"
 )
 
@@ -31,12 +31,12 @@ func (a *Authority) Issue(ctx context.Context, orders []Order) ([]Issued, error)
 		return nil, err
 	}
 	issued := make([]Issued, len(orders))
-	err := parallel(ctx, len(orders), func(i int) (err error) {
+	err := parallel.For(ctx, len(orders), func(i int) (err error) {
 		issued[i], err = a.sign(&orders[i])
 		return err
 	})
 	if err != nil {
-		return nil, firstOf(err)
+		return nil, err
 	}
 	err = a.state.update(ctx, "issue", fmt.Sprintf("%d certificates", len(orders)), func(tx *register.Tx) error {
 		var places []*register.Placement
@@ -54,15 +54,6 @@ func (a *Authority) Issue(ctx context.Context, orders []Order) ([]Issued, error)
 		return nil, err
 	}
 	return issued, nil
-}
-
-// firstOf returns the first of several orders' errors, which is enough to act
-// on, as a finding.
-func firstOf(err error) error {
-	if f, ok := errors.AsType[*finding.Failure](err); ok {
-		return f
-	}
-	return err
 }
 
 // sign makes the certificate for one order, and proves that it is good.

@@ -13,6 +13,7 @@ import (
 
 	"virtls/ca/register"
 	"virtls/internal/atomicfile"
+	"virtls/internal/parallel"
 	"virtls/pki"
 )
 
@@ -30,7 +31,7 @@ func (s *State) Place(ctx context.Context, placements []*register.Placement) err
 			discardCopies(files, placements[i].Key)
 		}
 	}()
-	err := parallel(ctx, len(placements), func(i int) (err error) {
+	err := parallel.For(ctx, len(placements), func(i int) (err error) {
 		staged[i], err = stage(placements[i])
 		return err
 	})

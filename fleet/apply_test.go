@@ -643,32 +643,3 @@ func hosts(n int) string {
 	}
 	return b.String()
 }
-
-// Work is shared among the cores, ends at the first error, and leaves nothing running.
-func TestParallel(t *testing.T) {
-	var done atomic.Int32
-	must(t, parallel(t.Context(), 100, func(int) error { done.Add(1); return nil }))
-	check(t, "calls", done.Load(), int32(100))
-	must(t, parallel(t.Context(), 0, func(int) error { return errors.New("called") }))
-	boom := errors.New("boom")
-	for _, at := range []int{0, 50, 999} {
-		done.Store(0)
-		err := parallel(t.Context(), 1000, func(i int) error {
-			done.Add(1)
-			if i == at {
-				return boom
-			}
-			if i > at { // what is at work may end, and a slow machine may stop between an error and its notice
-				time.Sleep(time.Millisecond)
-			}
-			return nil
-		})
-		check(t, "error", errors.Is(err, boom), true)
-		if at < 999 && done.Load() == 1000 {
-			t.Errorf("after the error at %d everything was called", at)
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	check(t, "cancelled", errors.Is(parallel(ctx, 5, func(int) error { return nil }), context.Canceled), true)
-}

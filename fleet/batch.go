@@ -14,6 +14,7 @@ import (
 	"virtls/ca"
 	"virtls/ca/register"
 	"virtls/internal/atomicfile"
+	"virtls/internal/parallel"
 	"virtls/layout"
 	"virtls/pki"
 )
@@ -125,7 +126,7 @@ type issuing struct {
 // makeKeys makes the missing keys on all cores.
 func (b *batch) makeKeys(ctx context.Context) error {
 	list := b.toIssue()
-	return parallel(ctx, len(list), func(i int) error {
+	return parallel.For(ctx, len(list), func(i int) error {
 		if list[i].Key != nil {
 			return nil
 		}
@@ -158,7 +159,7 @@ func (b *batch) issue(ctx context.Context, name string) error {
 	orders := make([]ca.Order, len(list))
 	staged := make([]*atomicfile.Staged, len(list))
 	defer func() { discard(staged) }()
-	err = parallel(ctx, len(list), func(i int) (err error) {
+	err = parallel.For(ctx, len(list), func(i int) (err error) {
 		orders[i], staged[i], err = b.run.order(list[i])
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"virtls/internal/parallel"
 	"virtls/layout"
 	"virtls/pki"
 )
@@ -237,7 +238,7 @@ func (p *prover) proveAll(ctx context.Context) error {
 func (p *prover) shakeAll(ctx context.Context, meetings []meeting) (map[*Identity]error, error) {
 	outcome := map[*Identity]error{}
 	var mu sync.Mutex
-	err := parallel(ctx, len(meetings), func(i int) error {
+	err := parallel.For(ctx, len(meetings), func(i int) error {
 		server, client := meetings[i].subject, meetings[i].peer
 		if server.role == layout.Client {
 			server, client = client, server

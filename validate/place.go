@@ -8,13 +8,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 
 	"virtls/creds"
 	"virtls/finding"
+	"virtls/internal/parallel"
 	"virtls/layout"
 	"virtls/layout/access"
 )
@@ -96,32 +95,14 @@ func isRoot(dir string) bool {
 
 // roots judges several roots at a time.
 func (r *run) roots(roots []string) ([]*tree, error) {
-	trees, errs := make([]*tree, len(roots)), make([]error, len(roots))
-	var wg sync.WaitGroup
-	next := make(chan int)
-	for range min(runtime.GOMAXPROCS(0), len(roots)) {
-		wg.Go(func() {
-			for i := range next {
-				if trees[i], errs[i] = r.tree(layout.Root(roots[i])); errs[i] == nil {
-					trees[i].judgeRoot()
-				}
-			}
-		})
-	}
-	for i := range roots {
-		if r.ctx.Err() != nil {
-			break
+	trees := make([]*tree, len(roots))
+	err := parallel.For(r.ctx, len(roots), func(i int) (err error) {
+		if trees[i], err = r.tree(layout.Root(roots[i])); err == nil {
+			trees[i].judgeRoot()
 		}
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	for _, err := range append(errs, r.ctx.Err()) {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return trees, nil
+		return err
+	})
+	return trees, err
 }
 
 // judgeRoot judges a root that somebody names.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -12,6 +11,7 @@ import (
 	"virtls/finding"
 	"virtls/internal/qjson"
 	"virtls/internal/readfile"
+	"virtls/internal/strerror"
 	"virtls/internal/watch"
 )
 
@@ -73,7 +73,7 @@ func ReadList(r *qjson.Reader) *List {
 func LoadList(path string) (*List, error) {
 	data, err := readFile(path)
 	if err != nil {
-		return nil, kindFileUnreadable.Found(path, "").WithText("Unable to read '%s': %s", path, reason(err)).Unable(nil)
+		return nil, kindFileUnreadable.Found(path, "").WithText("Unable to read '%s': %s", path, strerror.Of(err)).Unable(nil)
 	}
 	l, err := ParseList(data)
 	if errors.Is(err, errNoObject) {
@@ -92,16 +92,6 @@ func readFile(path string) ([]byte, error) {
 		return nil, syscall.EISDIR
 	}
 	return data, err
-}
-
-// reason returns an error without the operation and path that Go puts before
-// it, in C's spelling.
-func reason(err error) string {
-	text := err.Error()
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		text = errno.Error()
-	}
-	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 // A ListFile is an access list in a file (QEMU's authz-list-file, which no

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"syscall"
 
 	"virtls/internal/readfile"
@@ -80,19 +79,3 @@ func (here) ReadFile(name string) ([]byte, error) {
 // isMissing tells whether an error means that there is no such file. A
 // directory that cannot be entered hides its files without making them missing.
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
-
-// strerror returns what C's strerror says of an error of the system's.
-func strerror(err error) string {
-	text := err.Error()
-	var errno syscall.Errno
-	var inPath *fs.PathError
-	switch {
-	case errors.Is(err, fs.ErrPermission): // also of a View that judges for somebody else
-		text = syscall.EACCES.Error()
-	case errors.As(err, &errno):
-		text = errno.Error()
-	case errors.As(err, &inPath):
-		text = inPath.Err.Error()
-	}
-	return strings.ToUpper(text[:1]) + text[1:]
-}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"virtls/finding"
+	"virtls/internal/strerror"
 	"virtls/layout"
 	"virtls/pki"
 )
@@ -13,7 +14,7 @@ import (
 // unreadableFile notes a file that cannot be read; format makes what the
 // consumer says before it gives a reason.
 func (l *loader) unreadableFile(path string, err error, format string, args ...any) {
-	f := kindUnreadable.Found(path, strerror(err))
+	f := kindUnreadable.Found(path, strerror.Of(err))
 	if errors.Is(err, errTooLarge) {
 		f = kindTooLarge.Found(path, "more than the limit").WithWant(fmt.Sprintf("at most %d bytes", pki.MaxFileSize), "virtls")
 	}

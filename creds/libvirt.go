@@ -3,6 +3,7 @@ package creds
 import (
 	"fmt"
 
+	"virtls/internal/strerror"
 	"virtls/layout"
 	"virtls/pki"
 )
@@ -36,7 +37,7 @@ func (l *loader) loadOldLibvirt() {
 func (l *loader) cannotRead(what, path string, needed bool) bool {
 	err := l.disk.stat(path)
 	if err != nil && needed {
-		l.problem(kindMissing.Found(path, strerror(err)), fmt.Sprintf("Cannot read %s '%s': %s", what, path, strerror(err)))
+		l.problem(kindMissing.Found(path, strerror.Of(err)), fmt.Sprintf("Cannot read %s '%s': %s", what, path, strerror.Of(err)))
 	}
 	return err != nil
 }
@@ -46,7 +47,7 @@ func (l *loader) cannotRead(what, path string, needed bool) bool {
 // GnuTLS load them.
 func (l *loader) loadLibvirt() {
 	if err := l.disk.stat(l.files.CA); err != nil {
-		l.problem(kindMissing.Found(l.files.CA, strerror(err)), fmt.Sprintf("CA certificate '%s' does not exist: %s", l.files.CA, strerror(err)))
+		l.problem(kindMissing.Found(l.files.CA, strerror.Of(err)), fmt.Sprintf("CA certificate '%s' does not exist: %s", l.files.CA, strerror.Of(err)))
 	}
 	crl := l.files.CRL != "" && (l.files.CRLNamed || l.disk.stat(l.files.CRL) == nil)
 	pairs := l.findPairs()
@@ -102,16 +103,16 @@ func (l *loader) pairThere(p layout.Pair, needed bool) bool {
 		return true
 	case cert == nil:
 		l.problem(kindHalfPair.Found(p.Cert, "no key").WithWant(p.Key, ""),
-			fmt.Sprintf("Key '%s' does not exist, but certificate '%s' does: %s", p.Key, p.Cert, strerror(key)))
+			fmt.Sprintf("Key '%s' does not exist, but certificate '%s' does: %s", p.Key, p.Cert, strerror.Of(key)))
 	case key == nil:
-		text := fmt.Sprintf("Certificate '%s' does not exist, but key '%s' does: %s", p.Cert, p.Key, strerror(cert))
+		text := fmt.Sprintf("Certificate '%s' does not exist, but key '%s' does: %s", p.Cert, p.Key, strerror.Of(cert))
 		if needed {
-			text = fmt.Sprintf("Certificate '%s' does not exist: %s", p.Cert, strerror(cert))
+			text = fmt.Sprintf("Certificate '%s' does not exist: %s", p.Cert, strerror.Of(cert))
 		}
 		l.problem(kindHalfPair.Found(p.Key, "no certificate").WithWant(p.Cert, ""), text)
 	case needed:
 		l.problem(kindNoIdentity.Found(p.Cert, "").WithWant(p.Cert+" and "+p.Key, ""),
-			fmt.Sprintf("Certificate '%s' does not exist: %s", p.Cert, strerror(cert)))
+			fmt.Sprintf("Certificate '%s' does not exist: %s", p.Cert, strerror.Of(cert)))
 	}
 	return false
 }

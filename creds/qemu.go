@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"virtls/finding"
+	"virtls/internal/strerror"
 	"virtls/layout"
 	"virtls/pki"
 )
@@ -110,8 +111,8 @@ func (l *loader) present(path string, needed bool) bool {
 		}
 		kind = kindMissing
 	}
-	l.problem(kind.Found(path, strerror(err)),
-		fmt.Sprintf("Unable to access credentials %s: %s", path, strerror(err)))
+	l.problem(kind.Found(path, strerror.Of(err)),
+		fmt.Sprintf("Unable to access credentials %s: %s", path, strerror.Of(err)))
 	return false
 }
 

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"virtls/finding"
+	"virtls/internal/strerror"
 	"virtls/pki"
 )
 
@@ -108,7 +109,7 @@ func (o SecretOptions) load() ([]byte, error) {
 	case errors.Is(err, errTooLarge):
 		return nil, kindTooLarge.Found(o.File, "more than the limit").WithWant(fmt.Sprintf("at most %d bytes", pki.MaxFileSize), "").Wrong()
 	case err != nil:
-		return nil, failure(Problem{kindUnreadable.Found(o.File, strerror(err)), "Unable to read " + o.File})
+		return nil, failure(Problem{kindUnreadable.Found(o.File, strerror.Of(err)), "Unable to read " + o.File})
 	}
 	return data, nil
 }

@@ -1,6 +1,7 @@
 package qemuimg
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"virtls/internal/imagelock"
+	"virtls/internal/strerror"
 	"virtls/qcow2"
 )
 
@@ -261,23 +263,17 @@ func (n *newImage) settings() string {
 		return text
 	}
 	onOff := map[bool]string{true: "on", false: "off"}
-	or := func(v, def string) string {
-		if v == "" {
-			return def
-		}
-		return v
-	}
 	value := map[string]string{
 		"cluster_size":     strconv.FormatInt(max(n.options.ClusterSize, 0), 10),
 		"extended_l2":      onOff[n.options.ExtendedL2],
 		"preallocation":    n.given["preallocation"],
-		"compression_type": or(n.given["compression_type"], "zlib"),
+		"compression_type": cmp.Or(n.given["compression_type"], "zlib"),
 		"size":             strconv.FormatInt(n.size, 10),
 		"compat":           n.given["compat"],
 		"backing_file":     n.options.BackingFile,
 		"backing_fmt":      n.options.BackingFormat,
 		"lazy_refcounts":   onOff[n.options.LazyRefcounts],
-		"refcount_bits":    or(n.given["refcount_bits"], "16"),
+		"refcount_bits":    cmp.Or(n.given["refcount_bits"], "16"),
 	}
 	if n.options.ClusterSize == 0 {
 		value["cluster_size"] = "65536"
@@ -308,7 +304,7 @@ func (r *run) createFile(name string) (target, error) {
 	}
 	f, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, say("Could not create '%s': %s", p.path, reason(err))
+		return nil, say("Could not create '%s': %s", p.path, strerror.Of(err))
 	}
 	if err := imagelock.Take(f, imagelock.Create); err != nil {
 		f.Close()
@@ -317,7 +313,7 @@ func (r *run) createFile(name string) (target, error) {
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 		if err := f.Truncate(0); err != nil {
 			f.Close()
-			return nil, say("Could not create '%s': %s", p.path, reason(err))
+			return nil, say("Could not create '%s': %s", p.path, strerror.Of(err))
 		}
 	}
 	return f, nil

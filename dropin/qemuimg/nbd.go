@@ -12,6 +12,7 @@ import (
 	"virtls/dropin"
 	"virtls/finding"
 	"virtls/internal/qjson"
+	"virtls/internal/strerror"
 	"virtls/proto/nbd"
 	"virtls/qcow2"
 )
@@ -173,7 +174,7 @@ func (r *run) connect(e export, write bool) (*remote, error) {
 	conn, err := e.Dial(ctx)
 	if err != nil {
 		release()
-		return nil, say("Failed to connect to '%s': %s", e.address(), reason(err))
+		return nil, say("Failed to connect to '%s': %s", e.address(), strerror.Of(err))
 	}
 	client, err := nbd.NewClient(ctx, conn, options)
 	if err != nil {

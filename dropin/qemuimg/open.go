@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"virtls/qcow2"
 )
@@ -183,14 +182,4 @@ func localError(path string, err error) error {
 		return fmt.Errorf("'file' driver requires '%s' to be a regular file", path)
 	}
 	return &qcow2.OpenError{Name: path, Err: cause.Err}
-}
-
-// reason returns the text that the C library has for an error.
-func reason(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		err = errno
-	}
-	text := err.Error()
-	return strings.ToUpper(text[:1]) + text[1:]
 }

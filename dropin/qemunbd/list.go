@@ -9,6 +9,7 @@ import (
 
 	"virtls/creds"
 	"virtls/dropin"
+	"virtls/internal/strerror"
 	"virtls/proto/nbd"
 )
 
@@ -25,7 +26,7 @@ func (r *run) list(ctx context.Context) error {
 	dialer := net.Dialer{Timeout: 30 * time.Second}
 	c, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
-		return say("Failed to connect to '%s': %s", address, reason(err))
+		return say("Failed to connect to '%s': %s", address, strerror.Of(err))
 	}
 	exports, err := nbd.Query(ctx, c, nbd.Options{Secure: secure})
 	if err != nil {

@@ -28,10 +28,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"syscall"
 
 	"virtls/dropin"
 	"virtls/internal/readfile"
+	"virtls/internal/strerror"
 )
 
 // LibvirtVersion is the version of libvirt whose tools are imitated; --version
@@ -91,7 +92,7 @@ func (p *program) wrong(std dropin.IO, message string) int {
 func readFile(name string, limit int) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, &openError{reason(err)}
+		return nil, &openError{strerror.Of(err)}
 	}
 	defer f.Close()
 	data, err := readfile.Stream(f, limit)
@@ -99,7 +100,7 @@ func readFile(name string, limit int) ([]byte, error) {
 		return nil, errTooLarge
 	}
 	if err != nil {
-		return nil, errors.New(reason(err))
+		return nil, errors.New(strerror.Of(err))
 	}
 	return data, nil
 }
@@ -109,14 +110,4 @@ type openError struct{ reason string }
 
 func (e *openError) Error() string { return e.reason }
 
-var errTooLarge = errors.New("Value too large for defined data type") //lint:ignore ST1005 strerror's text
-
-// reason returns the text that the C library has for an error.
-func reason(err error) string {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		err = path.Err
-	}
-	text := err.Error()
-	return strings.ToUpper(text[:1]) + text[1:]
-}
+var errTooLarge = errors.New(strerror.Of(syscall.EOVERFLOW))

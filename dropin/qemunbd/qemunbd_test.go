@@ -120,7 +120,8 @@ func TestGuessedRaw(t *testing.T) {
 
 // TestComplaints has the real one's words for mistakes, and refusals by name.
 func TestComplaints(t *testing.T) {
-	t.Chdir(t.TempDir())
+	dir := t.TempDir()
+	t.Chdir(dir)
 	if err := os.WriteFile("d.raw", make([]byte, 512), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +139,7 @@ func TestComplaints(t *testing.T) {
 		{"none", "Failed to blk_new_open 'none': Could not open 'none': No such file or directory"},
 		{"-f qcow2 d.raw", "Failed to blk_new_open 'd.raw': Image is not in qcow2 format"},
 		{"-k /nodir/x.sock -f raw d.raw", "Failed to bind socket to /nodir/x.sock: No such file or directory"},
+		{"-k " + dir + "/d.raw -f raw d.raw", "Failed to bind socket to " + dir + "/d.raw: Address already in use"},
 		{"-L -k /nodir/none", "Failed to connect to '/nodir/none': No such file or directory"},
 		{"-x", "option requires an argument -- 'x'\nqemu-nbd: Try `qemu-nbd --help' for more information."},
 		{"-c /dev/nbd0 d.raw", "--connect is not supported by virtls"},

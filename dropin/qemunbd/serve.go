@@ -18,6 +18,8 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/internal/imagelock"
+	"virtls/internal/strerror"
+	"virtls/internal/unixsocket"
 	"virtls/proto/nbd"
 	"virtls/qcow2"
 )
@@ -56,17 +58,17 @@ func (r *run) serve(ctx context.Context) error {
 // listen opens the socket, in place of one that nobody listens on any more.
 func (r *run) listen(ctx context.Context) (net.Listener, error) {
 	network, address := r.address()
-	if network == "unix" {
-		if c, err := net.Dial(network, address); errors.Is(err, syscall.ECONNREFUSED) {
-			os.Remove(address)
-		} else if err == nil {
-			c.Close()
-		}
-	} else if strings.HasPrefix(address, "0.0.0.0:") {
-		network = "tcp4"
-	}
 	var config net.ListenConfig
-	l, err := config.Listen(ctx, network, address)
+	var l net.Listener
+	var err error
+	if network == "unix" {
+		l, err = unixsocket.Listen(ctx, config, address, 0)
+	} else {
+		if strings.HasPrefix(address, "0.0.0.0:") {
+			network = "tcp4"
+		}
+		l, err = config.Listen(ctx, network, address)
+	}
 	if err != nil {
 		what := "bind socket"
 		switch {
@@ -75,7 +77,7 @@ func (r *run) listen(ctx context.Context) (net.Listener, error) {
 		case errors.Is(err, syscall.EADDRINUSE):
 			what = "find an available port"
 		}
-		return nil, say("Failed to %s: %s", what, reason(err))
+		return nil, say("Failed to %s: %s", what, strerror.Of(err))
 	}
 	return l, nil
 }
@@ -115,7 +117,7 @@ func (s *clients) accept(ctx context.Context, l net.Listener) error {
 			return nil
 		}
 		if err != nil {
-			return say("accept: %s", reason(err))
+			return say("accept: %s", strerror.Of(err))
 		}
 		running.Go(func() {
 			defer func() { <-slots }()
@@ -251,15 +253,6 @@ func cause(err error) error {
 		return path.Err
 	}
 	return err
-}
-
-// reason returns the text that the C library has for an error.
-func reason(err error) string {
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		err = errno
-	}
-	text := err.Error()
-	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 // forked is set in the environment of the process that goes on in the

@@ -215,25 +215,19 @@ func parseExport(text string) (nbdDisk, error) {
 
 // open opens a disk: for writing only if it was named as raw.
 func (d *nbdDisk) open() (nbd.Device, io.Closer, error) {
-	if d.format == "raw" && d.snapshot == "" {
-		f, err := nbd.OpenFile(d.file, nbd.FileOptions{Write: !d.readOnly})
-		if err != nil {
-			return nil, nil, nbdFailure(d.file, err)
-		}
-		return f, f, nil
-	}
-	if d.format == "" {
+	named := d.format != ""
+	if !named {
 		var err error
 		if d.format, err = guess(d.file); err != nil {
 			return nil, nil, nbdFailure(d.file, err)
 		}
-		if d.format == "raw" {
-			f, err := nbd.OpenFile(d.file, nbd.FileOptions{})
-			if err != nil {
-				return nil, nil, nbdFailure(d.file, err)
-			}
-			return f, f, nil
+	}
+	if d.format == "raw" && d.snapshot == "" {
+		f, err := nbd.OpenFile(d.file, nbd.FileOptions{Write: named && !d.readOnly})
+		if err != nil {
+			return nil, nil, nbdFailure(d.file, err)
 		}
+		return f, f, nil
 	}
 	disk, err := qcow2.OpenFile(d.file, qcow2.Options{Format: d.format, Snapshot: d.snapshot})
 	if err != nil {

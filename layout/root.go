@@ -14,7 +14,7 @@ import (
 
 // A View is a host's files as one of its users sees them. Names are absolute
 // paths on that host. A Root shows them as whoever runs this program;
-// access.View as somebody else would.
+// access.Host.As as somebody else does.
 type View interface {
 	// Stat follows links. Its error matches fs.ErrNotExist or fs.ErrPermission
 	// where that is the reason.

@@ -117,7 +117,7 @@ type answer struct {
 const maxHeader = 16 << 10
 
 // dialWebsocket opens the websocket, with what proves to its server who asks, if
-// there is such. Only a server that was verified gets a login.
+// there is such: a login, else a token. Only a server that was verified gets a login.
 func (p *prober) dialWebsocket(ctx context.Context, c net.Conn, token []byte, l *sasl.Login) answer {
 	limited, cancel := context.WithTimeout(ctx, p.o.Timeout)
 	defer cancel()
@@ -131,15 +131,14 @@ func (p *prober) dialWebsocket(ctx context.Context, c net.Conn, token []byte, l 
 	}
 	u := *p.t.VNC.Websocket
 	u.Scheme = "ws" // TLS is below already
-	if token != nil {
-		q := u.Query()
-		q.Set("token", string(token))
-		u.RawQuery = q.Encode()
-	}
 	o := websocket.DialOptions{
 		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: once, DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader}},
 		HTTPHeader:   http.Header{},
 		Subprotocols: []string{"binary"},
+	}
+	if token != nil {
+		// Not in the address, which the log of a proxy has that takes TLS off.
+		o.HTTPHeader.Set("Authorization", "Bearer "+string(token))
 	}
 	if l != nil {
 		login := base64.StdEncoding.EncodeToString(append([]byte(l.User+":"), l.Password...))

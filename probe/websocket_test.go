@@ -1,14 +1,19 @@
 package probe
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
+
+	"virtls/sasl"
 )
 
 // A scripted server says something whatever it is told, and closes.
@@ -22,6 +27,42 @@ func (s scripted) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 func (s scripted) SetDeadline(time.Time) error      { return nil }
 func (s scripted) SetReadDeadline(time.Time) error  { return nil }
 func (s scripted) SetWriteDeadline(time.Time) error { return nil }
+
+// What opens a websocket is in no address that a log on the way could have.
+func TestWebsocketSecrets(t *testing.T) {
+	const token, password = "a-token-of-somebody", "a password"
+	for _, tt := range []struct {
+		name  string
+		token []byte
+		login *sasl.Login
+		want  string
+	}{
+		{"a token", []byte(token), nil, "Bearer " + token},
+		{"a login", []byte(token), &sasl.Login{User: "fred", Password: []byte(password)}, "Basic ZnJlZDphIHBhc3N3b3Jk"},
+		{"neither", nil, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			here, there := net.Pipe()
+			defer here.Close()
+			asked := make(chan *http.Request, 1)
+			go func() {
+				defer there.Close()
+				r, err := http.ReadRequest(bufio.NewReader(there))
+				if err == nil {
+					asked <- r
+					io.WriteString(there, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+				}
+			}()
+			p := &prober{o: Options{Timeout: 20 * time.Second}, t: Target{VNC: &VNCTarget{Websocket: &url.URL{Scheme: "wss", Host: "h", Path: "/websocket/vm1", RawQuery: "a=b"}}}}
+			if a := p.dialWebsocket(t.Context(), here, tt.token, tt.login); a.status != http.StatusForbidden {
+				t.Fatal(a.err)
+			}
+			if r := <-asked; r.Header.Get("Authorization") != tt.want || r.RequestURI != "/websocket/vm1?a=b" {
+				t.Errorf("it asks for %s with %q", r.RequestURI, r.Header.Get("Authorization"))
+			}
+		})
+	}
+}
 
 // A server that answers anything to a browser, or greets as anything.
 func FuzzVNC(f *testing.F) {

@@ -5,17 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"virtls/finding"
+	"virtls/layout"
+	"virtls/pki/dn"
 )
 
 var kindNobody = finding.Define("gateway-vnc-nobody", finding.Warning,
 	"a machine is for people whom the gateway cannot tell from others, so it is for nobody", "name --accounts, --keytab, or credentials that verify clients")
 
 // forNobody finds a machine that no list can let anybody in to, because clients
-// have no way to prove who they are.
+// have no way to prove who they are, or there is nobody of that name.
 func (o *Options) forNobody() []finding.Finding {
 	s := &o.VNC
 	if o.Protocol != VNC || s.Machines == nil {
@@ -27,6 +30,12 @@ func (o *Options) forNobody() []finding.Finding {
 		switch {
 		case len(m.Users) > 0 && len(m.Allow) == 0 && s.server() == nil:
 			f = f.WithText("it is for users, and the gateway knows no accounts").WithFix("--accounts FILE or --keytab FILE; without them a token alone opens it")
+		case len(m.Users) > 0 && len(m.Allow) == 0 && s.Kerberos == nil && !known(m.Users, s.Accounts.Current().Users()):
+			f = f.WithText("it is for users, and there is no account of such a name").WithFix("virtls passwd add FILE %s, or correct the name", layout.ShellQuote(m.Users[0]))
+			if near := finding.Nearest(m.Users[0], s.Accounts.Current().Users()); near != "" {
+				f = f.WithFix("did you mean %s?", near)
+			}
+			f.Got = strings.Join(m.Users, ", ")
 		case len(m.Allow) > 0 && len(m.Users) == 0 && !certificates:
 			f = f.WithText("it is for certificates, and the gateway asks for none").WithFix("credentials without verify-peer=off; without them a token alone opens it")
 		default:
@@ -35,6 +44,13 @@ func (o *Options) forNobody() []finding.Finding {
 		return []finding.Finding{f} // the others are alike
 	}
 	return nil
+}
+
+// known tells whether a pattern is for an account that there is.
+func known(patterns, accounts []string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		return slices.ContainsFunc(accounts, func(user string) bool { return dn.Match(pattern, user) })
+	})
 }
 
 // advise gives the error of a session with a client the advice that goes with a

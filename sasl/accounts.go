@@ -10,8 +10,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,13 +163,30 @@ func LoadAccounts(path string) (*Accounts, error) {
 		return nil, kindAccounts.Found(path, fmt.Sprintf("mode %04o", open.Mode)).WithWant("0600", "virtls").WithFix("chmod 600 %s", layout.ShellQuote(path)).Wrong()
 	}
 	if err != nil {
-		return nil, kindAccounts.Found(path, err.Error()).Unable(err)
+		return nil, cannotOpen(path, err)
 	}
 	a, err := ParseAccounts(data)
 	if err != nil {
 		return nil, kindAccounts.Found(path, err.Error()).Wrong()
 	}
 	return a, nil
+}
+
+// cannotOpen says why a file of accounts cannot be opened, and what helps.
+func cannotOpen(path string, err error) error {
+	f := kindAccounts.Found(path, "")
+	if errors.Is(err, fs.ErrNotExist) {
+		f = f.WithFix("virtls passwd add %s USER makes it", layout.ShellQuote(path))
+		if dir := filepath.Dir(path); !exists(dir) {
+			f = f.WithFix("make the directory first: mkdir %s", layout.ShellQuote(dir))
+		}
+	}
+	return f.Unable(err)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // ParseAccounts reads the content of a file of accounts.

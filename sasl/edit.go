@@ -63,7 +63,7 @@ func lock(ctx context.Context, path string, missing bool) (f *os.File, made bool
 			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, false, kindAccounts.Found(path, err.Error()).Unable(err)
+			return nil, false, cannotOpen(path, err)
 		}
 		if err == nil {
 			err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

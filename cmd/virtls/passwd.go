@@ -55,7 +55,7 @@ func (a *app) password(c *passwdAddCmd) ([]byte, error) {
 	case c.PasswordFile != "":
 		return wait.For(a.ctx, func() ([]byte, error) { return aPassword.readFile(c.PasswordFile) })
 	case !a.canAsk():
-		return nil, kindPassphraseSource.Found("terminal", "none").WithText("there is no terminal to ask for a password on").
+		return nil, kindPassphraseSource.Found("", "").WithText("there is no terminal to ask for a password on").
 			WithFix("virtls passwd add %s %s --password-file FILE", layout.ShellQuote(c.File), layout.ShellQuote(c.User)).Unable(nil)
 	}
 	return a.askSecret(aPassword, fmt.Sprintf("Password of %s: ", c.User), true)
@@ -77,7 +77,11 @@ var kindAccountUnknown = finding.Define("sasl-account-unknown", finding.Error,
 func (c *passwdRemoveCmd) Run(a *app) error {
 	err := sasl.EditAccounts(a.ctx, c.File, false, func(accounts *sasl.Accounts) error {
 		if !accounts.Remove(c.User) {
-			return kindAccountUnknown.Found(c.File, fmt.Sprintf("%q", c.User)).WithFix("virtls passwd list %s", layout.ShellQuote(c.File)).Wrong()
+			f := kindAccountUnknown.Found(c.File, fmt.Sprintf("%q", c.User)).WithFix("virtls passwd list %s", layout.ShellQuote(c.File))
+			if near := finding.Nearest(c.User, accounts.Users()); near != "" {
+				f = f.WithFix("did you mean %s?", near)
+			}
+			return f.Wrong()
 		}
 		return nil
 	})

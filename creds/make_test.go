@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"virtls/internal/peertest"
 	"virtls/layout"
 	"virtls/pki"
 	"virtls/pki/dn"
@@ -22,6 +23,8 @@ import (
 // testNow is the time by which the tests' certificates are judged; real
 // programs judge them at about the same time.
 var testNow = time.Now().UTC().Truncate(time.Second)
+
+var testDH = []byte(peertest.DHParams)
 
 // An entity is a certificate with its key.
 type entity struct {

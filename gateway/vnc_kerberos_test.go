@@ -273,7 +273,8 @@ func TestVNCKerberosProcess(t *testing.T) {
 	if _, err = v.Write([]byte{1}); err == nil {
 		_, err = v.Read(make([]byte, 1))
 	}
-	if err != nil || !strings.Contains(log.String(), "msg=accepted") {
+	if err != nil {
 		t.Errorf("%v\n%s", err, log)
 	}
+	log.await(t, "msg=accepted")
 }

@@ -58,7 +58,7 @@ func TestGnutlsClientRekeys(t *testing.T) {
 			if got := <-heard; got != "one\ntwo\n" {
 				t.Errorf("%s: heard %q", engine, got)
 			}
-			if log := client.Stderr(); !strings.Contains(log, "KEY_UPDATE") && !strings.Contains(log, "KEY UPDATE") {
+			if log := client.Wait().Stderr; !strings.Contains(log, "KEY_UPDATE") && !strings.Contains(log, "KEY UPDATE") {
 				t.Errorf("%s: no key was updated:\n%.3000s", engine, log)
 			}
 		}

@@ -105,14 +105,3 @@ func publicPEM(t testing.TB, key crypto.Signer) []byte {
 	}
 	return pki.EncodePEM(pki.PEMPublicKey, der)
 }
-
-// dhParameters are ffdhe2048 (RFC 7919) as certtool --get-dh-params prints them.
-var dhParameters = []byte(`-----BEGIN DH PARAMETERS-----
-MIIBDAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
-+8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
-87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
-YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
-7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
-ssbzSibBsu/6iGtCOGEoXJf//////////wIBAgICAQA=
------END DH PARAMETERS-----
-`)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"virtls/internal/peertest"
 	"virtls/layout"
 	"virtls/pki"
 )
@@ -132,7 +133,7 @@ func (m *maker) changed(name string, other files) {
 // quarter of a second otherwise.
 func (m *maker) add(name string, f files) {
 	if _, given := f["dh"]; !given {
-		f["dh"] = dhParameters
+		f["dh"] = []byte(peertest.DHParams)
 	}
 	m.list = append(m.list, setup{name: name, files: f})
 }

@@ -39,7 +39,7 @@ func TestAs(t *testing.T) {
 		}
 		files := layer{}.put(t, flat(layout.QEMU), bundle(c.root), layout.Server, c.server)
 		files.put(t, flat(layout.QEMU), bundle(c.root), layout.Client, c.client)
-		files["/creds/dh-params.pem"] = dhParameters
+		files["/creds/dh-params.pem"] = []byte(peertest.DHParams)
 		for name, data := range files {
 			if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), data, 0o644); err != nil {
 				t.Fatal(err)

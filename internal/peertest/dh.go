@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// dhParams is the group ffdhe2048 (RFC 7919, A.1).
-const dhParams = `-----BEGIN DH PARAMETERS-----
+// DHParams is a file with the group ffdhe2048 (RFC 7919, A.1), as certtool
+// --get-dh-params prints it.
+const DHParams = `-----BEGIN DH PARAMETERS-----
 MIIBDAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
 +8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
 87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
@@ -22,7 +23,7 @@ ssbzSibBsu/6iGtCOGEoXJf//////////wIBAgICAQA=
 // it up to half a minute.
 func WithDH(t testing.TB, dir string) string {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, "dh-params.pem"), []byte(dhParams), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "dh-params.pem"), []byte(DHParams), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"virtls/finding"
+	"virtls/internal/atomicfile"
 	"virtls/internal/readfile"
+	"virtls/layout"
 )
 
 var kindUsed = finding.Define("gateway-used-tokens", finding.Error,
@@ -53,7 +55,7 @@ func OpenUsed(dir string) (Used, error) {
 		return unable(err)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return Used{}, kindUsed.Found(dir, fmt.Sprintf("mode %04o", mode)).WithFix("chmod go-w %s", dir).Wrong()
+		return Used{}, kindUsed.Found(dir, fmt.Sprintf("mode %04o", mode)).WithFix("chmod go-w %s", layout.ShellQuote(dir)).Wrong()
 	}
 	// Better known now than when the first token is shown.
 	f, err := os.CreateTemp(dir, ".try-")
@@ -129,15 +131,7 @@ func (u Used) keep(t *Token) error {
 		ends = t.Expires.UTC().Format(time.RFC3339)
 	}
 	_, err = f.WriteString(ends + "\n")
-	return errors.Join(err, f.Sync(), f.Close(), syncDir(u.dir))
-}
-
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(err, f.Sync(), f.Close(), atomicfile.SyncDir(u.dir))
 }
 
 // sweep forgets tokens that have ended: they open nothing, used or not.

@@ -105,7 +105,7 @@ func TestVNCSlow(t *testing.T) {
 // Limits hold for viewers and browsers together, and idle ones end.
 func TestVNCLimits(t *testing.T) {
 	o := doorOptions(t)
-	o.MaxPerClient, o.IdleLimit = 2, time.Second
+	o.MaxPerClient, o.IdleLimit = 2, 2*time.Second
 	r := runVNC(t, o)
 	token := r.token(t, "one", time.Hour, false)
 	c := r.browser(t, "")

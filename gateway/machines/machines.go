@@ -17,11 +17,11 @@ import (
 	"slices"
 	"strings"
 
+	"virtls/authz"
 	"virtls/finding"
 	"virtls/internal/readfile"
 	"virtls/internal/strictyaml"
 	"virtls/layout"
-	"virtls/pki/dn"
 )
 
 var kindFile = finding.Define("gateway-machines", finding.Error,
@@ -49,10 +49,12 @@ type Person struct {
 	User string // of an account
 }
 
-// sees tells whether a person may see the machine: by either name.
+// sees tells whether a person may see the machine: by either name. A name that is
+// not UTF-8 is nobody's, as on access lists.
 func (m *Machine) sees(p Person) bool {
-	matches := func(patterns []string, name string) bool {
-		return name != "" && slices.ContainsFunc(patterns, func(pattern string) bool { return dn.Match(pattern, name) })
+	matches := func(patterns authz.DNList, name string) bool {
+		ok, err := patterns.Allowed(name)
+		return ok && err == nil && name != ""
 	}
 	return matches(m.Allow, p.DN) || matches(m.Users, p.User)
 }

@@ -48,6 +48,7 @@ func TestFor(t *testing.T) {
 		{Person{User: "team-a"}, "vm2"},
 		{Person{User: "O=Example,CN=alice"}, ""},
 		{Person{DN: "bob"}, ""},
+		{Person{DN: "O=\xff,CN=admin", User: "team-\xff"}, ""},
 		{Person{DN: "O=Example,CN=alice", User: "bob"}, "vm1 vm2"},
 		{Person{}, ""},
 	} {

@@ -21,7 +21,7 @@ type VNCSettings struct {
 	Keytab              string   `yaml:"keytab" help:"Keytab with the keys of vnc/HOST, this machine's name: viewers that have tickets of Kerberos log in by SASL's GSSAPI." placeholder:"FILE"`
 	SASLAuthz           string   `yaml:"sasl-authz" name:"sasl-authz" help:"Id of an access list that judges the names of accounts, and those that Kerberos gives." placeholder:"ID"`
 	PasswordFile        string   `yaml:"password-file" help:"File with the password of RFB's own password type, of which eight octets count; only its owner may read it." placeholder:"FILE"`
-	Security            []string `yaml:"security" help:"Security types to offer, the best first: X509SASL, X509Plain, X509Vnc, X509None, TLSSASL, TLSPlain, TLSVnc, TLSNone, SASL, VncAuth, None. Without it all that the credentials, accounts and password make possible, but for TLSPlain." placeholder:"SECURITY"`
+	Security            []string `yaml:"security" help:"Security types to offer, the best first: X509SASL, X509Plain, X509Vnc, X509None, TLSSASL, TLSPlain, TLSVnc, TLSNone, SASL, VncAuth, None. Without it all that the credentials, accounts and password make possible, but for TLSPlain." placeholder:"SECURITY" complete:"security"`
 	ConnectUser         string   `yaml:"connect-user" help:"User to log in as at the VNC server, by SASL." placeholder:"NAME"`
 	ConnectPasswordFile string   `yaml:"connect-password-file" help:"File with the password for the VNC server, which viewers never see; only its owner may read it." placeholder:"FILE"`
 	ConnectPrincipal    string   `yaml:"connect-principal" help:"Kerberos principal to log in as at the VNC server, by SASL's GSSAPI, in the place of a user and a password." placeholder:"NAME"`

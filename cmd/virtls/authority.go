@@ -233,7 +233,7 @@ func (c *caImportCmd) issued(serial string) []byte {
 type caRequestCmd struct {
 	Org  string `help:"Name of the organization." required:"" placeholder:"NAME"`
 	CN   string `name:"cn" help:"Name of the authority (default: ORGANIZATION CA)." placeholder:"NAME"`
-	Key  string `help:"Key type: ec (P-256), p384, p521, rsa (3072 bits), rsa2048 to rsa8192, ed25519, mldsa44, mldsa65 or mldsa87." default:"ec" placeholder:"TYPE"`
+	Key  string `help:"Key type: ec (P-256), p384, p521, rsa (3072 bits), rsa2048 to rsa8192, ed25519, mldsa44, mldsa65 or mldsa87." default:"ec" placeholder:"TYPE" complete:"any key"`
 	Name string `help:"Name of the authority's files." default:"ca"`
 	Out  string `short:"o" help:"File for the request." default:"ca-request.pem" placeholder:"FILE"`
 	PassphraseFlags

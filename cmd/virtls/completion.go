@@ -7,7 +7,10 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"virtls/creds"
 	"virtls/finding"
+	"virtls/pki"
+	"virtls/proto/vnc"
 )
 
 type completionCmd struct {
@@ -77,6 +80,7 @@ type word struct {
 	value      bool     // it is a flag, and a value follows
 	values     []string // that value is one of these
 	names      string   // that value is a "name" or a "holder" (host:NAME) of the fleet file
+	list       bool     // there may be several of them, with commas in between
 }
 
 // completions lists commands and flags, by command.
@@ -120,9 +124,14 @@ func completions(n *kong.Node, path string) []completion {
 }
 
 func (c *completion) addFlag(f *kong.Flag) {
-	flag := word{text: "--" + f.Name, help: f.Help, value: !f.IsBool(), names: f.Tag.Get("complete")}
-	if f.Enum != "" {
-		flag.values = f.EnumSlice()
+	flag := word{text: "--" + f.Name, help: f.Help, value: !f.IsBool(), list: f.IsSlice() && f.Tag.Sep != -1}
+	switch what := f.Tag.Get("complete"); {
+	case f.Enum != "":
+		flag.values = slices.DeleteFunc(f.EnumSlice(), func(v string) bool { return v == "" })
+	case what == "name" || what == "holder":
+		flag.names = what
+	case what != "":
+		flag.values = valuesOf(what)
 	}
 	if slices.ContainsFunc(c.flags, func(w word) bool { return w.text == flag.text }) {
 		return
@@ -132,6 +141,32 @@ func (c *completion) addFlag(f *kong.Flag) {
 		flag.text = "-" + string(f.Short)
 		c.flags = append(c.flags, flag)
 	}
+}
+
+// valuesOf lists what a flag may say that no enum limits, because other forms are
+// understood, too, or another package knows them.
+func valuesOf(what string) (list []string) {
+	switch what {
+	case "consumer":
+		return creds.ConsumerNames()
+	case "key":
+		return []string{"ec", "p384", "p521", "rsa", "rsa2048", "rsa3072", "rsa4096", "ed25519"}
+	case "any key":
+		return append(valuesOf("key"), "mldsa44", "mldsa65", "mldsa87")
+	case "mechanism":
+		return mechanisms
+	case "reason":
+		for r := pki.Unspecified; r <= pki.AACompromise; r++ {
+			if _, err := pki.ParseRevocationReason(r.String()); err == nil && r != pki.RemoveFromCRL {
+				list = append(list, r.String())
+			}
+		}
+	case "security":
+		for _, s := range vnc.Strongest() {
+			list = append(list, s.String())
+		}
+	}
+	return list
 }
 
 // takesFiles tells whether an argument may be a file.

@@ -42,7 +42,7 @@ func bashScript(commands []completion) string {
 	var b strings.Builder
 	b.WriteString(`# bash completion for virtls
 _virtls() {
-  local cur=${COMP_WORDS[COMP_CWORD]} cmd= flag= last= fleet=fleet.yaml words= flags= lead= w
+  local cur=${COMP_WORDS[COMP_CWORD]} cmd= flag= last= fleet=fleet.yaml words= flags= lead= several= before= w
   for w in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 `)
 	b.WriteString(walk(commands))
@@ -54,7 +54,7 @@ _virtls() {
 	for _, c := range commands {
 		for _, f := range c.flags {
 			if list := strings.Join(f.values, " ") + bashNames(f.names); list != "" {
-				fmt.Fprintf(&b, "  \"%s %s\") words=\"%s\" ;;\n", c.path, f.text, list)
+				fmt.Fprintf(&b, "  \"%s %s\") words=\"%s\"%s ;;\n", c.path, f.text, list, ifList(f, " several=yes"))
 			}
 		}
 	}
@@ -65,12 +65,22 @@ _virtls() {
   elif ((COMP_CWORD > 1)) && [[ ${COMP_WORDS[COMP_CWORD-1]} == ":" ]]; then
     lead=${COMP_WORDS[COMP_CWORD-2]}:
   fi
+  if [[ -n $several && $cur == *,* ]]; then before=${cur%,*}, cur=${cur##*,}; fi
   COMPREPLY=($(compgen -W "$words" -- "$lead$cur"))
   COMPREPLY=("${COMPREPLY[@]#"$lead"}")
+  if [[ -n $before ]]; then COMPREPLY=("${COMPREPLY[@]/#/$before}"); fi
 }
 complete -o default -F _virtls virtls
 `)
 	return b.String()
+}
+
+// ifList returns the text for a flag that takes several values.
+func ifList(f word, text string) string {
+	if f.list {
+		return text
+	}
+	return ""
 }
 
 func bashNames(what string) string {
@@ -95,7 +105,7 @@ _virtls() {
 	for _, c := range commands {
 		for _, f := range c.flags {
 			if list := strings.TrimSpace(strings.Join(f.values, " ") + " " + zshNames(f.names)); list != "" {
-				fmt.Fprintf(&b, "    \"%s %s\") list=(%s); compadd -a list; return ;;\n", c.path, f.text, list)
+				fmt.Fprintf(&b, "    \"%s %s\") list=(%s);%s compadd -a list; return ;;\n", c.path, f.text, list, ifList(f, " compset -P '*,';"))
 			}
 		}
 	}
@@ -205,11 +215,16 @@ func fishFlag(f word) string {
 	if !long {
 		option = "-s " + strings.TrimPrefix(f.text, "-")
 	}
+	values := strings.Join(f.values, " ")
+	if f.names != "" {
+		values = "(__virtls_names " + f.names + ")"
+	}
+	if f.list && values != "" {
+		values = "(__fish_append , " + values + ")"
+	}
 	switch {
-	case f.values != nil:
-		return option + " -x -a " + fishQuote(strings.Join(f.values, " "))
-	case f.names != "":
-		return option + " -x -a '(__virtls_names " + f.names + ")'"
+	case values != "":
+		return option + " -x -a " + fishQuote(values)
 	case f.value:
 		return option + " -rF"
 	}

@@ -28,7 +28,7 @@ type issueCmd struct {
 	Client   bool     `help:"For a client. With --server: for both."`
 	DNS      []string `help:"DNS name. The CN of a server and its short form are added." placeholder:"NAME" name:"dns"`
 	IP       []string `help:"IP address." placeholder:"ADDRESS" name:"ip"`
-	KeyType  string   `help:"Type of the new key: ec (P-256), p384, p521, rsa (3072 bits), rsa2048 to rsa8192, ed25519, mldsa44, mldsa65 or mldsa87." default:"ec" placeholder:"TYPE"`
+	KeyType  string   `help:"Type of the new key: ec (P-256), p384, p521, rsa (3072 bits), rsa2048 to rsa8192, ed25519, mldsa44, mldsa65 or mldsa87." default:"ec" placeholder:"TYPE" complete:"any key"`
 	Key      string   `help:"Use this private key instead of a new one." placeholder:"FILE" xor:"key"`
 	KeyPass  string   `name:"key-passphrase-file" help:"File with the passphrase of --key in its first line." placeholder:"FILE"`
 	Request  string   `help:"Issue for a certificate request made elsewhere. Subject and names come from it unless flags give them." placeholder:"FILE" xor:"key"`

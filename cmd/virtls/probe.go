@@ -40,7 +40,7 @@ type probeCmd struct {
 	PasswordFile string   `help:"Log in with the password in the first line of a file; - for standard input." placeholder:"FILE"`
 	TokenFile    string   `help:"Open a gateway's websocket with the token in the first line of a file." placeholder:"FILE"`
 	Kerberos     bool     `help:"Log in to a VNC server with the Kerberos ticket that kinit has got."`
-	Mechanisms   []string `name:"sasl-mechanisms" help:"Mechanisms of SASL that may be used, the best first." placeholder:"NAME"`
+	Mechanisms   []string `name:"sasl-mechanisms" help:"Mechanisms of SASL that may be used, the best first." placeholder:"NAME" complete:"mechanism"`
 	Screenshot   string   `help:"Write what a VNC server shows after the login to a file, as PNG." placeholder:"FILE"`
 
 	Prometheus bool     `help:"Print metrics in the place of text." xor:"output"`

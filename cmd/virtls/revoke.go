@@ -20,7 +20,7 @@ var kindStillInFile = finding.Define("revoked-still-in-file", finding.Warning,
 
 type revokeCmd struct {
 	What   []string `arg:"" help:"What to revoke: serial numbers, certificate files, or holders such as host:kvm1.example.com and client:admin, which means all their certificates." complete:"holder"`
-	Reason string   `help:"Why: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn, aACompromise." default:"unspecified" placeholder:"REASON"`
+	Reason string   `help:"Why: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, certificateHold, privilegeWithdrawn, aACompromise." default:"unspecified" placeholder:"REASON" complete:"reason"`
 	Fleet  string   `help:"Fleet file, beside which the state directory is." default:"fleet.yaml" placeholder:"FILE"`
 	PassphraseFlags
 }

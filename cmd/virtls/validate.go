@@ -13,7 +13,7 @@ import (
 type validateCmd struct {
 	Dir []string `arg:"" optional:"" help:"A host's root (it has etc/pki), a home (it has .pki), a staged fleet, or a directory of credentials. Without any: this machine."`
 
-	For     []string `help:"Only for these consumers: qemu-server, qemu-client, libvirt-server, libvirt-client." placeholder:"CONSUMER"`
+	For     []string `help:"Only for these consumers: qemu-server, qemu-client, libvirt-server, libvirt-client." placeholder:"CONSUMER" complete:"consumer"`
 	Against []string `help:"Only against these versions, such as 11.1, 7.2.22 or 11.3-3+deb13u3; libvirt-12.8 says of which program. Default: every version that is known to differ." placeholder:"VERSION"`
 
 	Hostname []string `help:"A name or address by which peers reach the host; server certificates should have it. Of this machine its own are known." placeholder:"NAME"`

@@ -26,7 +26,7 @@ type VNCSettings struct {
 	ConnectPasswordFile string   `yaml:"connect-password-file" help:"File with the password for the VNC server, which viewers never see; only its owner may read it." placeholder:"FILE"`
 	ConnectPrincipal    string   `yaml:"connect-principal" help:"Kerberos principal to log in as at the VNC server, by SASL's GSSAPI, in the place of a user and a password." placeholder:"NAME"`
 	ConnectKeytab       string   `yaml:"connect-keytab" help:"Keytab with the keys of that principal." placeholder:"FILE"`
-	Websocket           string   `yaml:"websocket" help:"Where browsers come in, for the list of machines and their consoles: tls://HOST:PORT." placeholder:"URL"`
+	Websocket           string   `yaml:"websocket" help:"Where browsers come in, for the list of machines and their consoles: tls://HOST:PORT; the port is 443 if none is given." placeholder:"URL"`
 	WebsocketTLSCreds   string   `yaml:"websocket-tls-creds" name:"websocket-tls-creds" help:"Id of the credentials for browsers, an object with endpoint=server; with verify-peer=off browsers need no certificate." placeholder:"ID"`
 	WebsocketOrigin     []string `yaml:"websocket-origin" help:"Another site whose pages may open consoles, such as https://portal.example.com. May be given several times." placeholder:"ORIGIN" sep:"none"`
 	WebsocketProxy      []string `yaml:"websocket-proxy" help:"Network, address, or unix, from which proxies of HTTP such as nginx come: their X-Forwarded-For says whose failed logins count, and is in the log. May be given several times." placeholder:"NETWORK" sep:"none"`

@@ -18,7 +18,7 @@ import (
 
 type applyCmd struct {
 	Fleet string   `arg:"" help:"Fleet file." default:"fleet.yaml" placeholder:"FLEET"`
-	Prove string   `help:"Handshakes that prove the result: each identity once in each role with a representative of its peers, all pairs, or none." enum:"each,all,none" default:"each"`
+	Prove string   `help:"Handshakes that prove the result: each identity once in each role with a representative of its peers, all pairs, or none." enum:"each,all,none" default:"each" placeholder:"WHICH"`
 	Only  []string `help:"Only these hosts and clients." placeholder:"NAME" complete:"name"`
 
 	Install string `help:"Put this host's staged tree on this machine when all is done, with owners, modes and labels." placeholder:"HOST" complete:"name"`

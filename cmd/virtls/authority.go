@@ -132,7 +132,7 @@ type caImportCmd struct {
 	Index   string   `help:"OpenSSL's or easy-rsa's index.txt: what was issued and revoked so far." placeholder:"FILE"`
 	Certs   []string `help:"Directories with the certificates in the index, named SERIAL.pem or SERIAL.crt." placeholder:"DIR"`
 	CRL     string   `name:"crl" help:"Newest revocation list." placeholder:"FILE"`
-	Name    string   `help:"Name of the authority's files." default:"ca"`
+	Name    string   `help:"Name of the authority's files." default:"ca" placeholder:"NAME"`
 	PassphraseFlags
 }
 
@@ -234,7 +234,7 @@ type caRequestCmd struct {
 	Org  string `help:"Name of the organization." required:"" placeholder:"NAME"`
 	CN   string `name:"cn" help:"Name of the authority (default: ORGANIZATION CA)." placeholder:"NAME"`
 	Key  string `help:"Key type: ec (P-256), p384, p521, rsa (3072 bits), rsa2048 to rsa8192, ed25519, mldsa44, mldsa65 or mldsa87." default:"ec" placeholder:"TYPE" complete:"any key"`
-	Name string `help:"Name of the authority's files." default:"ca"`
+	Name string `help:"Name of the authority's files." default:"ca" placeholder:"NAME"`
 	Out  string `short:"o" help:"File for the request." default:"ca-request.pem" placeholder:"FILE"`
 	PassphraseFlags
 }
@@ -275,7 +275,7 @@ func (c *caRequestCmd) Run(a *app, g *Globals, parent *caCmd) error {
 
 type caInstallCmd struct {
 	File []string `arg:"" help:"The signed certificate, then the parents' certificates up to the root, in one file or several."`
-	Name string   `help:"Name of the authority's files." default:"ca"`
+	Name string   `help:"Name of the authority's files." default:"ca" placeholder:"NAME"`
 	PassphraseFlags
 }
 
@@ -315,7 +315,7 @@ func (c *caInstallCmd) Run(a *app, g *Globals, parent *caCmd) error {
 
 type caRenewCmd struct {
 	Days int    `help:"Life in days (default: as long as before)." placeholder:"DAYS"`
-	Name string `help:"Authority." default:"ca"`
+	Name string `help:"Authority." default:"ca" placeholder:"NAME"`
 	PassphraseFlags
 }
 
@@ -346,8 +346,8 @@ func (c *caRenewCmd) Run(a *app, g *Globals, parent *caCmd) error {
 }
 
 type caCRLCmd struct {
-	Days int    `help:"Days until the next list is due." default:"30"`
-	Name string `help:"Authority." default:"ca"`
+	Days int    `help:"Days until the next list is due." default:"30" placeholder:"DAYS"`
+	Name string `help:"Authority." default:"ca" placeholder:"NAME"`
 	PassphraseFlags
 }
 

@@ -80,7 +80,7 @@ func (c *gatewayLibvirtCmd) Run(a *app) error {
 
 type gatewayNBDCmd struct {
 	Listen  string   `help:"Where to listen; the port may be left out." default:"tls://:10809" placeholder:"URL"`
-	Connect string   `help:"Where the NBD server is; the port may be left out." required:"" placeholder:"URL"`
+	Connect string   `help:"Where the NBD server is; the port is 10809 if none is given." required:"" placeholder:"URL"`
 	Export  []string `help:"Show this export, to all clients or to those that are named: name=NAME[,tls-authz=ID][,allow=PATTERN]... A pattern is for a certificate's DN, its commas doubled, or the user of a pre-shared key. May be given several times; exports without a rule are then there for nobody." placeholder:"RULE" sep:"none"`
 	gatewayFlags
 }

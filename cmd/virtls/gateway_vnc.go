@@ -13,8 +13,8 @@ import (
 )
 
 type gatewayVNCCmd struct {
-	Listen  string `help:"Where viewers come in; the port may be left out." placeholder:"URL"`
-	Connect string `help:"Where the VNC server is; the port may be left out." placeholder:"URL"`
+	Listen  string `help:"Where viewers come in; the port is 5900 if none is given." placeholder:"URL"`
+	Connect string `help:"Where the VNC server is; the port is 5900 if none is given." placeholder:"URL"`
 	gateway.VNCSettings
 	gatewayFlags
 }

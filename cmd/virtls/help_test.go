@@ -55,6 +55,9 @@ func TestHelpHasExamples(t *testing.T) {
 				if flag.Help == "" {
 					t.Errorf("--%s has no help", flag.Name)
 				}
+				if !flag.IsBool() && flag.Tag.PlaceHolder == "" {
+					t.Errorf("--%s does not say what its value is", flag.Name)
+				}
 			}
 		})
 	})

@@ -25,7 +25,7 @@ type initCmd struct {
 	Host   []string `help:"A host to begin with: its name, then addresses, separated by commas. Once for each host." placeholder:"NAME[,ADDRESS]" sep:"none"`
 	Client []string `help:"A client to begin with: a person or a program." placeholder:"NAME"`
 	Key    string   `help:"Key type of authority, hosts and clients: ec (P-256), p384, p521, rsa (3072 bits), rsa2048 to rsa8192 or ed25519." default:"ec" placeholder:"TYPE" complete:"key"`
-	PQC    string   `name:"pqc" help:"Post-quantum signatures (ML-DSA): off, hybrid (beside classical ones) or exclusive." enum:"off,hybrid,exclusive" default:"off"`
+	PQC    string   `name:"pqc" help:"Post-quantum signatures (ML-DSA): off, hybrid (beside classical ones) or exclusive." enum:"off,hybrid,exclusive" default:"off" placeholder:"MODE"`
 	File   string   `help:"Fleet file to write." default:"fleet.yaml" placeholder:"FILE"`
 	PassphraseFlags
 }

@@ -34,7 +34,7 @@ type issueCmd struct {
 	Request  string   `help:"Issue for a certificate request made elsewhere. Subject and names come from it unless flags give them." placeholder:"FILE" xor:"key"`
 	AllowAny bool     `name:"allow-names" help:"Sign a request for names that another valid certificate has, or for a wildcard."`
 	Template string   `help:"Take everything from a certtool template. Its traps are errors here." placeholder:"FILE"`
-	Days     int      `help:"Life in days; never past the authority's." default:"365"`
+	Days     int      `help:"Life in days; never past the authority's." default:"365" placeholder:"DAYS"`
 	Out      string   `short:"o" help:"Where the files go: PREFIX-cert.pem and PREFIX-key.pem (default: the CN)." placeholder:"PREFIX"`
 	CA       string   `name:"ca" help:"Authority that signs." default:"ca" placeholder:"NAME"`
 	Fleet    string   `help:"Fleet file, beside which the state directory is." default:"fleet.yaml" placeholder:"FILE"`

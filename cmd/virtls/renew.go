@@ -13,7 +13,7 @@ type renewCmd struct {
 	Rekey bool     `help:"Make new keys instead of keeping the present ones."`
 	File  string   `help:"Renew one certificate in a file of its own instead, as issue wrote it." placeholder:"CERT"`
 	Key   string   `help:"With --file and --rekey: where the new private key goes." placeholder:"FILE"`
-	Days  int      `help:"With --file: life in days (default: as long as before)."`
+	Days  int      `help:"With --file: life in days (default: as long as before)." placeholder:"DAYS"`
 	PassphraseFlags
 }
 

@@ -31,8 +31,8 @@ type validateCmd struct {
 
 func (*validateCmd) Help() string {
 	return `Judges certificates, keys, revocation lists and pre-shared keys as each version of QEMU and libvirt would when
-it loads them, and by more that only shows later: names, dates, rights, settings. So is how QEMU has Cyrus SASL
-let VNC's clients log in. Nothing is started or asked.
+it loads them, and by more that only shows later: names, dates, rights, settings. It also judges how QEMU has
+Cyrus SASL let VNC's clients log in. Nothing is started or asked.
 
 Exit codes: 0 nothing is wrong, 1 something is, 2 wrong usage, 3 it could not be judged. With both --for and
 --against the verdicts alone decide.

@@ -4,11 +4,12 @@
 //
 // Checks produce findings, commands print them, for people with [Print] or for
 // programs with [Report]. An operation that fails because of a user's mistake
-// returns an [Error], which is a finding with an exit code, so that an error
+// returns a [Failure], which is a finding with an exit code, so that an error
 // message and a finding read the same everywhere.
 package finding
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -159,6 +160,28 @@ func Worst(findings []Finding) Severity {
 		worst = max(worst, f.Severity)
 	}
 	return worst
+}
+
+// A Count is how many findings have a code and a severity.
+type Count struct {
+	Code     string
+	Severity Severity
+	Number   int
+}
+
+// Counts counts findings by code and severity, in the order of these.
+func Counts(findings []Finding) []Count {
+	var counts []Count
+	for _, f := range findings {
+		i, known := slices.BinarySearchFunc(counts, f, func(c Count, f Finding) int {
+			return cmp.Or(strings.Compare(c.Code, f.Code), cmp.Compare(c.Severity, f.Severity))
+		})
+		if !known {
+			counts = slices.Insert(counts, i, Count{Code: f.Code, Severity: f.Severity})
+		}
+		counts[i].Number++
+	}
+	return counts
 }
 
 // A Report is the JSON document of a command that judges things. Commands

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -162,5 +163,16 @@ func TestNearest(t *testing.T) {
 		if got := Nearest(tt.word, words); got != tt.want {
 			t.Errorf("Nearest(%.20q) = %q, want %q", tt.word, got, tt.want)
 		}
+	}
+}
+
+func TestCounts(t *testing.T) {
+	list := []Finding{{Code: "b", Severity: Error}, {Code: "a", Severity: Error}, {Code: "b", Severity: Warning}, {Code: "b", Severity: Error}}
+	want := []Count{{"a", Error, 1}, {"b", Warning, 1}, {"b", Error, 2}}
+	if got := Counts(list); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := Counts(nil); got != nil {
+		t.Errorf("of nothing there are %v", got)
 	}
 }

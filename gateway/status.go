@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -164,8 +163,8 @@ func (r *Runner) listenStatus(ctx context.Context) (net.Listener, error) {
 func (r *Runner) serveStatus(ctx context.Context, l net.Listener) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		r.Status().writeMetrics(w)
+		w.Header().Set("Content-Type", promtext.ContentType)
+		_ = r.Status().writeMetrics(w) // the client has gone if it fails
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -201,51 +200,51 @@ func (r *Runner) named(h http.Handler) http.Handler {
 	})
 }
 
-// A metric is a family of the text format of Prometheus.
-type metric struct {
-	name, typ, help string
-	lines           []string
-}
-
-func (m *metric) add(value float64, labels ...string) {
-	m.lines = append(m.lines, fmt.Sprintf("%s{%s} %g", m.name, promtext.Labels(labels...), value))
-}
-
 // writeMetrics writes the status in the text format of Prometheus.
-func (s Status) writeMetrics(w io.Writer) {
-	open := metric{name: "virtls_gateway_connections", typ: "gauge", help: "Connections that are open."}
-	accepted := metric{name: "virtls_gateway_accepted_total", typ: "counter", help: "Clients that were let in."}
-	refused := metric{name: "virtls_gateway_refused_total", typ: "counter", help: "Clients that were not let in, by the code of the finding."}
-	moved := metric{name: "virtls_gateway_bytes_total", typ: "counter", help: "Octets of payload, up from clients and down to them."}
-	shakes := metric{name: "virtls_gateway_handshakes_total", typ: "counter", help: "TLS handshakes with clients that were completed."}
-	took := metric{name: "virtls_gateway_handshake_seconds_total", typ: "counter", help: "Time that they took together."}
-	failed := metric{name: "virtls_gateway_failed_logins_total", typ: "counter", help: "Logins of VNC that failed: with accounts, passwords and tokens."}
-	end := metric{name: "virtls_credentials_not_after_seconds", typ: "gauge", help: "When the first certificate of the credentials ends, in seconds since 1970."}
-	reloads := metric{name: "virtls_credentials_reloads_total", typ: "counter", help: "Reloads of credentials, by outcome."}
-	for _, g := range s.Gateways {
-		open.add(float64(g.Open), "gateway", g.Name)
-		accepted.add(float64(g.Accepted), "gateway", g.Name)
-		for _, code := range slices.Sorted(maps.Keys(g.Refused)) {
-			refused.add(float64(g.Refused[code]), "gateway", g.Name, "code", code)
+func (s Status) writeMetrics(w io.Writer) error {
+	m := promtext.NewWriter(w)
+	each := func(name string, kind promtext.Kind, help string, samples func(g GatewayStatus)) {
+		m.Family(name, kind, help)
+		for _, g := range s.Gateways {
+			samples(g)
 		}
-		moved.add(float64(g.Up), "gateway", g.Name, "direction", "up")
-		moved.add(float64(g.Down), "gateway", g.Name, "direction", "down")
-		if g.Protocol == VNC {
-			failed.add(float64(g.Failed), "gateway", g.Name)
-		}
-		shakes.add(float64(g.Handshakes), "gateway", g.Name)
-		took.add(g.Seconds, "gateway", g.Name)
 	}
+	each("virtls_gateway_connections", promtext.Gauge, "Connections that are open.", func(g GatewayStatus) {
+		m.Sample(float64(g.Open), "gateway", g.Name)
+	})
+	each("virtls_gateway_accepted_total", promtext.Counter, "Clients that were let in.", func(g GatewayStatus) {
+		m.Sample(float64(g.Accepted), "gateway", g.Name)
+	})
+	each("virtls_gateway_refused_total", promtext.Counter, "Clients that were not let in, by the code of the finding.", func(g GatewayStatus) {
+		for _, code := range slices.Sorted(maps.Keys(g.Refused)) {
+			m.Sample(float64(g.Refused[code]), "gateway", g.Name, "code", code)
+		}
+	})
+	each("virtls_gateway_bytes_total", promtext.Counter, "Octets of payload, up from clients and down to them.", func(g GatewayStatus) {
+		m.Sample(float64(g.Up), "gateway", g.Name, "direction", "up")
+		m.Sample(float64(g.Down), "gateway", g.Name, "direction", "down")
+	})
+	each("virtls_gateway_handshakes_total", promtext.Counter, "TLS handshakes with clients that were completed.", func(g GatewayStatus) {
+		m.Sample(float64(g.Handshakes), "gateway", g.Name)
+	})
+	each("virtls_gateway_handshake_seconds_total", promtext.Counter, "Time that they took together.", func(g GatewayStatus) {
+		m.Sample(g.Seconds, "gateway", g.Name)
+	})
+	each("virtls_gateway_failed_logins_total", promtext.Counter, "Logins of VNC that failed: with accounts, passwords and tokens.", func(g GatewayStatus) {
+		if g.Protocol == VNC {
+			m.Sample(float64(g.Failed), "gateway", g.Name)
+		}
+	})
+	m.Family("virtls_credentials_not_after_seconds", promtext.Gauge, "When the first certificate of the credentials ends, in seconds since 1970.")
 	for _, c := range s.Credentials {
 		if c.NotAfter != nil {
-			end.add(float64(c.NotAfter.Unix()), "id", c.ID)
-		}
-		reloads.add(float64(c.Reloads), "id", c.ID, "outcome", "loaded")
-		reloads.add(float64(c.Failures), "id", c.ID, "outcome", "failed")
-	}
-	for _, m := range []metric{open, accepted, refused, moved, shakes, took, failed, end, reloads} {
-		if len(m.lines) > 0 {
-			fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s\n", m.name, m.help, m.name, m.typ, strings.Join(m.lines, "\n"))
+			m.Sample(float64(c.NotAfter.Unix()), "id", c.ID)
 		}
 	}
+	m.Family("virtls_credentials_reloads_total", promtext.Counter, "Reloads of credentials, by outcome.")
+	for _, c := range s.Credentials {
+		m.Sample(float64(c.Reloads), "id", c.ID, "outcome", "loaded")
+		m.Sample(float64(c.Failures), "id", c.ID, "outcome", "failed")
+	}
+	return m.Flush()
 }

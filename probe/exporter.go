@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"virtls/internal/promtext"
 	"virtls/proto/nbd"
 )
 
@@ -95,13 +97,23 @@ func (e *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/probe":
 		e.probe(w, r)
 	case "/metrics":
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		fmt.Fprintf(w, "# HELP virtls_exporter_probes_total Probes made.\n# TYPE virtls_exporter_probes_total counter\nvirtls_exporter_probes_total %d\n", e.done.Load())
-		fmt.Fprintf(w, "# HELP virtls_exporter_refused_total Requests refused: too many at once, or not allowed.\n# TYPE virtls_exporter_refused_total counter\nvirtls_exporter_refused_total %d\n", e.refused.Load())
-		fmt.Fprintf(w, "# HELP virtls_exporter_running Probes that are running.\n# TYPE virtls_exporter_running gauge\nvirtls_exporter_running %d\n", e.running.Load())
+		w.Header().Set("Content-Type", promtext.ContentType)
+		_ = e.metrics(w) // the client has gone if it fails
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// metrics writes the exporter's own metrics.
+func (e *Exporter) metrics(w io.Writer) error {
+	m := promtext.NewWriter(w)
+	m.Family("virtls_exporter_probes_total", promtext.Counter, "Probes made.")
+	m.Sample(float64(e.done.Load()))
+	m.Family("virtls_exporter_refused_total", promtext.Counter, "Requests refused: too many at once, or not allowed.")
+	m.Sample(float64(e.refused.Load()))
+	m.Family("virtls_exporter_running", promtext.Gauge, "Probes that are running.")
+	m.Sample(float64(e.running.Load()))
+	return m.Flush()
 }
 
 func (e *Exporter) probe(w http.ResponseWriter, r *http.Request) {
@@ -142,7 +154,7 @@ func (e *Exporter) probe(w http.ResponseWriter, r *http.Request) {
 	o.Allowed = e.allows
 	result := Run(ctx, t, o)
 	e.done.Add(1)
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	w.Header().Set("Content-Type", promtext.ContentType)
 	_ = Prometheus(w, []*Result{result}) // the client has gone if it fails
 }
 

@@ -1,12 +1,8 @@
 package probe
 
 import (
-	"bufio"
-	"fmt"
 	"io"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -26,9 +22,9 @@ type sample func(value float64, labels ...string)
 // metrics are all that are written, in their order.
 var metrics = []metric{
 	{"success", "Whether nothing is wrong with the service.", func(m sample, r *Result) {
-		m(number(len(r.Stages) > 0 && r.Worst() != finding.Error))
+		m(promtext.Bool(len(r.Stages) > 0 && r.Worst() != finding.Error))
 	}},
-	{"reachable", "Whether a connection came about.", func(m sample, r *Result) { m(number(!r.Unreachable)) }},
+	{"reachable", "Whether a connection came about.", func(m sample, r *Result) { m(promtext.Bool(!r.Unreachable)) }},
 	{"duration_seconds", "How long a stage took.", func(m sample, r *Result) {
 		for _, s := range r.Stages {
 			m(s.Seconds, "stage", s.Name, "status", string(s.Status))
@@ -46,14 +42,14 @@ var metrics = []metric{
 	}},
 	{"posture", "How far the service protects its sessions: 1 for what holds.", func(m sample, r *Result) {
 		for _, p := range Postures() {
-			m(number(p == r.Posture), "posture", string(p))
+			m(promtext.Bool(p == r.Posture), "posture", string(p))
 		}
 	}},
 	{"nbd_tls", "What a server of NBD does about TLS: 1 for what holds.", nbdTLS},
 	{"nbd_export_size_bytes", "Size of an export of NBD.", nbdSizes},
 	{"vnc_posture", "What keeps strangers from a VNC server's screen: 1 for what holds.", vncPosture},
 	{"reload_needed", "Whether the service shows another certificate than its file has.", func(m sample, r *Result) {
-		m(number(contains(r.Findings, kindStale.Code)))
+		m(promtext.Bool(contains(r.Findings, kindStale.Code)))
 	}},
 	{"findings", "How many things are wrong, by code.", findingCounts},
 }
@@ -63,7 +59,7 @@ func nbdTLS(m sample, r *Result) {
 		return
 	}
 	for _, p := range []TLSPolicy{TLSOff, TLSOptional, TLSRequired} {
-		m(number(p == r.NBD.TLS), "tls", string(p))
+		m(promtext.Bool(p == r.NBD.TLS), "tls", string(p))
 	}
 }
 
@@ -85,42 +81,27 @@ func vncPosture(m sample, r *Result) {
 		return
 	}
 	for _, p := range VNCPostures() {
-		m(number(p == r.VNC.Posture), "posture", string(p))
+		m(promtext.Bool(p == r.VNC.Posture), "posture", string(p))
 	}
 }
 
 func findingCounts(m sample, r *Result) {
-	type key struct{ code, severity string }
-	counts := map[key]float64{}
-	for _, f := range r.Findings {
-		counts[key{f.Code, f.Severity.String()}]++
-	}
-	byCode := func(a, b key) int { return strings.Compare(a.code+a.severity, b.code+b.severity) }
-	for _, k := range slices.SortedFunc(maps.Keys(counts), byCode) {
-		m(counts[k], "code", k.code, "severity", k.severity)
+	for _, c := range finding.Counts(r.Findings) {
+		m(float64(c.Number), "code", c.Code, "severity", c.Severity.String())
 	}
 }
 
 // Prometheus writes results as metrics: whether each stage was passed and how
 // long it took, when the certificates end, posture and findings.
 func Prometheus(w io.Writer, results []*Result) error {
-	b := bufio.NewWriter(w)
+	out := promtext.NewWriter(w)
 	for _, m := range metrics {
-		name := "virtls_probe_" + m.name
-		fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s gauge\n", name, m.help, name)
+		out.Family("virtls_probe_"+m.name, promtext.Gauge, m.help)
 		for _, r := range results {
 			m.write(func(value float64, labels ...string) {
-				labels = append([]string{"target", r.Target}, labels...)
-				fmt.Fprintf(b, "%s{%s} %s\n", name, promtext.Labels(labels...), strconv.FormatFloat(value, 'f', -1, 64))
+				out.Sample(value, append([]string{"target", r.Target}, labels...)...)
 			}, r)
 		}
 	}
-	return b.Flush()
-}
-
-func number(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
+	return out.Flush()
 }

@@ -3,14 +3,11 @@ package validate
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
 	"virtls/finding"
 )
-
-func sorted(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }
 
 // A Step mends one finding.
 type Step struct {

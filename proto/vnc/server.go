@@ -334,7 +334,7 @@ func (a *accepter) sasl(ctx context.Context) error {
 		}
 		a.send(append(frame(out), last)...)
 		if done {
-			a.result.User, a.result.seal = e.User, e.Seal()
+			a.result.User, a.result.Mechanism, a.result.seal = e.User, e.Mechanism, e.Seal()
 			return a.judge(ctx, e.Admit)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"virtls/ca"
 	"virtls/finding"
+	"virtls/internal/readfile"
 	"virtls/internal/wait"
 	"virtls/pki"
 	"virtls/pki/dn"
@@ -222,7 +223,7 @@ func (c *caImportCmd) read(a *app, ad *ca.Adoption) (err error) {
 func (c *caImportCmd) issued(serial string) []byte {
 	for _, dir := range c.Certs {
 		for _, suffix := range []string{".pem", ".crt"} {
-			if data, err := readInput(filepath.Join(dir, filepath.Base(serial)+suffix)); err == nil {
+			if data, _, err := readfile.Regular(filepath.Join(dir, filepath.Base(serial)+suffix), pki.MaxFileSize, 0); err == nil {
 				return data
 			}
 		}

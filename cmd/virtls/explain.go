@@ -55,7 +55,7 @@ func (c *explainCmd) Run(a *app) error {
 	}
 	input := strings.Join(c.Text, " ")
 	if input == "-" {
-		data, err := readInput("-")
+		data, err := a.input("-")
 		if err != nil {
 			return err
 		}

@@ -81,6 +81,7 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 		{"show", "fifo"}, {"plan", "fifo"}, {"apply", "fifo"}, {"status", "fifo"}, {"issue", "--request", "fifo", "--server"},
 		{"ca", "import", "--cert", "fifo", "--key", "x", "--state", "new"}, {"revoke", "fifo"},
 		{"issue", "--cn", "a", "--client", "--key", "fifo"}, {"init", "--org", "A", "--passphrase-file", "fifo", "--file", "new.yaml", "--state", "new2"},
+		{"probe", "--expect", "fifo", "tls://localhost:1"}, {"probe", "--token-file", "fifo", "wss://localhost:1/"}, {"validate", "--key-passphrase-file", "fifo", "pki"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			cmd := program(dir, "virtls", args...)

@@ -65,7 +65,7 @@ func (a *app) passphrase(f PassphraseFlags, confirm bool) ca.Passphrase {
 func (a *app) readPassphrase(f PassphraseFlags, confirm bool) ([]byte, error) {
 	switch {
 	case f.PassphraseFile != "":
-		return wait.For(a.ctx, func() ([]byte, error) { return aPassphrase.readFile(f.PassphraseFile) })
+		return a.secretIn(f.PassphraseFile, aPassphrase)
 	case f.PassphraseFD != nil:
 		name := fmt.Sprintf("file descriptor %d", *f.PassphraseFD)
 		file := os.NewFile(uintptr(*f.PassphraseFD), name)
@@ -90,7 +90,7 @@ func (a *app) keyPassphrase(key, file string) pki.PasswordFunc {
 	return func() ([]byte, error) {
 		switch {
 		case file != "":
-			return wait.For(a.ctx, func() ([]byte, error) { return aPassphrase.readFile(file) })
+			return a.secretIn(file, aPassphrase)
 		case !a.canAsk():
 			return nil, kindKeyEncrypted.Found(key, "").Unable(nil)
 		}
@@ -114,6 +114,19 @@ func (s secret) unreadable(source, got string) finding.Finding {
 		f = f.WithText("the %s cannot be read", s).WithFix("name a readable file that has the %s in its first line", s)
 	}
 	return f
+}
+
+// secretIn reads a secret from the first line of a file, which an interrupt ends.
+func (a *app) secretIn(name string, s secret) ([]byte, error) {
+	return wait.For(a.ctx, func() ([]byte, error) { return s.readFile(name) })
+}
+
+// passwordIn is secretIn for a password, which may come from standard input ("-"), too.
+func (a *app) passwordIn(name string) ([]byte, error) {
+	if name != "-" {
+		return a.secretIn(name, aPassword)
+	}
+	return wait.For(a.ctx, func() ([]byte, error) { return aPassword.firstLine("standard input", a.stdin) })
 }
 
 // readFile reads the secret from the first line of a file.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"virtls/finding"
-	"virtls/internal/wait"
 	"virtls/layout"
 	"virtls/sasl"
 )
@@ -50,10 +49,8 @@ func (c *passwdAddCmd) Run(a *app) error {
 // password reads a new password. It is never an argument: those can be seen by everybody.
 func (a *app) password(c *passwdAddCmd) ([]byte, error) {
 	switch {
-	case c.PasswordFile == "-":
-		return wait.For(a.ctx, func() ([]byte, error) { return aPassword.firstLine("standard input", a.stdin) })
 	case c.PasswordFile != "":
-		return wait.For(a.ctx, func() ([]byte, error) { return aPassword.readFile(c.PasswordFile) })
+		return a.passwordIn(c.PasswordFile)
 	case !a.canAsk():
 		return nil, kindPassphraseSource.Found("", "").WithText("there is no terminal to ask for a password on").
 			WithFix("virtls passwd add %s %s --password-file FILE", layout.ShellQuote(c.File), layout.ShellQuote(c.User)).Unable(nil)

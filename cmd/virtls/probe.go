@@ -17,7 +17,6 @@ import (
 	"virtls/creds"
 	"virtls/finding"
 	"virtls/gateway"
-	"virtls/internal/wait"
 	"virtls/object"
 	"virtls/pki"
 	"virtls/probe"
@@ -155,12 +154,7 @@ func (c *probeCmd) login(a *app) (*sasl.Login, error) {
 	if c.PasswordFile == "" {
 		return nil, nil
 	}
-	password, err := wait.For(a.ctx, func() ([]byte, error) {
-		if c.PasswordFile == "-" {
-			return aPassword.firstLine("standard input", a.stdin)
-		}
-		return aPassword.readFile(c.PasswordFile)
-	})
+	password, err := a.passwordIn(c.PasswordFile)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +168,7 @@ func (c *probeCmd) options(a *app, r *object.Registry) (probe.Options, error) {
 		return o, err
 	}
 	if c.TokenFile != "" {
-		if o.Token, err = aToken.readFile(c.TokenFile); err != nil {
+		if o.Token, err = a.secretIn(c.TokenFile, aToken); err != nil {
 			return o, err
 		}
 	}
@@ -192,7 +186,7 @@ func (c *probeCmd) options(a *app, r *object.Registry) (probe.Options, error) {
 	}
 	c.refresh(&o)
 	if c.Expect != "" {
-		data, err := readInput(c.Expect)
+		data, err := a.input(c.Expect)
 		if err != nil {
 			return o, err
 		}

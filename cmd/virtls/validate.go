@@ -102,7 +102,7 @@ func (c *validateCmd) printSASLConf(a *app) error {
 	case a.json:
 		return kindUsage.Found("--sasl-conf", "").WithText("a configuration is not JSON: --sasl-conf and --json exclude each other").Usage()
 	}
-	o, err := c.options()
+	o, err := c.options(a)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (c *validateCmd) verdict(r *validate.Result) error {
 	return nil
 }
 
-func (c *validateCmd) options() (validate.Options, error) {
+func (c *validateCmd) options(a *app) (validate.Options, error) {
 	o := validate.Options{
 		For: c.For, Against: c.Against, Hostnames: c.Hostname,
 		As: c.As, Profile: access.Profile(c.Profile), MLDSA: c.MLDSA, Now: time.Now(),
@@ -160,7 +160,7 @@ func (c *validateCmd) options() (validate.Options, error) {
 		return o, kindUsage.Found("--soon", "").WithText("%v", err).Usage()
 	}
 	if c.KeyPass != "" {
-		if o.Password, err = aPassphrase.readFile(c.KeyPass); err != nil {
+		if o.Password, err = a.secretIn(c.KeyPass, aPassphrase); err != nil {
 			return o, err
 		}
 	}
@@ -169,7 +169,7 @@ func (c *validateCmd) options() (validate.Options, error) {
 
 // result judges everything that was named.
 func (c *validateCmd) result(a *app) (*validate.Result, error) {
-	o, err := c.options()
+	o, err := c.options(a)
 	if err != nil {
 		return nil, err
 	}

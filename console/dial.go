@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,9 +72,7 @@ func Dial(ctx context.Context, a Address, c creds.Credentials, hostname string) 
 	if c == nil {
 		return nc, nil
 	}
-	if hostname == "" {
-		hostname = a.host
-	}
+	hostname = cmp.Or(hostname, a.host)
 	s, err := session.Open(ctx, nc, session.Options{Credentials: c, Hostname: hostname})
 	if err != nil {
 		nc.Close()

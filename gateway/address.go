@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,10 +65,7 @@ func ParseAddress(text, port string) (Address, error) {
 	switch u.Scheme {
 	case schemeTLS, schemeTCP:
 		a.network, a.tls = schemeTCP, u.Scheme == schemeTLS
-		a.host, a.port = u.Hostname(), u.Port()
-		if a.port == "" {
-			a.port = port
-		}
+		a.host, a.port = u.Hostname(), cmp.Or(u.Port(), port)
 		if n, err := strconv.ParseUint(a.port, 10, 16); err != nil || n == 0 && a.port != "0" {
 			return bad("it has no port, or none between 0 and 65535")
 		}

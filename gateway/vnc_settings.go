@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"os"
 	"reflect"
 	"strings"
@@ -134,12 +135,7 @@ func targets(r *object.Registry, o *Options) func(machines.Machine) (target, err
 				return t, err
 			}
 		}
-		if t.hostname == "" {
-			t.hostname = t.Address.host
-		}
-		if t.hostname == "" {
-			t.hostname = hostname
-		}
+		t.hostname = cmp.Or(t.hostname, t.Address.host, hostname)
 		if m.ConnectPasswordFile != "" {
 			t.login = login{user: m.ConnectUser, passwordFile: m.ConnectPasswordFile}
 		}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,12 +66,7 @@ func (e *Exporter) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-func (e *Exporter) timeout() time.Duration {
-	if e.Timeout == 0 {
-		return defaultProbeTimeout
-	}
-	return e.Timeout
-}
+func (e *Exporter) timeout() time.Duration { return cmp.Or(e.Timeout, defaultProbeTimeout) }
 
 // toAnswer is left of the time that Prometheus waits, for the answer.
 const toAnswer = 500 * time.Millisecond
@@ -135,10 +131,7 @@ func (e *Exporter) probe(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusForbidden, why)
 		return
 	}
-	limit := int64(e.Limit)
-	if limit == 0 {
-		limit = defaultLimit
-	}
+	limit := int64(cmp.Or(e.Limit, defaultLimit))
 	defer e.running.Add(-1)
 	if e.running.Add(1) > limit {
 		refuse(http.StatusServiceUnavailable, fmt.Sprintf("%d probes are running already", limit))

@@ -9,6 +9,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"image"
@@ -221,12 +222,8 @@ var errStop = errors.New("probe: stop")
 
 // Run probes a service. Whatever is wrong is in the result.
 func Run(ctx context.Context, t Target, o Options) *Result {
-	if o.Timeout == 0 {
-		o.Timeout = DefaultTimeout
-	}
-	if o.Soon == 0 {
-		o.Soon = 30 * 24 * time.Hour
-	}
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.Soon = cmp.Or(o.Soon, 30*24*time.Hour)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -234,9 +231,7 @@ func Run(ctx context.Context, t Target, o Options) *Result {
 	if p.host == "" && t.NBD != nil {
 		p.host = t.NBD.Hostname
 	}
-	if p.host == "" {
-		p.host = t.Host
-	}
+	p.host = cmp.Or(p.host, t.Host)
 	start := time.Now()
 	p.began = start
 	p.run(ctx)
@@ -289,9 +284,7 @@ func findingOf(err error) finding.Finding {
 
 func (p *prober) find(list ...finding.Finding) {
 	for _, f := range list {
-		if f.Subject == "" {
-			f.Subject = p.r.Target
-		}
+		f.Subject = cmp.Or(f.Subject, p.r.Target)
 		p.r.Findings = append(p.r.Findings, f)
 	}
 }

@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,15 +33,9 @@ func (o CreateOptions) Check() error { return o.normalize() }
 
 // normalize fills in defaults and refuses what cannot be, in QEMU's words.
 func (o *CreateOptions) normalize() error {
-	if o.Version == 0 {
-		o.Version = 3
-	}
-	if o.ClusterSize == 0 {
-		o.ClusterSize = 64 << 10
-	}
-	if o.RefcountBits == 0 {
-		o.RefcountBits = 16
-	}
+	o.Version = cmp.Or(o.Version, 3)
+	o.ClusterSize = cmp.Or(o.ClusterSize, 64<<10)
+	o.RefcountBits = cmp.Or(o.RefcountBits, 16)
 	o.Size = (o.Size + 511) &^ 511
 	switch {
 	case o.ClusterSize < 1<<minClusterBits || o.ClusterSize > 1<<maxClusterBits || o.ClusterSize&(o.ClusterSize-1) != 0:

@@ -1,6 +1,7 @@
 package sasl
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -168,14 +169,8 @@ func (t *Throttle) Failed(ctx context.Context, client string) {
 
 // punish notes a failure and returns how long its client has to wait now.
 func (t *Throttle) punish(client string, now time.Time) time.Duration {
-	first, limit := t.Delay, t.MaxDelay
-	if first == 0 {
-		first = DefaultDelay
-	}
-	if limit == 0 {
-		limit = DefaultMaxDelay
-	}
-	limit = max(limit, first)
+	first := cmp.Or(t.Delay, DefaultDelay)
+	limit := max(cmp.Or(t.MaxDelay, DefaultMaxDelay), first)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failures++

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -55,12 +56,8 @@ func (c *nbdClient) target(text string) (nbd.Target, nbd.Options, error) {
 	if err != nil {
 		return t, o, err
 	}
-	if t.CredsID == "" {
-		t.CredsID = c.flags.TLSCreds
-	}
-	if t.Hostname == "" {
-		t.Hostname = c.flags.TLSHostname
-	}
+	t.CredsID = cmp.Or(t.CredsID, c.flags.TLSCreds)
+	t.Hostname = cmp.Or(t.Hostname, c.flags.TLSHostname)
 	var current func() creds.Credentials
 	switch {
 	case t.CredsID != "":

@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,10 +109,7 @@ var errClosed = fmt.Errorf("nbd: %w", net.ErrClosed)
 // The connection is the client's to close, also if it fails. The error is a
 // finding, or that of [Options].Secure.
 func NewClient(ctx context.Context, c net.Conn, o Options) (*Client, error) {
-	n := &connection{plain: c, pending: map[uint64]*call{}, done: make(chan struct{}), stall: o.Stall}
-	if n.stall == 0 {
-		n.stall = defaultStall
-	}
+	n := &connection{plain: c, pending: map[uint64]*call{}, done: make(chan struct{}), stall: cmp.Or(o.Stall, defaultStall)}
 	err := ask(ctx, c, o, func(a *asker) (err error) {
 		n.info, n.statusID, err = a.open()
 		n.conn, n.peer, n.mode = a.conn, a.peer, a.mode

@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,11 +35,7 @@ type answer struct {
 // ask greets the server, goes over to TLS if that is wanted, and lets f do the
 // rest, all within the context. The connection is the caller's to close.
 func ask(ctx context.Context, c net.Conn, o Options, f func(a *asker) error) error {
-	limit := o.Handshake
-	if limit == 0 {
-		limit = defaultHandshake
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(o.Handshake, defaultHandshake))
 	defer cancel()
 	a := &asker{subject: o.subject(c), o: o, plain: c, conn: c, fixed: o.Upgraded, noZeroes: o.Upgraded}
 	late, err := wait.Within(ctx, func() (err error) {

@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,12 +55,8 @@ func Copy(ctx context.Context, to, from []Device, o CopyOptions) error {
 	if have := to[0].Size(); have < size {
 		return &SizeError{Destination: have, Source: size}
 	}
-	if o.Requests == 0 {
-		o.Requests = defaultRequests
-	}
-	if o.RequestSize == 0 {
-		o.RequestSize = defaultRequestSize
-	}
+	o.Requests = cmp.Or(o.Requests, defaultRequests)
+	o.RequestSize = cmp.Or(o.RequestSize, defaultRequestSize)
 	o.RequestSize = min(o.RequestSize, maxOf(from), maxOf(to))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"cmp"
 	"net/url"
 	"strconv"
 	"strings"
@@ -77,9 +78,7 @@ func ParseURI(text string) (Target, error) {
 	if t.Host == "" {
 		t.Host = "localhost" // as libnbd
 	}
-	if t.Port == "" {
-		t.Port = strconv.Itoa(DefaultPort)
-	}
+	t.Port = cmp.Or(t.Port, strconv.Itoa(DefaultPort))
 	if port, err := strconv.ParseUint(t.Port, 10, 16); err != nil || port == 0 {
 		return bad(t.Port, "a port is a number from 1 to 65535")
 	}

@@ -1,6 +1,7 @@
 package vnc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -132,9 +133,7 @@ type dialer struct {
 }
 
 func newDialer(c net.Conn, o Options) *dialer {
-	if o.Version == 0 {
-		o.Version = RFB38
-	}
+	o.Version = cmp.Or(o.Version, RFB38)
 	return &dialer{wire: wire{Conn: c}, o: o, subject: subjectOf(c, o.Subject), result: &Conn{}}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"virtls/ca/register"
+	"virtls/finding"
 	"virtls/internal/atomicfile"
 	"virtls/pki"
 	"virtls/pki/dn"
@@ -276,7 +277,9 @@ func (s *State) InstallAuthority(ctx context.Context, name string, certs []*pki.
 	if len(certs) == 0 {
 		return nil, kindChain.Found(name, "no certificate").Usage()
 	}
-	if _, err := checkAuthority(name, certs); err != nil {
+	if _, err := checkAuthority(name, certs); isKind(err, kindNotAuthority) {
+		return nil, finding.Of(err).WithFix("have the parent sign the request as an authority's, with basic constraints CA:TRUE, as docs/guide/ca.md does; openssl x509 -req needs -copy_extensions copyall or an -extfile for it").Wrong()
+	} else if err != nil {
 		return nil, err
 	}
 	if err := checkTime(name, certs, s.Now()); isKind(err, kindExpired) {
@@ -287,7 +290,8 @@ func (s *State) InstallAuthority(ctx context.Context, name string, certs []*pki.
 		return nil, err
 	}
 	if !pki.SameKey(certs[0].PublicKey.Key, key) {
-		return nil, kindKeyMismatch.Found(certs[0].String(), "").WithWant("a certificate for the key in "+s.keyPath(name), "").Wrong()
+		return nil, kindKeyMismatch.Found(certs[0].String(), "").WithWant("a certificate for the key in "+s.keyPath(name), "").
+			WithFix("name the parent's answer to this authority's request first, then the parents' certificates").Wrong()
 	}
 	known, err := s.register.AuthorityOf(ctx, certs[0])
 	if err != nil {

@@ -101,8 +101,12 @@ func (a *Authority) complete(o *Order) (pki.Spec, []finding.Finding, error) {
 	}
 	var findings []finding.Finding
 	if end := a.End(); spec.NotAfter.After(end) {
-		findings = append(findings, kindClamped.Found(o.name(), "").
-			WithText("the certificate ends with its authority on %s, not on %s as asked for", end.Format(time.DateOnly), spec.NotAfter.Format(time.DateOnly)))
+		f := kindClamped.Found(o.name(), "").
+			WithText("the certificate ends with its authority on %s, not on %s as asked for", end.Format(time.DateOnly), spec.NotAfter.Format(time.DateOnly))
+		if !a.Certificate.SelfIssued() {
+			f = f.WithFix("shorten its life, or have the parent sign a longer one for the authority, and run: virtls ca install ANSWER PARENT...")
+		}
+		findings = append(findings, f)
 		spec.NotAfter = end
 	}
 	if !spec.NotAfter.After(now) {

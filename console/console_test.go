@@ -112,6 +112,10 @@ func TestParseAddress(t *testing.T) {
 			t.Errorf("%q is read as %+v", text, a)
 		}
 	}
+	_, err := ParseAddress("localhost:5555")
+	if f := finding.Of(err); f.Fix != "tls://localhost:5555 with TLS, tcp://localhost:5555 without" {
+		t.Errorf("%+v", f)
+	}
 }
 
 func TestDialRefused(t *testing.T) {

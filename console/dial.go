@@ -35,6 +35,10 @@ func ParseAddress(text string) (Address, error) {
 	bad := func(format string, args ...any) (Address, error) {
 		return Address{}, kindAddress.Found(text, "").WithText(format, args...).Usage()
 	}
+	if _, port, err := net.SplitHostPort(text); err == nil && port != "" && !strings.Contains(text, "/") {
+		return Address{}, kindAddress.Found(text, "").WithText("the address has no scheme").
+			WithFix("tls://%s with TLS, tcp://%[1]s without", text).Usage()
+	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return bad("%v", errors.Unwrap(err))

@@ -108,7 +108,11 @@ func (r *run) found(name string, a *ca.Authority) {
 	if err := a.CheckTime(); err != nil {
 		r.findings = append(r.findings, finding.Of(err))
 	} else if left := a.End().Sub(r.state.Now()); left < 365*24*time.Hour {
-		r.findings = append(r.findings, kindAuthorityEnds.Found(a.CertificatePath(), day(a.End())))
+		f := kindAuthorityEnds.Found(a.CertificatePath(), day(a.End()))
+		if !a.Certificate.SelfIssued() {
+			f = f.WithFix("have its parent sign a new certificate for the same key, and run: virtls ca install ANSWER PARENT...")
+		}
+		r.findings = append(r.findings, f)
 	}
 	r.compare(name, a)
 	for _, c := range r.trust {

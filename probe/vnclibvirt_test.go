@@ -23,9 +23,7 @@ func TestVNCReloadByLibvirt(t *testing.T) {
 		t.Skip("libvirt takes 15 s to look at the processor: VIRTLS_INTEROP=full runs it; TestVNCReload does the same without libvirt")
 	}
 	peertest.Each(t, func(t *testing.T, g peertest.Generation) {
-		root, err := os.MkdirTemp("", "lv") // short enough for sockets
-		must(t, err)
-		t.Cleanup(func() { os.RemoveAll(root) })
+		root := peertest.SocketDir(t)
 		must(t, os.Mkdir(filepath.Join(root, "s"), 0o700))
 		put := func(name, text string) string {
 			t.Helper()

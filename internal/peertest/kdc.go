@@ -52,7 +52,7 @@ func StartKDC(t testing.TB, realm string, encryption ...string) *KDC {
   peer = %[1]s
 `, realm, port, types))
 	k.write("kdc.conf", fmt.Sprintf(`[kdcdefaults]
-  kdc_listen = 127.0.0.1:%[2]d
+  kdc_listen = ""
   kdc_tcp_listen = 127.0.0.1:%[2]d
 [realms]
   %[1]s = {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -22,12 +21,7 @@ type QMP struct {
 // whose name is short enough.
 func QMPSocket(t testing.TB) (args []string, path string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "qmp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	path = filepath.Join(dir, "s")
+	path = filepath.Join(SocketDir(t), "s")
 	return []string{"-qmp", "unix:" + path + ",server=on,wait=off"}, path
 }
 

@@ -79,13 +79,7 @@ func (g Generation) OpensslSServer(t testing.TB, o Options, args ...string) *Pro
 // "test+tls://localhost:PORT/default" needs no guests.
 func (g Generation) Libvirtd(t testing.TB, o Options, conf string) *Proc {
 	t.Helper()
-	// Not t.TempDir(), whose name can be too long for a socket's.
-	dir, err := os.MkdirTemp("", "peer")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	port := FreePort(t)
+	dir, port := SocketDir(t), FreePort(t)
 	// libvirt takes the first of two settings with the same name.
 	conf += fmt.Sprintf(`
 listen_tls = 1

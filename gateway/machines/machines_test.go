@@ -178,8 +178,16 @@ func TestReloadsInOrder(t *testing.T) {
 	}
 }
 
+// oddDir is a new directory whose name would mean something in a pattern.
+func oddDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "[a*")
+	must(t, os.Mkdir(dir, 0o700))
+	return dir
+}
+
 func TestTokens(t *testing.T) {
-	dir := t.TempDir()
+	dir := oddDir(t)
 	write(t, filepath.Join(dir, "m.yaml"), two)
 	now := time.Now()
 	day := now.Add(24 * time.Hour)
@@ -226,7 +234,7 @@ func TestTokens(t *testing.T) {
 	// The files hold no token, and those of ended tokens go.
 	more, _ := NewToken("vm1", day, false)
 	must(t, AddToken(dir, more, now))
-	files, err := filepath.Glob(filepath.Join(dir, "token-*.yaml"))
+	files, err := named(dir, "token-", ".yaml")
 	must(t, err)
 	if len(files) != 4 {
 		t.Errorf("%d files of tokens; want 4", len(files))

@@ -114,10 +114,22 @@ func NewToken(machine string, expires time.Time, once bool) (t Token, text strin
 // tokenFile is what the names of files begin with that AddToken writes.
 const tokenFile = "token-"
 
+// named lists the files of a directory whose names begin and end so. It takes no
+// pattern, of which the directory's own name could be a part.
+func named(dir, begin, end string) (list []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), begin) && strings.HasSuffix(e.Name(), end) {
+			list = append(list, filepath.Join(dir, e.Name()))
+		}
+	}
+	return list, err
+}
+
 // AddToken writes a token into a directory of machines, as a file of its own, and
 // removes those of its files there whose tokens have expired.
 func AddToken(dir string, t Token, now time.Time) error {
-	old, err := filepath.Glob(filepath.Join(dir, tokenFile+"*.yaml"))
+	old, err := named(dir, tokenFile, ".yaml")
 	if err != nil {
 		return err
 	}

@@ -144,7 +144,7 @@ func (u Used) sweep(now time.Time) {
 	if u.dir == "" {
 		return
 	}
-	names, _ := filepath.Glob(filepath.Join(u.dir, usedFile+"*"))
+	names, _ := named(u.dir, usedFile, "")
 	for _, name := range names {
 		text, err := readfile.File(name, len(time.RFC3339)+1)
 		if err != nil {

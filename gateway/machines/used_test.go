@@ -103,7 +103,7 @@ func TestUsedTokensWithoutDirectory(t *testing.T) {
 func TestUsedTokensEnd(t *testing.T) {
 	defer restart()
 	restart()
-	dir, now := t.TempDir(), time.Now()
+	dir, now := oddDir(t), time.Now()
 	used, err := OpenUsed(dir)
 	must(t, err)
 	use := func(expires time.Time, at time.Time) *Token {

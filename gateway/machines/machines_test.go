@@ -198,7 +198,7 @@ func TestTokens(t *testing.T) {
 	}
 	lasting, ending, once, ended := add("vm1", time.Time{}, false), add("vm1", day, false), add("vm2", day, true), add("vm1", now.Add(-time.Minute), false)
 	filed := "a-token-of-our-own"
-	write(t, filepath.Join(dir, "files.yaml"), "tokens: [{machine: vm2, file: "+write(t, filepath.Join(dir, "t"), filed+"\n")+"}]")
+	write(t, filepath.Join(dir, "files.yaml"), "tokens: [{machine: vm2, file: '"+write(t, filepath.Join(dir, "t"), filed+"\n")+"'}]")
 	s, err := Open(dir, Used{}, nil)
 	must(t, err)
 	use := func(machine, token string, want error) {

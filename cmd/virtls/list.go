@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -207,7 +208,8 @@ func writeListRow(w io.Writer, r listRow) error {
 	if r.DaysLeft != nil {
 		until, days = r.NotAfter.UTC().Format(time.DateOnly), strconv.Itoa(*r.DaysLeft)
 	}
-	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Serial, r.Holder, r.Slot, r.Subject, until, days, r.How, r.State)
+	// A certificate that another authority's index brought along may have any subject.
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Serial, cmp.Or(oneLine(r.Holder), "-"), cmp.Or(r.Slot, "-"), cmp.Or(oneLine(r.Subject), "-"), until, days, r.How, r.State)
 	return err
 }
 

@@ -114,3 +114,13 @@ func hasOpen(pid int, path string) bool {
 		return err == nil && target == path
 	})
 }
+
+// A row is one line of eight words, whatever an imported certificate is called.
+func TestListRow(t *testing.T) {
+	var out strings.Builder
+	writeList(&out, []listRow{{Serial: "12", Subject: "CN=a\nb\tc", How: "import", State: "valid"}})
+	rows := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(rows) != 2 || len(strings.Fields(rows[1])) != 8 {
+		t.Errorf("%q", rows)
+	}
+}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
+	"slices"
 	"strings"
 
 	"virtls/pki"
@@ -134,22 +136,25 @@ func (c *command) load(option string) ([]byte, error) {
 	return nil, fail("error reading file at --%s: %s", option, name)
 }
 
+// pemBlocks yields the PEM blocks that have one of the labels.
+func pemBlocks(data []byte, labels []string) iter.Seq[*pem.Block] {
+	return func(yield func(*pem.Block) bool) {
+		for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+			if slices.Contains(labels, block.Type) && !yield(block) {
+				return
+			}
+		}
+	}
+}
+
 // blocks returns the DER of the PEM blocks that have one of the labels, or the
 // data itself if it is DER. why is GnuTLS's reason if there are none.
 func blocks(data []byte, isDER bool, labels ...string) (ders [][]byte, why string) {
 	if isDER {
 		return [][]byte{data}, ""
 	}
-	for rest := data; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		for _, label := range labels {
-			if block.Type == label {
-				ders = append(ders, block.Bytes)
-			}
-		}
+	for block := range pemBlocks(data, labels) {
+		ders = append(ders, block.Bytes)
 	}
 	if ders == nil {
 		return nil, noHeader

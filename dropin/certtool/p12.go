@@ -5,7 +5,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -32,14 +31,11 @@ func (c *command) loadKeys() (keys []pki.PrivateKey, err error) {
 	}
 	var blocks []*pem.Block
 	var ders [][]byte
-	for rest := data; len(blocks) < maxKeys; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
+	for block := range pemBlocks(data, keyLabels) {
+		if len(blocks) == maxKeys {
 			break
 		}
-		if slices.Contains(keyLabels, block.Type) {
-			blocks, ders = append(blocks, block), append(ders, block.Bytes)
-		}
+		blocks, ders = append(blocks, block), append(ders, block.Bytes)
 	}
 	if err := checkRounds(0, ders...); err != nil {
 		return nil, err

@@ -5,10 +5,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -26,17 +24,11 @@ func findKey(data []byte, isDER bool) (der []byte, why string) {
 	if isDER {
 		return data, ""
 	}
-	for rest := data; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
+	for block := range pemBlocks(data, keyLabels) {
+		if block.Headers["Proc-Type"] != "" {
+			return nil, "it is encrypted in OpenSSL's old form; rewrite it with `openssl pkcs8 -topk8`"
 		}
-		if slices.Contains(keyLabels, block.Type) {
-			if block.Headers["Proc-Type"] != "" {
-				return nil, "it is encrypted in OpenSSL's old form; rewrite it with `openssl pkcs8 -topk8`"
-			}
-			return block.Bytes, ""
-		}
+		return block.Bytes, ""
 	}
 	if bytes.Contains(data, []byte(" PRIVATE KEY-----")) {
 		return nil, badBase64

@@ -68,12 +68,12 @@ func (g *Gateway) admit(c *connection) error {
 	switch {
 	case len(g.conns) >= g.o.MaxConnections:
 		return kindFull.Found("gateway "+g.o.Name, "").WithText("there are %d connections, as many as there may be", len(g.conns)).Unable(nil)
-	case g.o.MaxPerClient > 0 && c.addr.IsValid() && g.perClient[c.addr] >= g.o.MaxPerClient:
-		return kindFull.Found("client "+c.addr.String(), "").WithText("it has %d connections, as many as one address may have", g.perClient[c.addr]).Unable(nil)
+	case g.o.MaxPerClient > 0 && c.addr.IsValid() && g.perClient[hostOf(c.addr)] >= g.o.MaxPerClient:
+		return kindFull.Found("client "+hostOf(c.addr), "").WithText("it has %d connections, as many as one client may have", g.perClient[hostOf(c.addr)]).Unable(nil)
 	}
 	g.conns[c] = struct{}{}
 	if c.addr.IsValid() {
-		g.perClient[c.addr]++
+		g.perClient[hostOf(c.addr)]++
 	}
 	return nil
 }
@@ -86,8 +86,9 @@ func (g *Gateway) forget(c *connection) {
 	if !c.addr.IsValid() {
 		return
 	}
-	if g.perClient[c.addr]--; g.perClient[c.addr] == 0 {
-		delete(g.perClient, c.addr)
+	host := hostOf(c.addr)
+	if g.perClient[host]--; g.perClient[host] == 0 {
+		delete(g.perClient, host)
 	}
 }
 

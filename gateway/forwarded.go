@@ -80,7 +80,12 @@ func (c *connection) throttled() string {
 	if a == nil {
 		return ""
 	}
-	return sasl.ClientOf(net.TCPAddrFromAddrPort(netip.AddrPortFrom(*a, 0)))
+	return hostOf(*a)
+}
+
+// hostOf names who is behind an address, as [sasl.ClientOf] does.
+func hostOf(a netip.Addr) string {
+	return sasl.ClientOf(net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
 }
 
 // subject is how findings call the client.

@@ -107,7 +107,7 @@ type Options struct {
 	NameAuthorities bool
 
 	MaxConnections int // at once; what the file descriptors allow if 0
-	MaxPerClient   int // at once from one address
+	MaxPerClient   int // at once from one address, or one network of 64 bits of IPv6
 
 	HandshakeLimit time.Duration // for a client's handshake; session.DefaultHandshakeLimit if 0
 	ConnectLimit   time.Duration // for reaching the service and its handshake; 10 s if 0
@@ -139,8 +139,8 @@ type Gateway struct {
 
 	mu        sync.Mutex
 	conns     map[*connection]struct{}
-	perClient map[netip.Addr]int
-	cutting   bool // no connection may go on
+	perClient map[string]int // by hostOf
+	cutting   bool           // no connection may go on
 	serial    atomic.Uint64
 	running   sync.WaitGroup
 	listener  net.Listener // nil if there are only websockets
@@ -163,7 +163,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	log := cmp.Or(o.Log, slog.Default()).With("gateway", o.Name)
-	g := &Gateway{o: o, log: log, conns: map[*connection]struct{}{}, perClient: map[netip.Addr]int{}, asking: make(chan struct{}, maxAsking)}
+	g := &Gateway{o: o, log: log, conns: map[*connection]struct{}{}, perClient: map[string]int{}, asking: make(chan struct{}, maxAsking)}
 	if o.VNC.Web.Address.network != "" {
 		g.door = newDoor(g)
 	}

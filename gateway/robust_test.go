@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -404,5 +405,28 @@ func TestAcceptFails(t *testing.T) {
 				t.Errorf("a client came in: %v; %v", came, err)
 			}
 		})
+	}
+}
+
+// A client that has a network of IPv6 addresses is one client.
+func TestPerClientIPv6(t *testing.T) {
+	g := &Gateway{o: Options{MaxConnections: 10, MaxPerClient: 1}, conns: map[*connection]struct{}{}, perClient: map[string]int{}}
+	admit := func(addr string) (*connection, error) {
+		c := &connection{g: g, addr: netip.MustParseAddr(addr)}
+		return c, g.admit(c)
+	}
+	first, err := admit("2001:db8::1")
+	must(t, err)
+	if _, err := admit("2001:db8::ffff:2"); finding.Of(err).Code != "gateway-full" || !strings.Contains(err.Error(), "2001:db8::/64") {
+		t.Errorf("another address of the client: %v", err)
+	}
+	for _, other := range []string{"2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"} {
+		if _, err := admit(other); err != nil {
+			t.Errorf("%s: %v", other, err)
+		}
+	}
+	g.forget(first)
+	if _, err := admit("2001:db8::ffff:2"); err != nil {
+		t.Errorf("after the first has left: %v", err)
 	}
 }

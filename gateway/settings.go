@@ -20,7 +20,7 @@ type Settings struct {
 	NameAuthorities bool   `yaml:"name-authorities" help:"Tell clients by which authorities their certificates should be. GnuTLS before 3.8.13 then keeps RSA certificates back; clients with several certificates need it."`
 
 	MaxConnections    int           `yaml:"max-connections" help:"How many connections there may be at once; without it as many as file descriptors allow." placeholder:"N"`
-	MaxPerClient      int           `yaml:"max-per-client" help:"How many connections one address may have at once; without it any number." placeholder:"N"`
+	MaxPerClient      int           `yaml:"max-per-client" help:"How many connections one address may have at once, or one /64 network of IPv6; without it any number." placeholder:"N"`
 	HandshakeTimeout  time.Duration `yaml:"handshake-timeout" help:"How long a client's handshake may take (default: 10s; of VNC, where people type passwords, 1m)." placeholder:"TIME"`
 	ConnectTimeout    time.Duration `yaml:"connect-timeout" help:"How long connecting to the service may take, its handshake included (default: 10s)." placeholder:"TIME"`
 	IdleTimeout       time.Duration `yaml:"idle-timeout" help:"End connections on which nothing was sent for so long (default: never)." placeholder:"TIME"`

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -118,11 +119,14 @@ func (c *listCmd) Run(a *app, g *Globals) error {
 	return a.judge(state.Findings())
 }
 
+// maxDays are those that time.Duration can hold.
+const maxDays = float64(math.MaxInt64 / (24 * time.Hour))
+
 // parseSpan reads a time span: Go's forms, and days.
 func parseSpan(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseFloat(days, 64)
-		if err == nil && n >= 0 && n < 1e6 {
+		if err == nil && n >= 0 && n <= maxDays {
 			return time.Duration(n * 24 * float64(time.Hour)), nil
 		}
 	}

@@ -219,7 +219,7 @@ func (c *checker) holder(name, path string) {
 // unknown refuses a name that refers to nobody.
 func (c *checker) unknown(field, what, name string, known map[string]bool) {
 	if c.err == nil { // the nearest name is looked for only once
-		c.fail(field, "there is no %s %q in this file%s", what, name, suggest(name, slices.Collect(maps.Keys(known))))
+		c.fail(field, "there is no %s %q in this file%s", what, name, meant(name, slices.Collect(maps.Keys(known))))
 	}
 }
 

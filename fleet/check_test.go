@@ -68,6 +68,7 @@ func TestCheckErrors(t *testing.T) {
 		{"group with a command", "organization: A\nhosts: [{name: a.b, qemu-group: '$(id)'}]", 2, "is not a user or group name"},
 
 		{"allow", "organization: A\nhosts:\n  - name: a.b\n    allow: [admni]\nclients: [{name: admin}]", 4, `hosts[0].allow[0]: there is no client or host "admni" in this file; did you mean "admin"?`},
+		{"allow by the short name", "organization: A\nhosts: [{name: kvm1.a.b, allow: [kvm2]}, {name: kvm2.a.b}]", 2, `there is no client or host "kvm2" in this file; did you mean "kvm2.a.b"?`},
 		{"allow in another case", "organization: A\nhosts: [{name: a.b, allow: [A.B]}]", 2, `there is no client or host "A.B" in this file; did you mean "a.b"?`},
 		{"allow twice", "organization: A\nhosts: [{name: a.b, allow: [a.b, a.b]}]", 2, `hosts[0].allow[1]: "a.b" is listed twice`},
 

@@ -1,8 +1,11 @@
 package fleet
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -146,7 +149,7 @@ func (f *File) CheckHolder(name string) error {
 func meant(name string, names []string) string {
 	whole := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasPrefix(n, name+".") })
 	if name != "" && len(whole) == 1 {
-		return suggest(whole[0], whole)
+		return fmt.Sprintf("; did you mean %q?", whole[0])
 	}
 	return suggest(name, names)
 }
@@ -199,6 +202,10 @@ func (r *run) readTrust() error {
 			path = filepath.Join(filepath.Dir(r.file.name), path)
 		}
 		at := r.file.at(fmt.Sprintf("authority.trust[%d]", i))
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return kindTrustUnreadable.Found(at, path).WithText("a file named under authority.trust is not there").
+				WithFix("correct the name, which counts from the directory of the fleet file").Unable(nil)
+		}
 		data, err := readBounded(path)
 		if err != nil {
 			return err

@@ -99,12 +99,7 @@ func service(c net.Conn) {
 
 // start starts a proxy on an address of its own and waits until it serves.
 func (p *proxy) start(dir, to string, config *tls.Config) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	p.addr = l.Addr().String()
-	l.Close()
+	p.addr = fmt.Sprint("127.0.0.1:", unusedPort())
 	args := p.args(dir, p.addr, to)
 	p.cmd = exec.Command(args[0], args[1:]...)
 	return p.run(config)
@@ -156,11 +151,15 @@ func (p *proxy) open(config *tls.Config, kind byte) (*tls.Conn, error) {
 	return c, nil
 }
 
-// rss returns the resident memory of a process in octets.
-func rss(pid int) (n int64) {
+// rss returns the resident memory of a process in octets, peak the most that it was.
+func rss(pid int) int64  { return status(pid, "VmRSS:") }
+func peak(pid int) int64 { return status(pid, "VmHWM:") }
+
+// status returns a size in /proc/PID/status in octets.
+func status(pid int, field string) (n int64) {
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, field); ok {
 			fmt.Sscan(rest, &n)
 		}
 	}

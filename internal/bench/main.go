@@ -12,6 +12,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,6 +117,16 @@ func measure(cmd *exec.Cmd) (usage, error) {
 		u.memory = r.Maxrss * 1024
 	}
 	return u, nil
+}
+
+// unusedPort is one that nobody has now, 0 if there is none.
+func unusedPort() int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // table prints rows under a title.

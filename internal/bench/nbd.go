@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"time"
 )
@@ -82,10 +81,7 @@ func benchNBD(b *bench) error {
 	uris := map[string]string{}
 	var ours []*exec.Cmd
 	for _, s := range nbdServers {
-		port, err := freePort()
-		if err != nil {
-			return err
-		}
+		port := strconv.Itoa(unusedPort())
 		cmd, err := n.start(port, s.argv(n, port))
 		if err != nil {
 			return err
@@ -163,16 +159,6 @@ func (n *nbdBench) stop() {
 	}
 }
 
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
-}
-
 // start starts a server and waits until it listens.
 func (n *nbdBench) start(port string, argv []string) (*exec.Cmd, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -210,20 +196,6 @@ func (n *nbdBench) read(what string, cmd *exec.Cmd) error {
 	n.fastest[what] = max(n.fastest[what], float64(n.size>>20)/u.wall.Seconds())
 	n.resident[what] = max(n.resident[what], u.memory)
 	return nil
-}
-
-// peak returns the largest resident set of a running process.
-func peak(pid int) int64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(data)
-	if m == nil {
-		return 0
-	}
-	kib, _ := strconv.ParseInt(string(m[1]), 10, 64)
-	return kib << 10
 }
 
 func (n *nbdBench) print(ours []*exec.Cmd) {

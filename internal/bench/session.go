@@ -306,13 +306,3 @@ func (b *bench) command(args []string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), childVariable+"="+strings.Join(args[1:], " "))
 	return cmd
 }
-
-// unusedPort is one that nobody has now.
-func unusedPort() int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}

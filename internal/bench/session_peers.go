@@ -90,7 +90,7 @@ func serveIdle(w way, address string) error {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		debug.FreeOSMemory()
-		fmt.Println(residentMemory())
+		fmt.Println(rss(os.Getpid()))
 	}
 	return lines.Err()
 }
@@ -104,16 +104,6 @@ func keep(c net.Conn) {
 			return
 		}
 	}
-}
-
-func residentMemory() int64 {
-	data, _ := os.ReadFile("/proc/self/statm")
-	fields := strings.Fields(string(data))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseInt(fields[1], 10, 64)
-	return pages * int64(os.Getpagesize())
 }
 
 // started starts a server and waits until it listens.

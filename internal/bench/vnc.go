@@ -95,12 +95,7 @@ func (w *route) start() error {
 	if w.args == nil {
 		return nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	w.addr = l.Addr().String()
-	l.Close()
+	w.addr = fmt.Sprint("127.0.0.1:", unusedPort())
 	args := w.args(w.addr)
 	w.cmd = exec.Command(args[0], args[1:]...)
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -43,7 +43,7 @@ func (c *passwdAddCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.passwdDone("%s: %s has this password now\n", c.File, c.User)
+	return a.passwdDone(c.File, []string{c.User}, "%s: %s has this password now\n", c.File, c.User)
 }
 
 // password reads a new password. It is never an argument: those can be seen by everybody.
@@ -85,12 +85,20 @@ func (c *passwdRemoveCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.passwdDone("%s: %s is removed\n", c.File, c.User)
+	return a.passwdDone(c.File, []string{c.User}, "%s: %s is removed\n", c.File, c.User)
 }
 
-func (a *app) passwdDone(format string, args ...any) error {
+// passwdReport tells of a file of accounts, and of those that were changed or are
+// in it.
+type passwdReport struct {
+	finding.Report
+	File  string   `json:"file"`
+	Users []string `json:"users"`
+}
+
+func (a *app) passwdDone(file string, users []string, format string, args ...any) error {
 	if a.json {
-		return a.printJSON(finding.NewReport(nil))
+		return a.printJSON(passwdReport{finding.NewReport(nil), file, users})
 	}
 	a.printf(format, args...)
 	return nil
@@ -105,18 +113,13 @@ func (*passwdListCmd) Help() string {
   virtls passwd list accounts`
 }
 
-type accountsReport struct {
-	finding.Report
-	Users []string `json:"users"`
-}
-
 func (c *passwdListCmd) Run(a *app) error {
 	accounts, err := sasl.LoadAccounts(c.File)
 	if err != nil {
 		return err
 	}
 	if a.json {
-		return a.printJSON(accountsReport{finding.NewReport(nil), append([]string{}, accounts.Users()...)})
+		return a.printJSON(passwdReport{finding.NewReport(nil), c.File, append([]string{}, accounts.Users()...)})
 	}
 	for _, user := range accounts.Users() {
 		a.printf("%s\n", user)

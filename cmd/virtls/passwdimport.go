@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 
 	"virtls/finding"
+	"virtls/layout"
 	"virtls/sasl"
 )
 
@@ -36,7 +39,7 @@ func (c *passwdImportCmd) Run(a *app) error {
 	}
 	passwords, err := sasl.ParseSASLDB(out, c.Realm)
 	if err == nil && len(passwords) == 0 && c.Realm != "" {
-		return kindSASLDB.Found(c.Database, "").WithText("no user of the realm %q has a password there", c.Realm).WithFix("sasldblistusers2 -f %s lists users and realms", c.Database).Wrong()
+		return kindSASLDB.Found(c.Database, "").WithText("no user of the realm %q has a password there", c.Realm).WithFix("sasldblistusers2 -f %s lists users and realms", layout.ShellQuote(c.Database)).Wrong()
 	}
 	if err == nil && len(passwords) == 0 {
 		err = fmt.Errorf("no user with a password")
@@ -55,5 +58,5 @@ func (c *passwdImportCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.passwdDone("%s: accounts taken over: %d\n", c.File, len(passwords))
+	return a.passwdDone(c.File, slices.Sorted(maps.Keys(passwords)), "%s: accounts taken over: %d\n", c.File, len(passwords))
 }

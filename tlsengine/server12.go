@@ -91,10 +91,7 @@ func (e *Engine) curve12(h *wire.ClientHello) wire.Group {
 	if offered == nil {
 		offered = []wire.Group{wire.P256}
 	}
-	first, second := e.cfg.Groups, offered
-	if e.cfg.PreferPeer {
-		first, second = second, first
-	}
+	first, second := inOrder(e, e.cfg.Groups, offered)
 	for _, g := range first {
 		if slices.Contains(second, g) && !g.IsHybrid() && !g.IsFFDHE() && kex.Known(g) {
 			return g

@@ -190,11 +190,16 @@ func (e *Engine) takesMode(h *wire.ClientHello) bool {
 
 func isTLS13(s *suite) bool { return s.kx == nil }
 
-func (e *Engine) chooseSuite(offered []wire.Suite, fits func(*suite) bool) *suite {
-	first, second := e.cfg.Suites, offered
+// inOrder returns the list whose order counts first, and then the other.
+func inOrder[T any](e *Engine, own, peer []T) (first, second []T) {
 	if e.cfg.PreferPeer {
-		first, second = second, first
+		return peer, own
 	}
+	return own, peer
+}
+
+func (e *Engine) chooseSuite(offered []wire.Suite, fits func(*suite) bool) *suite {
+	first, second := inOrder(e, e.cfg.Suites, offered)
 	for _, id := range first {
 		if s := suiteByID(id); s != nil && slices.Contains(second, id) && fits(s) {
 			return s
@@ -208,10 +213,7 @@ func (e *Engine) chooseSuite(offered []wire.Suite, fits func(*suite) bool) *suit
 func (e *Engine) chooseGroup(h *wire.ClientHello) (*wire.KeyShare, error) {
 	hs := e.hs
 	if hs.psk == nil || slices.Contains(h.PSKModes, wire.PSKWithDHE) {
-		first, second := e.cfg.Groups, h.Groups
-		if e.cfg.PreferPeer {
-			first, second = second, first
-		}
+		first, second := inOrder(e, e.cfg.Groups, h.Groups)
 		hs.group = 0
 		for _, g := range first {
 			if !slices.Contains(second, g) || !kex.Known(g) {

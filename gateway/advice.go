@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"virtls/authz"
 	"virtls/finding"
 	"virtls/layout"
 	"virtls/pki/dn"
@@ -44,6 +45,24 @@ func (o *Options) forNobody() []finding.Finding {
 		return []finding.Finding{f} // the others are alike
 	}
 	return nil
+}
+
+// misread finds patterns for names in certificates that are not what their author
+// means, such as names written backwards.
+func (o *Options) misread() (list []finding.Finding) {
+	check := func(subject string, patterns ...string) {
+		meant := slices.DeleteFunc(patterns, func(p string) bool { return strings.Trim(p, "*") == "" }) // everybody, as it says
+		list = append(list, authz.DNList(meant).Check(subject)...)
+	}
+	for _, r := range o.Access {
+		check("gateway "+o.Name, r.DN)
+	}
+	if o.Protocol == VNC && o.VNC.Machines != nil {
+		for _, m := range o.VNC.Machines.Current().All() {
+			check("machine "+m.Name, slices.Clone(m.Allow)...)
+		}
+	}
+	return list
 }
 
 // known tells whether a pattern is for an account that there is.

@@ -272,6 +272,7 @@ func (g *Gateway) Findings() []finding.Finding {
 		list = append(list, f)
 	}
 	list = append(list, g.o.forNobody()...)
+	list = append(list, g.o.misread()...)
 	if g.o.unguarded() {
 		list = append(list, kindOpenScreens.Found("gateway "+g.o.Name, ""))
 	}

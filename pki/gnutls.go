@@ -41,7 +41,7 @@ type GnuTLSOptions struct {
 	// whatever it is, as certtool --verify does.
 	NotSame bool
 
-	Profile GnuTLSProfile         // that of NORMAL if empty
+	Profile GnuTLSProfile         // that of NORMAL if empty; what suiteb128 and suiteb192 demand is not looked at
 	Purpose asn1.ObjectIdentifier // what certtool's --verify-purpose asks for; QEMU and libvirt ask for nothing
 	Time    time.Time             // now if zero
 	MLDSA   GnuTLSMLDSA           // what GnuTLS makes of ML-DSA
@@ -58,7 +58,7 @@ const NoGnuTLSProfile GnuTLSProfile = "none"
 // strength of a hash, half its length, and of keys, in bits (GnuTLS 3.8.13, secparams.c).
 var gnutlsProfiles = map[GnuTLSProfile]struct{ hash, rsa, ec int }{
 	NoGnuTLSProfile: {0, 0, 0},
-	"very-weak":     {64, 767, 0},
+	"very weak":     {64, 767, 0},
 	"low":           {80, 1024, 160},
 	"legacy":        {96, 1776, 192},
 	"medium":        {112, 2048, 224},

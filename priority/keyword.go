@@ -41,15 +41,14 @@ const (
 	suiteB192Profile
 )
 
-// profiles holds each profile's name and the level that it sets when it is
-// asked for. The names are certtool's; min-verification-profile takes the same
-// with a blank for the hyphen.
+// profiles holds each profile's name, as certtool and min-verification-profile
+// take it, and the level that it sets when it is asked for.
 var profiles = [...]struct {
 	name  pki.GnuTLSProfile
 	level level
 }{
 	profileUnset:     {pki.NoGnuTLSProfile, levelUnset},
-	veryWeakProfile:  {"very-weak", veryWeak},
+	veryWeakProfile:  {"very weak", veryWeak},
 	lowProfile:       {"low", low},
 	legacyProfile:    {"legacy", legacy},
 	mediumProfile:    {"medium", medium},

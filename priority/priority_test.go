@@ -211,6 +211,7 @@ func TestProfilesAndOptions(t *testing.T) {
 		{"SUITEB128", "suiteb128", 3072, Options{}},
 		{"SUITEB192", "suiteb192", 8192, Options{}},
 		{"NORMAL:%PROFILE_HIGH", "high", 3072, Options{}},
+		{"NORMAL:%PROFILE_VERY_WEAK", "very weak", 767, Options{}}, // certtool --verify-profile knows no "very-weak"
 		{"%PROFILE_HIGH:NORMAL", "low", 1008, Options{}},
 		{"NORMAL:%PROFILE_SUITEB192", "suiteb128", 3072, Options{}},
 		{"NORMAL:%PROFILE_MEDIUM:%SERVER_PRECEDENCE", "medium", 2048, Options{ServerPrecedence: true}},

@@ -172,7 +172,7 @@ func (p *policy) override(s setting, b Build) bool {
 		return word != ""
 	case sameName(s.name, "min-verification-profile"):
 		for i, known := range profiles {
-			if i != int(profileUnset) && sameName(s.value, strings.ReplaceAll(string(known.name), "-", " ")) {
+			if i != int(profileUnset) && sameName(s.value, string(known.name)) {
 				p.minProfile = profile(i)
 				return true
 			}

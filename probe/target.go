@@ -2,6 +2,7 @@ package probe
 
 import (
 	"errors"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -46,8 +47,34 @@ func ParseTarget(text string) (Target, error) {
 		return parseVNC(text)
 	case scheme == "tls":
 		return parseTLS(text)
+	case !strings.Contains(text, ":/"):
+		return Target{}, withoutScheme(text).Usage()
 	}
 	return parseLibvirt(text)
+}
+
+// withoutScheme tells of a target that is a host alone, or one with a port, which
+// often says what listens there.
+func withoutScheme(text string) finding.Finding {
+	f := kindTarget.Found("target", strconv.Quote(text)).WithText("the target does not say what to speak there")
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		host, port = text, ""
+	}
+	if host == "" || strings.ContainsAny(text, "/ ") {
+		return f
+	}
+	switch n, _ := strconv.Atoi(port); {
+	case port == "":
+		return f.WithFix("qemu://%s/system for libvirt, nbds://%[1]s for NBD, vnc://%[1]s for VNC, tls://%[1]s:PORT for others", text)
+	case n == 16514:
+		return f.WithFix("libvirt's port: qemu://%s/system", text)
+	case n == nbd.DefaultPort:
+		return f.WithFix("NBD's port: nbds://%s", text)
+	case n >= 5900 && n < 6000:
+		return f.WithFix("a VNC port: vnc://%s", text)
+	}
+	return f.WithFix("tls://%s for a character device or a migration, vnc://, nbds:// or qemu:// for those", text)
 }
 
 // badTarget is the error of a target that cannot be probed.

@@ -3,6 +3,7 @@ package validate
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"virtls/creds"
 	"virtls/finding"
@@ -34,7 +36,9 @@ func Dir(ctx context.Context, dir string, o Options) (*Result, error) {
 	if err != nil {
 		return nil, kindRoot.Found(dir, "").Unable(err)
 	}
-	if _, err := os.ReadDir(abs); err != nil {
+	if _, err := os.ReadDir(abs); errors.Is(err, syscall.ENOTDIR) {
+		return nil, kindRoot.Found(dir, "a file").WithFix("name the directory that it is in; virtls show says what is in a file").Unable(nil)
+	} else if err != nil {
 		return nil, kindRoot.Found(dir, "").Unable(err)
 	}
 	roots := rootsIn(abs)

@@ -76,6 +76,16 @@ func (a KeyAlgorithm) OID() asn1.ObjectIdentifier {
 // IsMLDSA tells whether a is one of the three ML-DSA parameter sets.
 func (a KeyAlgorithm) IsMLDSA() bool { return a == MLDSA44 || a == MLDSA65 || a == MLDSA87 }
 
+// HasCurve tells whether keys of the algorithm are points on an elliptic curve,
+// whose sizes in bits are not to be compared with those of RSA keys.
+func (a KeyAlgorithm) HasCurve() bool {
+	switch a {
+	case ECDSA, Ed25519, Ed448, X25519, X448:
+		return true
+	}
+	return false
+}
+
 func keyAlgorithmOf(oid asn1.ObjectIdentifier) KeyAlgorithm {
 	for _, k := range keyAlgorithms {
 		if k.oid.Equal(oid) {

@@ -364,10 +364,10 @@ func (g *gnutls) checkStrength(c, issuer *Certificate, alg SignatureAlgorithm) {
 func (g *gnutls) checkKey(c *Certificate) {
 	k, limits := c.PublicKey, gnutlsProfiles[g.o.Profile]
 	least := limits.rsa
-	switch k.Algorithm {
-	case ECDSA, Ed25519, Ed448, X25519, X448:
+	switch {
+	case k.Algorithm.HasCurve():
 		least = limits.ec
-	case MLDSA44, MLDSA65, MLDSA87:
+	case k.Algorithm.IsMLDSA():
 		if least = 0; g.o.MLDSA == MLDSAUnknown && g.o.Profile != NoGnuTLSProfile {
 			g.fault(WeakKey, c, "an unknown kind of key", "")
 			return

@@ -40,8 +40,7 @@ func (c *command) bits(alg pki.KeyAlgorithm) (int, error) {
 		if !strings.EqualFold(l.name, name) {
 			continue
 		}
-		switch alg {
-		case pki.ECDSA, pki.Ed25519, pki.Ed448, pki.X25519, pki.X448:
+		if alg.HasCurve() {
 			return l.ec, nil
 		}
 		return l.rsa, nil

@@ -66,7 +66,7 @@ func (p *printer) secrets(key pki.PrivateKey, alg pki.KeyAlgorithm, f keyForm) e
 	if _, err := asn1.Unmarshal(der, &info); err != nil {
 		return err
 	}
-	if hasCurve(alg) {
+	if alg.HasCurve() {
 		return p.curveSecrets(info.Content, alg, f)
 	}
 	numbers := integers(info.Content)

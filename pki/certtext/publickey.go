@@ -36,19 +36,11 @@ func SecurityLevel(alg pki.KeyAlgorithm, bits int) string {
 		return levels[0].name
 	}
 	for _, l := range levels {
-		if hasCurve(alg) && bits >= l.ec || !hasCurve(alg) && bits >= l.rsa {
+		if alg.HasCurve() && bits >= l.ec || !alg.HasCurve() && bits >= l.rsa {
 			return l.name
 		}
 	}
 	return "Unknown"
-}
-
-func hasCurve(alg pki.KeyAlgorithm) bool {
-	switch alg {
-	case pki.ECDSA, pki.Ed25519, pki.Ed448, pki.X25519, pki.X448:
-		return true
-	}
-	return false
 }
 
 // A keyForm is what there is to show of a public key.
@@ -73,7 +65,7 @@ func form(k *pki.PublicKey) (f keyForm, why string) {
 		return dsaForm(k)
 	case k.Algorithm.IsMLDSA():
 		return keyForm{bits: 8 * len(k.Bits)}, ""
-	case hasCurve(k.Algorithm):
+	case k.Algorithm.HasCurve():
 		return octetsForm(k)
 	}
 	return rsaForm(k)

@@ -40,6 +40,7 @@ fi
 
 fail() {
   printf 'install.sh: %s\n' "$*" >&2
+  [ "$me" = 0 ] || [ -n "$root" ] || printf 'install.sh: run it as root\n' >&2
   exit 3
 }
 

@@ -127,6 +127,7 @@ func readCopy(r io.Reader, raw syscall.RawConn) (buf *[copySize]byte, n int, err
 			return true
 		}
 		copies.Put(buf)
+		buf = nil // somebody else's, and this is not called again if the connection is closed meanwhile
 		return false
 	})
 	return buf, n, cmp.Or(rawErr, err)

@@ -277,6 +277,17 @@ func TestCopyEnds(t *testing.T) {
 	}
 }
 
+// Memory that a copy has given back, because nothing came, is not given back again
+// when the wait ends: two connections would have it.
+func TestCopyGivesMemoryBackOnce(t *testing.T) {
+	a, _ := peertest.Pair(t)
+	must(t, a.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+	buf, n, err := readCopy(a, rawConn(a))
+	if buf != nil || n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got memory: %v, %d octets, %v", buf != nil, n, err)
+	}
+}
+
 // What waits ends with its deadline, its context, or when the session is closed.
 func TestWaitingEnds(t *testing.T) {
 	cause := errors.New("the service stops")
